@@ -1,0 +1,185 @@
+"""The wire's vocabulary: what a message is when it leaves, and what can come back. Knows nothing of orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol, runtime_checkable
+
+
+class Medium(StrEnum):
+    EMAIL = "email"
+    SMS = "sms"
+    PUSH = "push"
+    MAIL = "mail"
+    TASK = "task"
+    WEBHOOK = "webhook"
+
+
+class EventKind(StrEnum):
+    """One vocabulary of feedback over all vendors."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    OPENED = "opened"
+    MACHINE_OPENED = "machine_opened"
+    CLICKED = "clicked"
+    BOUNCED = "bounced"  # hard: the address does not exist
+    SOFT_BOUNCED = "soft_bounced"
+    BLOCKED = "blocked"  # refused for reputation or content; the address may be good
+    DROPPED = "dropped"  # the provider's own suppression
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    RESUBSCRIBED = "resubscribed"
+    REPLIED = "replied"
+    FAILED = "failed"
+    RETURNED = "returned"
+    EXPIRED = "expired"
+
+
+class Reason(StrEnum):
+    """Why a provider refused or a delivery failed."""
+
+    INVALID_ADDRESS = "invalid_address"
+    UNKNOWN_ADDRESS = "unknown_address"
+    OPTED_OUT = "opted_out"
+    CONTENT = "content"
+    TOO_LARGE = "too_large"
+    RATE = "rate"
+    CONFIGURATION = "configuration"
+    PROVIDER = "provider"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """The fixed part of a rendered template, shared by every message of a batch that carries the same object.
+
+    `parts` maps a part name (subject, html, text, body, title, url, preheader) to literal pieces; between piece i and
+    piece i+1 stands slot `slots[part][i]`, an index into `Outbound.values`. So `len(parts[p]) == len(slots[p]) + 1`.
+    """
+
+    hash: str
+    parts: Mapping[str, tuple[str, ...]]
+    slots: Mapping[str, tuple[int, ...]]
+
+    def fill(self, part: str, values: Sequence[str]) -> str:
+        """One part as the recipient gets it."""
+        pieces = self.parts[part]
+        out = [pieces[0]]
+        for piece, slot in zip(pieces[1:], self.slots[part], strict=True):
+            out.append(values[slot])
+            out.append(piece)
+        return "".join(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One delivery as the provider gets it. `attempt` is opaque and is the only id that may travel."""
+
+    attempt: str
+    medium: Medium
+    to: Mapping[str, str]  # email: address, name · sms: number · push: token · mail: name, company, street, …, country
+    skeleton: Skeleton
+    values: tuple[str, ...]
+    sender: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+    locale: str = ""
+    valid_until: datetime | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)  # letters and tasks: job fields; never an id of a person
+
+    def part(self, name: str) -> str:
+        """A rendered part, empty when the template has none of that name."""
+        return self.skeleton.fill(name, self.values) if name in self.skeleton.parts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one Outbound. `uncertain` means it may or may not have been taken."""
+
+    attempt: str
+    status: Literal["accepted", "rejected", "uncertain", "retry"]
+    provider_id: str = ""
+    reason: Reason | None = None
+    detail: str = ""  # never an address or a name
+    retry_after: float | None = None  # seconds; with `retry`, the provider certainly did not take it
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that came back. Keyed by (attempt, kind, at, url): vendors' own event ids are no dedupe keys."""
+
+    attempt: str
+    kind: EventKind
+    at: datetime
+    provider_id: str = ""
+    reason: Reason | None = None
+    url: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A raw request of a provider's webhook, or a file it left."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+
+
+class ChannelError(Exception):
+    """The batch could not be handed over as a whole."""
+
+
+class Rejected(ChannelError):
+    """Refused for good; nothing was taken."""
+
+
+class Unavailable(ChannelError):
+    """Certainly not taken; try later."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Uncertain(ChannelError):
+    """May have been taken: time-out, reset, unreadable answer."""
+
+
+class Misconfigured(ChannelError):
+    """An operator must act; nothing was taken."""
+
+
+class Forged(ChannelError):
+    """A webhook whose signature does not verify."""
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A medium through one provider."""
+
+    name: str
+    medium: Medium
+    batch_size: int
+    rate: float | None  # messages a second, None for unlimited
+    resend: Literal["safe", "never"]
+    reports: frozenset[EventKind]
+
+    def send(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
+        """One receipt for each, in any order, as they come. Raises a ChannelError for what is left of the batch."""
+        ...
+
+    def events(self, inbound: Inbound) -> list[Event]:
+        """Checks the signature on the raw bytes first; raises Forged."""
+        ...
+
+
+def unreported(batch: Sequence[Outbound], receipts: Sequence[Receipt]) -> list[Outbound]:
+    """Those of a batch that got no receipt: uncertain by definition."""
+    seen = {r.attempt for r in receipts}
+    return [o for o in batch if o.attempt not in seen]

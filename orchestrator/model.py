@@ -1,0 +1,228 @@
+"""The business as it is declared: fields, events, records, classes, topics, policies. Plain frozen data.
+
+Values as they are stored, in columns and in JSON alike: text, key and choice as text; number as number; yes_no as
+bool; date as "YYYY-MM-DD"; instant in JSON as "YYYY-MM-DDTHH:MM:SS.ffffffZ" (UTC, always six digits, so that text
+order is time order); money in JSON as two members, `amount` in minor units (int) and `amount_currency`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from channels.base import Medium
+from orchestrator.problems import Span
+
+Unit = Literal["customer", "account"]
+Purpose = Literal["marketing", "transactional"]
+Json = dict[str, Any]
+
+
+class Kind(StrEnum):
+    """The type of a declared value."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    YES_NO = "yes_no"
+    DATE = "date"
+    INSTANT = "instant"
+    MONEY = "money"
+    KEY = "key"
+    CHOICE = "choice"
+    TIER = "tier"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A declared value. `column` names the table column that holds it; None: a member of the row's JSON."""
+
+    name: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    column: str | None = None
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """Something a customer or an account has several of. `key` names the field that identifies one."""
+
+    name: str
+    of: Unit
+    key: str
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    name: str
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerClass:
+    """`tiers` lowest first. `unit` account: the tier is the account's and its contacts share it."""
+
+    name: str
+    tiers: tuple[str, ...]
+    unit: Unit = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    name: str
+    purpose: Purpose
+    title: str
+    reviewed_by: str = ""
+    reviewed_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Local wall time, half-open [open, close); wraps midnight when close <= open; `days` (0 Monday) of its opening."""
+
+    open: time
+    close: time
+    days: frozenset[int] = frozenset(range(7))
+
+
+@dataclass(frozen=True, slots=True)
+class HouseHours:
+    medium: Medium
+    window: Window
+    then: Literal["hold", "deny"] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `count` marketing messages. `per` day and week mean the recipient's local calendar; `within` is rolling.
+
+    `text` is the marketer's own line, for `why`; `key` is stable under re-ordering of the list.
+    """
+
+    key: str
+    text: str
+    count: int
+    scope: Unit
+    media: frozenset[Medium]
+    per: Literal["day", "week", "month"] | None = None
+    within: timedelta | None = None
+    tier: str | None = None
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    hours: Mapping[Medium, HouseHours] = field(default_factory=dict)
+    release: timedelta = timedelta(0)
+    caps: tuple[Cap, ...] = ()
+    dedupe: timedelta | None = None
+    pause_if: tuple[float, int] | None = None  # error share, of how many last sends
+    budgets: Mapping[Medium, tuple[int, str, Literal["day", "week", "month"]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Everything a journey, a condition or a text may name. Built from workspace.yaml and segments.yaml."""
+
+    workspace: str
+    timezone: str
+    currency: str
+    sender: Mapping[str, str]
+    locale: str
+    customer: Mapping[str, Field]  # standard fields and attributes
+    account: Mapping[str, Field]
+    records: Mapping[str, RecordType]
+    events: Mapping[str, EventType]
+    classes: Mapping[str, CustomerClass]
+    topics: Mapping[str, Topic]
+    policies: Policies
+    segments: frozenset[str] = frozenset()
+
+    def tiers(self) -> frozenset[str]:
+        return frozenset(t for c in self.classes.values() for t in c.tiers)
+
+
+def _standard(*pairs: tuple[str, Kind]) -> dict[str, Field]:
+    return {name: Field(name, kind, column=name) for name, kind in pairs}
+
+
+CUSTOMER_FIELDS: Mapping[str, Field] = _standard(
+    ("key", Kind.KEY),
+    ("class", Kind.CHOICE),
+    ("tier", Kind.TIER),
+    ("role", Kind.TEXT),
+    ("first_name", Kind.TEXT),
+    ("last_name", Kind.TEXT),
+    ("company", Kind.TEXT),
+    ("email", Kind.TEXT),
+    ("phone", Kind.TEXT),
+    ("street", Kind.TEXT),
+    ("city", Kind.TEXT),
+    ("postcode", Kind.TEXT),
+    ("region", Kind.TEXT),
+    ("country", Kind.TEXT),
+    ("locale", Kind.TEXT),
+    ("timezone", Kind.TEXT),
+    ("legal_form", Kind.TEXT),
+    ("joined", Kind.DATE),
+)
+ACCOUNT_FIELDS: Mapping[str, Field] = _standard(
+    ("key", Kind.KEY),
+    ("class", Kind.CHOICE),
+    ("tier", Kind.TIER),
+    ("name", Kind.TEXT),
+    ("country", Kind.TEXT),
+    ("timezone", Kind.TEXT),
+    ("annual_value", Kind.MONEY),
+    ("manager_name", Kind.TEXT),
+    ("manager_email", Kind.TEXT),
+    ("joined", Kind.DATE),
+)
+MESSAGE_STATES = (
+    "planned",
+    "held",
+    "sending",
+    "sent",
+    "delivered",
+    "bounced",
+    "failed",
+    "denied",
+    "expired",
+    "cancelled",
+    "uncertain",
+)
+SETTLED_STATES = frozenset(MESSAGE_STATES) - {"planned", "held", "sending"}
+"""A send step is left when its messages are in these. `uncertain` is among them: the journey does not wait on a
+reconciliation that may take a day, and the message itself is never sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """One unit's way through one journey version, as the engine sees it. Instants are aware UTC.
+
+    `step` is the id of the step it stands at, "" before the first; `visit` grows by one with every jump back, so that
+    (step, visit) never repeats; `since` is when it came to this step; `memory` is the step's own small note and
+    `visits` counts jumps by goto id. `run_key` is what the trigger made it once for (an event's, a record's, a date).
+    """
+
+    id: int
+    journey: str
+    version: str
+    unit: Unit
+    unit_id: int
+    customer_id: int | None
+    account_id: int | None
+    run_key: str
+    step: str
+    visit: int
+    entered_at: datetime
+    since: datetime
+    wake_at: datetime | None
+    memory: Json = field(default_factory=dict)
+    visits: Mapping[str, int] = field(default_factory=dict)
+    event_id: int | None = None
+    record_id: int | None = None

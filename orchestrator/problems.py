@@ -1,0 +1,103 @@
+"""What a person wrote wrongly: placed, coded, explained; collected, never thrown one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A stretch of a source file. Lines and columns count from 1; `end_col` is one past the last character."""
+
+    file: str
+    line: int
+    col: int
+    end_line: int
+    end_col: int
+
+    @classmethod
+    def whole(cls, file: str) -> Span:
+        """The first character of a file, for a problem that concerns the file as such."""
+        return cls(file, 1, 1, 1, 2)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.col}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. `code` is stable and documented (docs/codes.md); `message` says what is wrong; `hint` what to do."""
+
+    code: str
+    message: str
+    span: Span
+    hint: str = ""
+    severity: Severity = "error"
+
+
+class Problems:
+    """Collects problems while a workspace is read, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def error(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        self.found.append(Problem(code, message, span, hint))
+
+    def warning(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        self.found.append(Problem(code, message, span, hint, "warning"))
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [p for p in self.found if p.severity == "error"]
+
+    def sorted(self) -> tuple[Problem, ...]:
+        return tuple(sorted(self.found, key=lambda p: (p.span, p.code, p.message)))
+
+
+class ProjectError(Exception):
+    """The workspace cannot be used. Carries every problem found, errors and warnings."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        errors = sum(p.severity == "error" for p in self.problems)
+        super().__init__(f"{errors} problem{'' if errors == 1 else 's'} in the workspace")
+
+
+class Conflict(Exception):
+    """The stored state moved on (another apply, another worker): read again and decide again."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint such as "did you mean `gold`?", or the choices when nothing is near; empty when there are none."""
+    import difflib
+
+    choices = sorted({k for k in known if k})
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    if choices and len(choices) <= 12:
+        return "one of: " + ", ".join(f"`{c}`" for c in choices)
+    return ""
+
+
+def render(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:
+    """Problems as text, each with its line and a caret; `sources` maps file names to their text."""
+    blocks = []
+    for p in problems:
+        head = f"{p.severity}[{p.code}]: {p.message}\n --> {p.span}"
+        lines = sources.get(p.span.file, "").splitlines()
+        if 1 <= p.span.line <= len(lines):
+            line = lines[p.span.line - 1].replace("\t", " ")
+            end = p.span.end_col if p.span.end_line == p.span.line else len(line) + 1
+            width = max(1, min(end, len(line) + 1) - p.span.col)
+            gutter = " " * len(str(p.span.line))
+            head += f"\n{gutter} |\n{p.span.line} | {line}\n{gutter} | {' ' * (p.span.col - 1)}{'^' * width}"
+        if p.hint:
+            head += f"\n  = help: {p.hint}"
+        blocks.append(head)
+    return "\n\n".join(blocks)

@@ -1,0 +1,468 @@
+"""The database: opening it, transactions, migrations, and the fast ways in and out of it.
+
+SQLite (WAL) and PostgreSQL behind one face. Everything above works with `sqlalchemy.Connection`s that it gets from
+`Store.write` and `Store.read`; nothing above knows a driver.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import StaticPool
+
+from orchestrator.problems import Conflict
+from orchestrator.store.tables import APPEND_ONLY
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 30
+Row = Mapping[str, Any] | tuple[Any, ...]
+
+# Sorted keys and no spaces: the same value is the same text on every machine, so that texts can be compared and hashed.
+_encode_json = msgspec.json.Encoder(order="deterministic").encode
+_decode_json = msgspec.json.Decoder().decode
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be used now: absent, locked, gone, or of another schema. The message says what to do."""
+
+
+def dump_json(value: Any) -> str:
+    """A value as the store writes it in a Json column."""
+    return _encode_json(value).decode()
+
+
+# ---- the store ------------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """One database. Thread-safe: every `write` and `read` takes a connection of its own from a pool.
+
+    (A store in memory, `sqlite://`, has a single connection: one transaction at a time, of one thread.)
+    """
+
+    def __init__(self, engine: sa.Engine, where: str) -> None:
+        self.engine = engine
+        self.where = where
+        """The database as it may be shown: never with a password."""
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = False) -> Store:
+        """`sqlite:///FILE`, `sqlite://` (in memory) or `postgresql://…`.
+
+        Nothing is read yet, but a SQLite file must exist unless `create`. PostgreSQL databases are never created here.
+        Raises StoreUnavailable.
+        """
+        try:
+            parsed = make_url(url)
+        except sa.exc.ArgumentError:
+            raise StoreUnavailable(
+                "the database URL cannot be read; write sqlite:///FILE or postgresql://USER@HOST/NAME"
+            ) from None
+        backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
+        if backend == "sqlite":
+            return _open_sqlite(parsed, create)
+        if backend == "postgresql":
+            return _open_postgresql(parsed.set(drivername="postgresql+psycopg"))
+        raise StoreUnavailable(f"databases of the kind `{backend}` are not supported; use sqlite or postgresql")
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        return "sqlite" if self.engine.dialect.name == "sqlite" else "postgresql"
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: committed at the end, rolled back when the block raises.
+
+        SQLite takes the one write lock at the beginning (BEGIN IMMEDIATE), so that what is read inside still holds
+        when it is written; PostgreSQL runs READ COMMITTED, and a compare-and-swap must be in the statement. Raises
+        Conflict when PostgreSQL broke a deadlock (do it again), StoreUnavailable when locked or gone.
+        """
+        with self._transaction({"begin": "BEGIN IMMEDIATE"}, {"isolation_level": "READ COMMITTED"}) as conn:
+            yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent snapshot: every statement inside sees the same state. Never waits for a writer."""
+        postgresql = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._transaction({"begin": "BEGIN"}, postgresql) as conn:
+            yield conn
+
+    @contextmanager
+    def _transaction(self, sqlite: Mapping[str, Any], postgresql: Mapping[str, Any]) -> Iterator[sa.Connection]:
+        options = sqlite if self.dialect == "sqlite" else postgresql
+        try:
+            with self.engine.connect().execution_options(**options) as conn, conn.begin():
+                yield conn
+        except sa.exc.DBAPIError as exc:
+            translated = _translate(exc, self.where)
+            if translated is None:
+                raise
+            raise translated from None
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision; nothing to do when it is there. Raises StoreUnavailable."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        found = self._revision()
+        if found is not None and found not in _revisions():
+            raise StoreUnavailable(self._newer(found))
+        with self.write() as conn:
+            if self.dialect == "postgresql":
+                # Two processes that start together must not both create the tables.
+                conn.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": 0x0CA3_0001})
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+
+    def check_schema(self) -> None:
+        """Raises StoreUnavailable when the schema is absent, older or newer than this program's."""
+        found, known = self._revision(), _revisions()
+        if found is None:
+            raise StoreUnavailable(f"the database {self.where} has no tables yet; run `orchestrator db upgrade`")
+        if found not in known:
+            raise StoreUnavailable(self._newer(found))
+        if found != known[-1]:
+            raise StoreUnavailable(
+                f"the database {self.where} is at schema {found}, this program needs {known[-1]}; "
+                "run `orchestrator db upgrade`"
+            )
+
+    def _newer(self, found: str) -> str:
+        return (
+            f"the database {self.where} is at schema {found}, which this program ({_revisions()[-1]}) does not know: "
+            "it was made by a newer version; install that one"
+        )
+
+    def _revision(self) -> str | None:
+        with self.read() as conn:
+            if not sa.inspect(conn).has_table("alembic_version"):
+                return None
+            found = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            return None if found is None else str(found)
+
+    def close(self) -> None:
+        """Give the connections back. The store can be used again."""
+        self.engine.dispose()
+
+
+def _revisions() -> list[str]:
+    """The schema's revisions, oldest first. Files are named by them, so that a check need not import alembic."""
+    return sorted(p.name.split("_")[0] for p in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+# ---- opening --------------------------------------------------------------------------------------------------------
+
+
+def _engine(url: str | sa.URL, **options: Any) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        hide_parameters=True,  # an exception's text must not carry a customer's data
+        json_serializer=dump_json,
+        json_deserializer=_decode_json,
+        **options,
+    )
+
+
+def _open_sqlite(url: sa.URL, create: bool) -> Store:
+    name = url.database
+    if name in (None, "", ":memory:"):
+        engine = _engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        where = "in memory"
+    else:
+        path = Path(str(name)).expanduser().absolute()
+        where = str(path)
+        if create and not path.exists():
+            _create_private(path)
+        if not path.is_file():
+            raise StoreUnavailable(f"there is no database at {path}; run `orchestrator db upgrade` to make it")
+        uri = f"file:{quote(str(path))}?mode=rw"  # rw: a file removed meanwhile is an error, not a new empty database
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, cached_statements=256)
+
+        engine = _engine("sqlite+pysqlite:///x", creator=connect)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours: the driver's own comes too late and is never IMMEDIATE
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a commit point is one only if it survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 20000")  # at 1,000 pages half of a bulk load is checkpointing
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(conn: sa.Connection) -> None:
+        conn.exec_driver_sql(conn.get_execution_options().get("begin", "BEGIN"))
+
+    return Store(engine, where)
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it will hold names and addresses
+    except OSError as exc:
+        raise StoreUnavailable(f"the database {path} cannot be made: {exc.strerror}") from None
+
+
+def _open_postgresql(url: sa.URL) -> Store:
+    engine = _engine(url, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 10})
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+            cursor.execute("SET timezone = 'UTC'")
+        connection.commit()
+
+    host = url.host or url.query.get("host", "local socket")
+    return Store(engine, f"{url.database} on {host}")
+
+
+_SQLITE_GONE = re.compile(r"locked|busy|unable to open|disk I/O|readonly|malformed|not a database|is full", re.I)
+
+
+def _translate(exc: sa.exc.DBAPIError, where: str) -> Exception | None:
+    """What a driver's error means to a caller; None: it is a mistake of ours and goes up as it is."""
+    original = exc.orig
+    if isinstance(original, sqlite3.Error):
+        text = str(original)
+        if not isinstance(original, sqlite3.DatabaseError) or not _SQLITE_GONE.search(text):
+            return None
+        if re.search("locked|busy", text, re.I):
+            return StoreUnavailable(
+                f"the database {where} is locked: another process has been writing for more than {BUSY_SECONDS} "
+                "seconds; try again when it is done"
+            )
+        return StoreUnavailable(f"the database {where} cannot be used: {text}")
+    state = getattr(original, "sqlstate", None)
+    if state in ("40001", "40P01"):
+        return Conflict("another process changed the same rows at the same time; try again")
+    if state == "55P03":
+        return StoreUnavailable(
+            f"the database {where} is locked: another process has held rows for more than {BUSY_SECONDS} seconds; "
+            "try again when it is done"
+        )
+    gone = exc.connection_invalidated or (isinstance(exc, sa.exc.OperationalError) and state is None)
+    if gone or (state is not None and state[:2] in ("08", "28", "3D", "53", "57", "58")):
+        return StoreUnavailable(f"the database {where} cannot be reached: {_reason(original)}; is its server running?")
+    return None
+
+
+def _reason(original: BaseException | None) -> str:
+    """The driver's first line, without what may be a secret."""
+    lines = str(original).strip().splitlines() or ["no answer"]
+    return re.sub(r"password=\S+|://[^@\s]+@", "…", lines[0]).rstrip(".;")
+
+
+# ---- bulk in --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _plan(
+    table: sa.Table, columns: tuple[str, ...], dialect: sa.Dialect
+) -> tuple[str, tuple[tuple[int, Callable[[Any], Any]], ...]]:
+    """The quoted column list, and the bind processing of those columns that need any: (position, function)."""
+    quoter = dialect.identifier_preparer.quote
+    processors: list[tuple[int, Callable[[Any], Any]]] = []
+    for position, name in enumerate(columns):
+        kind = table.c[name].type
+        if isinstance(kind, sa.JSON):
+            processors.append((position, dump_json))  # as text on both: COPY reads jsonb from text
+            continue
+        process = kind.dialect_impl(dialect).bind_processor(dialect)
+        if process is not None and not (dialect.name == "postgresql" and isinstance(kind, sa.LargeBinary)):
+            processors.append((position, process))
+    return ", ".join(quoter(name) for name in columns), tuple(processors)
+
+
+def _tuples(rows: Sequence[Row], columns: Sequence[str] | None) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
+    first = rows[0]
+    if isinstance(first, tuple):
+        if columns is None:
+            raise ValueError("rows given as tuples need `columns`")
+        return tuple(columns), rows  # type: ignore[return-value]
+    names = tuple(columns) if columns is not None else tuple(first)
+    if columns is None and any(len(row) != len(names) for row in rows):
+        raise ValueError("every row of one bulk insert must have the same columns")
+    if len(names) == 1:
+        return names, ((row[names[0]],) for row in rows)  # type: ignore[call-overload]
+    return names, map(itemgetter(*names), rows)
+
+
+def _bound(
+    tuples: Iterable[tuple[Any, ...]], processors: tuple[tuple[int, Callable[[Any], Any]], ...]
+) -> Iterator[tuple[Any, ...]]:
+    if not processors:
+        yield from tuples
+        return
+    for values in tuples:
+        out = list(values)
+        for position, process in processors:
+            value = out[position]
+            if value is not None:
+                out[position] = process(value)
+        yield tuple(out)
+
+
+def insert_many(
+    conn: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Row],
+    *,
+    columns: Sequence[str] | None = None,
+    ignore_conflicts: bool = False,
+) -> int:
+    """Insert rows, all with the same columns, the fast way; returns how many were inserted.
+
+    Rows are mappings, or tuples in the order of `columns`. Columns left out get their server default. None is SQL's
+    NULL, in a Json column too. With `ignore_conflicts` a row that breaks a unique constraint is left out silently.
+    """
+    if not rows:
+        return 0
+    names, tuples = _tuples(rows, columns)
+    listed, processors = _plan(table, names, conn.dialect)
+    values = _bound(tuples, processors)
+    target = conn.dialect.identifier_preparer.format_table(table)
+    if conn.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        conflict = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
+        statement = f"INSERT INTO {target} ({listed}) VALUES ({marks}){conflict}"
+        return conn.exec_driver_sql(statement, list(values)).rowcount
+    if not ignore_conflicts:
+        _copy(conn, f"COPY {target} ({listed}) FROM STDIN", values)
+        return len(rows)
+    stage = conn.dialect.identifier_preparer.quote(f"stage_{table.name}")
+    # AS SELECT, not LIKE: that would bring NOT NULL along for the columns left out. Kept for the connection's life.
+    conn.exec_driver_sql(
+        f"CREATE TEMP TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT * FROM {target} WITH NO DATA"
+    )
+    conn.exec_driver_sql(f"DELETE FROM {stage}")
+    _copy(conn, f"COPY {stage} ({listed}) FROM STDIN", values)
+    return conn.exec_driver_sql(
+        f"INSERT INTO {target} ({listed}) SELECT {listed} FROM {stage} ON CONFLICT DO NOTHING"
+    ).rowcount
+
+
+def _copy(conn: sa.Connection, statement: str, values: Iterable[tuple[Any, ...]]) -> None:
+    driver = conn.connection.driver_connection
+    assert driver is not None
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            write = copy.write_row
+            for row in values:
+                write(row)
+    except conn.dialect.loaded_dbapi.Error as exc:
+        # As SQLAlchemy would have raised it, and without the row: COPY's own message quotes it.
+        raise sa.exc.DBAPIError.instance(
+            statement, None, exc, conn.dialect.loaded_dbapi.Error, hide_parameters=True, dialect=conn.dialect
+        ) from None
+
+
+def allocate_ids(conn: sa.Connection, table: sa.Table, count: int) -> list[int]:
+    """`count` fresh ids of a table, ascending, for rows about to be inserted in this transaction.
+
+    SQLite: max(id) + 1 and following. That is safe because `Store.write` holds the one write lock from BEGIN
+    IMMEDIATE to its end: nobody can insert in between. PostgreSQL: from the table's sequence, in one statement;
+    ids taken and not used leave a gap.
+    """
+    if count <= 0:
+        return []
+    if conn.dialect.name == "sqlite":
+        top = conn.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
+        return list(range(top + 1, top + 1 + count))
+    statement = sa.text(
+        "SELECT nextval(CAST(pg_get_serial_sequence(:t, 'id') AS regclass)) FROM generate_series(1, :n)"
+    )
+    return sorted(conn.execute(statement, {"t": table.name, "n": count}).scalars())
+
+
+def insert_ids(
+    conn: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    returning: Sequence[str] = ("id",),
+    *,
+    ignore_conflicts: bool = False,
+) -> list[tuple[Any, ...]]:
+    """As `insert_many`, but ids are given out first (see `allocate_ids`): one tuple of `returning` for each row inserted.
+
+    `returning` names `id` and columns that the rows carry, and answers in the rows' order; rows left out for a
+    conflict are missing from it.
+    """
+    if not rows:
+        return []
+    ids = allocate_ids(conn, table, len(rows))
+    full = [{"id": i, **row} for i, row in zip(ids, rows, strict=True)]
+    inserted = insert_many(conn, table, full, ignore_conflicts=ignore_conflicts)
+    if inserted != len(full):
+        listed = id_list(conn, ids)
+        there = set(conn.execute(sa.select(table.c.id).join(listed, listed.c.id == table.c.id)).scalars())
+        full = [row for row in full if row["id"] in there]
+    if len(returning) == 1:
+        return [(row[returning[0]],) for row in full]
+    return list(map(itemgetter(*returning), full))
+
+
+# ---- lists as one bound value ---------------------------------------------------------------------------------------
+
+
+def id_list(conn: sa.Connection, ids: Iterable[int]) -> sa.Subquery:
+    """Ids as something to join or `IN (SELECT …)` with: a selectable of one column `id`.
+
+    One bound value however many there are, so the statement's text (and its plan) is the same for 3 and for 5,000.
+    """
+    return _listed(conn, list(ids), "id", sa.BigInteger())
+
+
+def key_list(conn: sa.Connection, keys: Iterable[str]) -> sa.Subquery:
+    """As `id_list`, for texts: one column `key`."""
+    return _listed(conn, list(keys), "key", sa.Text())
+
+
+def _listed(conn: sa.Connection, values: list[Any], name: str, kind: Any) -> sa.Subquery:
+    if conn.dialect.name == "sqlite":
+        each = sa.func.json_each(sa.literal(dump_json(values), sa.Text())).table_valued(sa.column("value", kind))
+        return sa.select(each.c.value.label(name)).subquery()
+    each = sa.func.unnest(sa.literal(values, ARRAY(kind))).table_valued(sa.column(name, kind)).render_derived()
+    return sa.select(each.c[name]).subquery()
+
+
+# ---- PostgreSQL: who may do what ------------------------------------------------------------------------------------
+
+
+def grant_application_role(conn: sa.Connection, role: str) -> None:
+    """Let `role` do what the program does every day and nothing else; run it as the owner, after `Store.migrate`.
+
+    The owner migrates; the application connects as `role`, which owns no table and so cannot drop the append-only
+    triggers; on those tables it may only read and insert. Does nothing on SQLite, which has no roles.
+    """
+    if conn.dialect.name != "postgresql":
+        return
+    quote_name = conn.dialect.identifier_preparer.quote_identifier
+    name = quote_name(role)
+    schema = quote_name(conn.exec_driver_sql("SELECT current_schema()").scalar_one())
+    conn.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+    conn.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}")
+    conn.exec_driver_sql(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")
+    guarded = ", ".join(f"{schema}.{quote_name(t)}" for t in APPEND_ONLY)
+    conn.exec_driver_sql(f"REVOKE UPDATE, DELETE, TRUNCATE ON {guarded} FROM {name}")
+    conn.exec_driver_sql(f"REVOKE INSERT, UPDATE, DELETE ON {schema}.alembic_version FROM {name}")
