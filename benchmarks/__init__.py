@@ -1,0 +1,1 @@
+"""Speeds beside the floors of the same machine: `make bench`."""
