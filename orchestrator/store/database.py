@@ -403,7 +403,7 @@ def insert_ids(
     *,
     ignore_conflicts: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """As `insert_many`, but ids are given out first (see `allocate_ids`): one tuple of `returning` for each row inserted.
+    """As `insert_many`, with ids given out first (see `allocate_ids`): one tuple of `returning` per inserted row.
 
     `returning` names `id` and columns that the rows carry, and answers in the rows' order; rows left out for a
     conflict are missing from it.
