@@ -1,4 +1,4 @@
-"""The condition language: typed against the workspace, every mistake placed, compiled to SQL elsewhere (store.segments).
+"""The condition language: typed against the workspace, mistakes are placed, SQL is made elsewhere (store.segments).
 
 This module is the whole front: grammar, types, checks. It evaluates nothing; there is one evaluator and it is SQL.
 """

@@ -136,7 +136,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """`version` hashes the canonical form and the segments it names. Step order is reading order, nested ones inside."""
+    """`version` hashes the canonical form and the segments it names. Step order is reading order, nested inside."""
 
     name: str
     path: str

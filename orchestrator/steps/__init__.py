@@ -162,7 +162,7 @@ Outcome = Go | Into | Stay | Jump | End
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a step is told. `truth` and `value` raise KeyError for what was not asked for beforehand: a bug, not data."""
+    """What a step is told. `truth` and `value` raise KeyError for what was not asked beforehand: a bug, not data."""
 
     enrollment: Enrollment
     journey: str
@@ -197,7 +197,7 @@ class Step:
         return {}
 
     def asks(self) -> tuple[Condition | Expression, ...]:
-        """Conditions and expressions this step may look up when it is arrived at or woken (not those of nested steps)."""
+        """Conditions and expressions this step may look up on arrival or when woken (not those of nested steps)."""
         return ()
 
     def sends(self) -> tuple[tuple[str, Medium], ...]:
