@@ -422,6 +422,68 @@ def insert_ids(
     return list(map(itemgetter(*returning), full))
 
 
+# ---- bulk change ----------------------------------------------------------------------------------------------------
+
+
+def update_many(
+    conn: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    where: Sequence[str],
+    returning: str | None = None,
+) -> list[Any]:
+    """Update each row of `table` that equals the mapping in the columns of `where`, to the mapping's other columns.
+
+    For compare-and-swap: what moved on meanwhile is left alone. A column to be compared and set in one is given as
+    `old_NAME` in `where`. Returns that column of the rows that were changed, when asked for. All mappings have the
+    same keys; None in `where` equals NULL.
+    """
+    if not rows:
+        return []
+    names = tuple(rows[0])
+    column_of = {n: n.removeprefix("old_") if n in where and n not in table.c else n for n in names}
+    listed_of = {n: _plan(table, (column_of[n],), conn.dialect) for n in names}
+    quote_name = conn.dialect.identifier_preparer.quote
+    target = conn.dialect.identifier_preparer.format_table(table)
+
+    def bound(name: str, value: Any) -> Any:
+        processors = listed_of[name][1]
+        return processors[0][1](value) if processors and value is not None else value
+
+    if conn.dialect.name == "sqlite":
+        sets = ", ".join(f"{listed_of[n][0]} = ?" for n in names if n not in where)
+        tests = " AND ".join(f"{listed_of[n][0]} IS ?" for n in where)
+        order = [n for n in names if n not in where] + list(where)
+        values = [tuple(bound(n, row[n]) for n in order) for row in rows]
+        statement = f"UPDATE {target} SET {sets} WHERE {tests}"
+        if returning is None:
+            conn.exec_driver_sql(statement, values)
+            return []
+        # executemany gives no rows back; one prepared statement run for each does, and stays in the driver.
+        cursor = conn.connection.cursor()
+        try:
+            found = [r[0] for v in values for r in cursor.execute(f"{statement} RETURNING {quote_name(returning)}", v)]
+        finally:
+            cursor.close()
+        return found
+    types = {n: table.c[column_of[n]].type.dialect_impl(conn.dialect).compile(conn.dialect) for n in names}
+    arrays = ", ".join(f"CAST(%s AS {'text' if types[n] == 'JSONB' else types[n]}[])" for n in names)
+    aliases = ", ".join(quote_name(n) for n in names)
+    cast = {n: f"CAST(v.{quote_name(n)} AS jsonb)" if types[n] == "JSONB" else f"v.{quote_name(n)}" for n in names}
+    sets = ", ".join(f"{listed_of[n][0]} = {cast[n]}" for n in names if n not in where)
+    tests = " AND ".join(f"{target}.{listed_of[n][0]} IS NOT DISTINCT FROM {cast[n]}" for n in where[1:])
+    key = where[0]  # an equality, so that the index on it serves
+    statement = (
+        f"UPDATE {target} SET {sets} FROM unnest({arrays}) AS v({aliases}) "
+        f"WHERE {target}.{listed_of[key][0]} = {cast[key]}" + (f" AND {tests}" if tests else "")
+    )
+    if returning is not None:
+        statement += f" RETURNING {target}.{quote_name(returning)}"
+    result = conn.exec_driver_sql(statement, tuple([bound(n, row[n]) for row in rows] for n in names))
+    return list(result.scalars()) if returning is not None else []
+
+
 # ---- lists as one bound value ---------------------------------------------------------------------------------------
 
 

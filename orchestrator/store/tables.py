@@ -322,7 +322,6 @@ enrollment = Table(
     Column("visits", Json, nullable=False, server_default="{}"),
     Column("ended_at", UtcDateTime),
     Column("ended_because", Text),  # completed, exited, goal, holdout, failed, …
-    Column("lease_until", UtcDateTime),
     UniqueConstraint("journey", "unit", "unit_id", "run_key"),
     _one_of("unit", ("customer", "account")),
     CheckConstraint("(ended_at IS NULL) = (live_key IS NOT NULL)", name="live"),

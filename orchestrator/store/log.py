@@ -1,0 +1,71 @@
+"""The send log: every decision and every outcome, appended, never changed. No personal bytes in `log`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.model import Json
+from orchestrator.store.database import allocate_ids, id_list, insert_many
+from orchestrator.store.tables import log, log_detail
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log. `body`: ids, codes, hashes, versions. `detail`: what it was judged on, kept apart so that an
+    erasure can destroy it while the line stands."""
+
+    kind: Literal["decision", "outcome", "feedback"]
+    at: datetime
+    message_id: int
+    attempt: int
+    verdict: str
+    reason: str = ""
+    rule: str = ""
+    body: Json = field(default_factory=dict)
+    detail: Json | None = None
+
+
+def append(conn: sa.Connection, entries: Sequence[Entry]) -> list[int]:
+    """Append in order; returns the lines' ids."""
+    if not entries:
+        return []
+    ids = allocate_ids(conn, log, len(entries))
+    insert_many(
+        conn,
+        log,
+        [
+            (i, e.at, e.kind, e.message_id, e.attempt, e.verdict, e.reason, e.rule, _encode(e.body))
+            for i, e in zip(ids, entries, strict=True)
+        ],
+        columns=("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule", "body"),
+    )
+    details = [(i, _encode(e.detail)) for i, e in zip(ids, entries, strict=True) if e.detail is not None]
+    insert_many(conn, log_detail, details, columns=("log_id", "body"))
+    return ids
+
+
+def of_messages(conn: sa.Connection, message_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Lines of these messages in order, bodies and details decoded (detail None when there is none any more)."""
+    listed = id_list(conn, message_ids)
+    rows = conn.execute(
+        sa.select(log, log_detail.c.body.label("detail"))
+        .join(listed, listed.c.id == log.c.message_id)
+        .outerjoin(log_detail, log_detail.c.log_id == log.c.id)
+        .order_by(log.c.message_id, log.c.id)
+    )
+    return [
+        {
+            **row._mapping,
+            "body": msgspec.json.decode(row.body),
+            "detail": None if row.detail is None else msgspec.json.decode(row.detail),
+        }
+        for row in rows
+    ]
