@@ -121,8 +121,10 @@ def _(element: _Bool, compiler: SQLCompiler, **kw: Any) -> str:
 def _(element: _Date, compiler: SQLCompiler, **kw: Any) -> str:
     c, p = _parts(element, compiler, kw)
     value = f"json_extract({c}, {p})"
-    # date() accepts more than days and moves 31 April to 1 May: only what comes back unchanged is a day.
-    return f"CASE WHEN json_type({c}, {p}) = 'text' AND date({value}) = {value} THEN {value} END"
+    # date() takes more than days, and moves 31 April to 1 May (only if it has to calculate, hence '+0 days'): what
+    # comes back unchanged is a day. Python and PostgreSQL have no year 0.
+    is_day = f"date({value}, '+0 days') = {value} AND {value} >= '0001'"
+    return f"CASE WHEN json_type({c}, {p}) = 'text' AND {is_day} THEN {value} END"
 
 
 @compiles(_Instant, "sqlite")
@@ -132,7 +134,7 @@ def _(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
     seconds = f"strftime('%s', substr({v}, 1, 19))"
     well_formed = (
         f"{v} GLOB '????-??-??T??:??:??.[0-9][0-9][0-9][0-9][0-9][0-9]Z' "
-        f"AND strftime('%Y-%m-%dT%H:%M:%S', substr({v}, 1, 19)) = substr({v}, 1, 19)"
+        f"AND strftime('%Y-%m-%dT%H:%M:%S', substr({v}, 1, 19), '+0 days') = substr({v}, 1, 19) AND {v} >= '0001'"
     )
     value = f"CAST({seconds} AS INTEGER) * 1000000 + CAST(substr({v}, 21, 6) AS INTEGER)"
     return f"CASE WHEN json_type({c}, {p}) = 'text' AND {well_formed} THEN {value} END"
