@@ -254,7 +254,7 @@ def _opportunity(company: int, seed: int, start: date) -> Row:
         "type": "opportunity",
         "opportunity_id": f"opportunity-{company + 1:03}",
         "account": _account_key(company),
-        "stage": _pick(("open", "proposal", "won", "lost"), seed, "stage", company),
+        "stage": _pick(("open", "won", "lost"), seed, "stage", company),
         "amount": _money(_VALUES[company % 4] // 2),
         "closes": (start + timedelta(days=20 + company)).isoformat(),
     }
