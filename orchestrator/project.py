@@ -43,6 +43,11 @@ def load_files(files: Mapping[str, str]) -> Project:
     raise NotImplementedError
 
 
-def load_journey(text: str, path: str, vocabulary: Vocabulary, segments: Mapping[str, str]) -> Journey:
-    """One stored journey version, with the segments (name → condition text) it was pinned with."""
+def load_journey(
+    text: str, path: str, vocabulary: Vocabulary, segments: Mapping[str, Mapping[str, str]]
+) -> tuple[Journey, Mapping[str, Condition]]:
+    """One stored journey version, with the segments it was pinned with: name → {"of": unit, "when": condition text}.
+
+    Raises ProjectError when it cannot be read against this vocabulary.
+    """
     raise NotImplementedError

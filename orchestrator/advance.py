@@ -1,0 +1,301 @@
+"""Move every enrollment whose time has come: facts for a batch, pure moves, one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from channels.base import Medium
+from orchestrator import engine
+from orchestrator.apply import Force, Version, in_force, journey_version
+from orchestrator.condition import Condition
+from orchestrator.ingest import record_events
+from orchestrator.journey import Journey
+from orchestrator.model import Enrollment, Json
+from orchestrator.problems import ProjectError
+from orchestrator.steps import Addressee, Cancel, Emit, EnterJourney, Facts, Send, Update
+from orchestrator.store import journeys as running
+from orchestrator.store import triggers as entering
+from orchestrator.store import versions
+from orchestrator.store.database import Store
+from orchestrator.store.journeys import UnitFacts
+from orchestrator.store.tables import account, customer
+from orchestrator.store.triggers import Entry
+
+BATCH = 1000
+_WATCHED = "watched_until"
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceReport:
+    moved: int = 0
+    planned: int = 0
+    ended: Mapping[str, int] = field(default_factory=dict)
+
+
+def advance(
+    store: Store, *, now: datetime, batch: int = BATCH, stop: Callable[[], bool] = lambda: False
+) -> AdvanceReport:
+    """Move what is due until nothing is, or `stop()` says so between two batches."""
+    with store.write() as conn:
+        force = in_force(conn)
+        if force is None:
+            return AdvanceReport()
+        _watch(conn, force, now)
+    moved = planned = 0
+    ended: Counter[str] = Counter()
+    while not stop():
+        with store.write() as conn:
+            force = in_force(conn)
+            if force is None or versions.EVERYTHING in force.paused:
+                break
+            runs = running.due(conn, now, batch, force.paused)
+            if not runs:
+                break
+            moves = _moves(conn, force, runs, now)
+            planned += _write(conn, force, moves, now)
+        moved += len(moves)
+        ended.update(move.ended for _, move in moves if move.ended)
+    return AdvanceReport(moved, planned, ended)
+
+
+def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
+    """Wake sleepers whom no event wakes: an exit by state came true, or a field that a wait hangs on was written."""
+    hanging = set()
+    for name, version, unit in running.live_versions(conn):
+        if force.is_paused(name):
+            continue
+        found = _readable(conn, force, name, version)
+        if found is None:
+            continue
+        watched = found.journey.watches()
+        for condition in watched:
+            if isinstance(condition, Condition):
+                running.wake_where(conn, found.segments, name, version, unit, condition, now)
+        if any(not isinstance(w, Condition) for w in watched):
+            hanging.add(name)
+    since = versions.setting_instant(conn, _WATCHED)
+    if hanging and since is not None:
+        running.wake_changed(conn, hanging, since, now)
+    versions.set_instant(conn, _WATCHED, now)
+
+
+def _readable(conn: sa.Connection, force: Force, name: str, version: str) -> Version | None:
+    try:
+        return journey_version(conn, force, name, version)
+    except ProjectError:
+        return None  # its people stay where they are until a workspace that can read it is applied; `doctor` tells
+
+
+# ---- facts and moves ------------------------------------------------------------------------------------------------
+
+
+def _moves(
+    conn: sa.Connection, force: Force, runs: Sequence[Enrollment], now: datetime
+) -> list[tuple[Version | None, engine.Move]]:
+    units = running.unit_facts(conn, runs)
+    groups: dict[tuple[str, str, str], list[Enrollment]] = defaultdict(list)
+    for run in runs:
+        groups[(run.journey, run.version, run.step)].append(run)
+    with_messages = [run.id for run in runs if run.step]
+    messages = running.message_states(conn, with_messages) if with_messages else {}
+    moves: list[tuple[Version | None, engine.Move]] = []
+    for (name, version, step), group in groups.items():
+        found = _readable(conn, force, name, version)
+        if found is None:
+            moves += [(None, _parked(run)) for run in group]
+            continue
+        asked = engine.asks(found.journey, step)
+        answers = found.segments.evaluate(conn, asked, [run.id for run in group], now) if asked else {}
+        for run in group:
+            truths, values = answers.get(run.id, ({}, {}))
+            unit = units[run.id]
+            facts = Facts(
+                truths=truths,
+                values=values,
+                messages=messages.get(run.id, ()),
+                zone=unit.zone,
+                workspace_zone=force.project.vocabulary.timezone,
+                recipients=_recipients(found.journey, run, unit),
+                staff=Addressee("staff", unit.account_id or run.unit_id, unit.customer_id, unit.account_id),
+            )
+            moves.append((found, engine.advance(found.journey, run, facts, now)))
+    return moves
+
+
+def _parked(run: Enrollment) -> engine.Move:
+    """Its version cannot be read against the workspace in force: it sleeps until the next apply, and says so."""
+    line = engine.Trace(run.step, run.visit, "parked", {"because": "unreadable_version"})
+    return engine.Move(
+        enrollment=run,
+        step=run.step,
+        visit=run.visit,
+        since=run.since,
+        wake_at=None,
+        memory=run.memory,
+        visits=dict(run.visits),
+        effects=(),
+        trace=(line,),
+        ended=None,
+        again=False,
+    )
+
+
+def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
+    """By medium: the customer alone, or an account's contacts in the order of the journey's roles."""
+    if run.unit == "customer":
+        alone = (Addressee("customer", run.unit_id, run.unit_id, unit.account_id),)
+        return dict.fromkeys(Medium, alone)
+    roles = journey.recipients.roles
+    rank = {role: n for n, role in enumerate(roles)}
+    chosen = [c for c in unit.contacts if not roles or c.role in rank]
+    chosen.sort(key=lambda c: (rank.get(c.role or "", 0), c.customer_id))
+    return {
+        medium: tuple(
+            Addressee("customer", c.customer_id, c.customer_id, unit.account_id) for c in chosen if medium in c.media
+        )
+        for medium in (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
+    }
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    conn: sa.Connection, force: Force, moves: Sequence[tuple[Version | None, engine.Move]], now: datetime
+) -> int:
+    """Everything a batch of moves did, by kind; returns how many messages were planned."""
+    live = running.live_keys(conn, [m.enrollment.id for _, m in moves])
+    moved = running.move(conn, [_cursor(m, live[m.enrollment.id], now) for _, m in moves])
+    done = [(found, m) for found, m in moves if m.enrollment.id in moved]
+    running.add_trace(
+        conn,
+        [(m.enrollment.id, now, t.step, t.visit, t.what, t.detail) for _, m in done for t in m.trace],
+    )
+    cancels: dict[int, tuple[frozenset[str] | None, str]] = {}
+    sends: list[dict[str, Any]] = []
+    patches: dict[str, dict[int, Json]] = {"customer": {}, "account": {}}
+    emits: list[dict[str, Any]] = []
+    entries: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    slots = _Slots(conn, now)
+    for found, m in done:
+        run = m.enrollment
+        if m.ended and m.ended != "completed":
+            cancels[run.id] = (None, m.ended)
+        for effect in m.effects:
+            match effect:
+                case Send():
+                    assert found is not None
+                    sends.append(_planned(force, found.journey, run, effect, slots))
+                case Cancel():
+                    cancels.setdefault(run.id, (frozenset(effect.steps), effect.reason))
+                case Update():
+                    unit_id = run.customer_id if effect.target == "customer" else run.account_id
+                    if unit_id is not None:
+                        patches[effect.target].setdefault(unit_id, {}).update(effect.values)
+                case Emit():
+                    emits.append(_emitted(run, m, effect, len(emits), now))
+                case EnterJourney():
+                    entries[effect.journey].append((run.unit_id, f"enter:{run.id}:{m.visit}"))
+    running.cancel_messages(conn, cancels, now)
+    planned = running.add_messages(conn, sends, now)
+    running.set_attributes(conn, customer, patches["customer"], now)
+    running.set_attributes(conn, account, patches["account"], now)
+    record_events(conn, emits, now=now)
+    for name, units in entries.items():
+        target = force.project.journeys.get(name)
+        if target is not None and not force.is_paused(name):
+            entering.enter_units(conn, Entry(target, force.segments, now), [u for u, _ in units], units[0][1])
+    return planned
+
+
+def _cursor(m: engine.Move, live_key: str | None, now: datetime) -> dict[str, Any]:
+    run, ended = m.enrollment, m.ended is not None
+    return {
+        "id": run.id,
+        "old_step": run.step,
+        "old_visit": run.visit,
+        "old_since": run.since,
+        "step": m.step,
+        "visit": m.visit,
+        "since": m.since,
+        "wake_at": None if ended else now if m.again else m.wake_at,
+        "memory": m.memory,
+        "visits": m.visits,
+        "ended_at": now if ended else None,
+        "ended_because": m.ended,
+        "live_key": None if ended else live_key,
+    }
+
+
+class _Slots:
+    """Due instants of throttled journeys' messages: `count` to a slot, slots `per` apart."""
+
+    def __init__(self, conn: sa.Connection, now: datetime) -> None:
+        self._conn, self._now = conn, now
+        self._last: dict[str, tuple[datetime, int]] = {}
+
+    def take(self, journey: Journey, due_at: datetime) -> datetime:
+        throttle = journey.throttle
+        if throttle is None:
+            return due_at
+        if journey.name not in self._last:
+            since = self._now - throttle.per
+            self._last[journey.name] = running.last_slot(self._conn, journey.name, since) or (self._now, 0)
+        at, used = self._last[journey.name]
+        if used >= throttle.count:
+            at, used = at + throttle.per, 0
+        if due_at > at:
+            at, used = due_at, 0
+        self._last[journey.name] = (at, used + 1)
+        return at
+
+
+def _planned(force: Force, journey: Journey, run: Enrollment, send: Send, slots: _Slots) -> dict[str, Any]:
+    topic, purpose = _topic(force, send)
+    return {
+        "origin": "journey",
+        "enrollment_id": run.id,
+        "journey": journey.name,
+        "version": journey.version,
+        "step": send.step,
+        "visit": send.visit,
+        "addressee": send.addressee.kind,
+        "addressee_id": send.addressee.id,
+        "customer_id": send.addressee.customer_id,
+        "account_id": send.addressee.account_id,
+        "medium": send.medium.value,
+        "template": send.template,
+        "topic": topic,
+        "purpose": purpose,
+        "priority": journey.priority,
+        "due_at": slots.take(journey, send.due_at),
+        "expires_at": send.expires_at,
+        "payload": {**send.payload, "event": run.event_id, "record": run.record_id},
+    }
+
+
+def _topic(force: Force, send: Send) -> tuple[str, str]:
+    """(topic, purpose) of what a send says: its template's. A message to staff has none and is service."""
+    if send.addressee.kind != "customer":
+        return "", "transactional"
+    template = force.project.templates.get(send.medium, send.template)
+    topic = None if template is None else force.project.vocabulary.topics.get(template.topic)
+    # A template that is gone is refused when it is rendered; until then it is judged as strictly as can be.
+    return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
+
+
+def _emitted(run: Enrollment, m: engine.Move, emit: Emit, n: int, now: datetime) -> dict[str, Any]:
+    return {
+        "type": emit.event,
+        "key": f"emit:{run.id}:{m.step}:{m.visit}:{n if emit is not m.effects[0] else 0}",
+        "customer_id": run.customer_id,
+        "account_id": run.account_id if run.unit == "account" else None,
+        "occurred_at": now,
+        "properties": dict(emit.properties),
+    }

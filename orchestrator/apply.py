@@ -1,0 +1,199 @@
+"""Put a checked workspace in force. Ticks run only what was applied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from orchestrator.journey import EventTrigger, Journey, SegmentTrigger, TierTrigger, Trigger
+from orchestrator.problems import ProjectError
+from orchestrator.project import Project, load_files, load_journey
+from orchestrator.store import journeys as running
+from orchestrator.store import versions
+from orchestrator.store.database import Store
+from orchestrator.store.segments import Segments
+from orchestrator.store.triggers import take_baseline
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyReport:
+    """What an apply did. `changed` false: the same workspace was in force already, and nothing was written."""
+
+    changed: bool
+    apply_id: int
+    added: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    migrated: Mapping[str, int] = field(default_factory=dict)
+    exited: Mapping[str, int] = field(default_factory=dict)
+    baselines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    """What is in force, ready to run: the project as applied, and any journey version that people are still inside."""
+
+    applied: versions.Applied
+    project: Project
+    segments: Segments
+    paused: frozenset[str]
+
+    def is_paused(self, journey: str) -> bool:
+        return versions.EVERYTHING in self.paused or journey in self.paused
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A journey version with the segments it was pinned with."""
+
+    journey: Journey
+    segments: Segments
+
+
+_projects: dict[str, Project] = {}
+_pinned_versions: dict[tuple[str, str, str], Version | ProjectError] = {}
+
+
+def in_force(conn: sa.Connection) -> Force | None:
+    """What the newest apply says; None before the first. Parsed once per process and content."""
+    found = versions.newest(conn)
+    if found is None:
+        return None
+    project = _projects.get(found.project)
+    if project is None:
+        bodies = versions.documents(conn, set(found.files.values()))
+        project = load_files({path: str(bodies[key]["text"]) for path, key in found.files.items()})
+        _projects.clear()
+        _projects[found.project] = project
+    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+    return Force(found, project, segments, frozenset(versions.pauses(conn)))
+
+
+def journey_version(conn: sa.Connection, force: Force, name: str, version: str) -> Version:
+    """A journey as of a version: the one in force, or the one its people were pinned to.
+
+    Raises ProjectError when it can no longer be read against the workspace in force.
+    """
+    current = force.project.journeys.get(name)
+    if current is not None and current.version == version:
+        return Version(current, force.segments)
+    key = (version, force.applied.project, conn.dialect.name)
+    found = _pinned_versions.get(key)
+    if found is None:
+        body = versions.documents(conn, [version])[version]
+        vocabulary = force.project.vocabulary
+        try:
+            journey, pinned = load_journey(str(body["text"]), str(body["path"]), vocabulary, dict(body["segments"]))
+            found = Version(journey, Segments(vocabulary, pinned, conn.dialect.name))
+        except ProjectError as exc:
+            found = exc
+        _pinned_versions[key] = found
+    if isinstance(found, ProjectError):
+        raise found
+    return found
+
+
+def trigger_key(project: Project, trigger: Trigger) -> str:
+    """The name of a trigger's watermark. An edited segment is another trigger: it takes a new baseline."""
+    if isinstance(trigger, SegmentTrigger):
+        meaning = "\n".join(
+            f"{n}={c.text}" for n, c in sorted(project.segments.items()) if n in _names(project, trigger)
+        )
+        return f"{trigger.key}-{hashlib.sha256(meaning.encode()).hexdigest()[:12]}"
+    return trigger.key
+
+
+def _names(project: Project, trigger: SegmentTrigger) -> set[str]:
+    """The segment and those it names, transitively."""
+    found: set[str] = set()
+    open_names = [trigger.segment]
+    while open_names:
+        name = open_names.pop()
+        if name in found or name not in project.segments:
+            continue
+        found.add(name)
+        text = project.segments[name].text
+        open_names += [other for other in project.segments if f'"{other}"' in text]
+    return found
+
+
+def apply(store: Store, project: Project, *, author: str, message: str, now: datetime) -> ApplyReport:
+    """Store the workspace by content and put it in force; new and edited triggers look from now on.
+
+    People inside keep their version (`in_flight: finish`), move where their step still is (`migrate`) or leave
+    (`exit`). One transaction: a tick sees all of it or nothing.
+    """
+    files = {path: versions.file_hash(text) for path, text in project.files.items()}
+    journeys = {name: j.version for name, j in project.journeys.items()}
+    with store.write() as conn:
+        before = versions.newest(conn)
+        if before is not None and before.project == project.hash:
+            return ApplyReport(False, before.id)
+        versions.add_documents(
+            conn, "file", {h: (path, {"text": project.files[path]}) for path, h in files.items()}, now
+        )
+        versions.add_documents(
+            conn, "journey", {j.version: _pinned(project, j) for j in project.journeys.values()}, now
+        )
+        apply_id = versions.add_applied(
+            conn, author=author, message=message, project=project.hash, files=files, journeys=journeys, now=now
+        )
+        old = dict(before.journeys) if before else {}
+        migrated, exited = _people_inside(conn, project, old, now)
+        running.wake_parked(conn, now)
+        baselines = _baselines(conn, project, now)
+    return ApplyReport(
+        True,
+        apply_id,
+        added=tuple(sorted(journeys.keys() - old.keys())),
+        edited=tuple(sorted(n for n in journeys.keys() & old.keys() if journeys[n] != old[n])),
+        removed=tuple(sorted(old.keys() - journeys.keys())),
+        migrated=migrated,
+        exited=exited,
+        baselines=baselines,
+    )
+
+
+def _pinned(project: Project, journey: Journey) -> tuple[str, dict[str, object]]:
+    segments = {n: {"of": project.segments[n].unit, "when": project.segments[n].text} for n in sorted(journey.segments)}
+    return journey.name, {"path": journey.path, "text": project.files[journey.path], "segments": segments}
+
+
+def _people_inside(
+    conn: sa.Connection, project: Project, old: Mapping[str, str], now: datetime
+) -> tuple[dict[str, int], dict[str, int]]:
+    migrated: dict[str, int] = {}
+    exited: dict[str, int] = {}
+    for name, journey in project.journeys.items():
+        if name not in old or old[name] == journey.version:
+            continue
+        if journey.in_flight == "migrate":
+            steps = [step.id for step in journey.every_step()]
+            migrated[name] = versions.migrate_inside(conn, name, journey.version, steps)
+        elif journey.in_flight == "exit":
+            exited[name] = running.end_all(conn, name, keep_version=journey.version, because="edited", now=now)
+    return migrated, exited
+
+
+def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str, int]:
+    known = versions.watermarks(conn)
+    wanted: set[tuple[str, str]] = set()
+    members: dict[str, int] = {}
+    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+    events, tiers = versions.newest_event(conn), versions.newest_tier_change(conn)
+    for name, journey in project.journeys.items():
+        for trigger in journey.triggers:
+            key = (name, trigger_key(project, trigger))
+            wanted.add(key)
+            if key in known:
+                continue
+            seen = events if isinstance(trigger, EventTrigger) else tiers if isinstance(trigger, TierTrigger) else 0
+            versions.add_watermark(conn, *key, seen, now)
+            if isinstance(trigger, SegmentTrigger) and not trigger.include_existing:
+                members[name] = take_baseline(conn, segments, journey, trigger, key[1], now)
+    versions.drop_watermarks(conn, known.keys() - wanted)
+    return members

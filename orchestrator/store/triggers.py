@@ -1,0 +1,398 @@
+"""Who enters a journey: one INSERT … SELECT per trigger, whatever the audience. A replay inserts nothing.
+
+Uniqueness does the work: (journey, unit, unit_id, run_key) for what a run was made for, (journey, unit, unit_id,
+live_key) for one live run. So a tick that runs twice, late or beside another one enters nobody twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.condition import Condition
+from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, TierTrigger
+from orchestrator.store.database import id_list, key_list
+from orchestrator.store.dialect import json_date, json_text
+from orchestrator.store.segments import Segments
+from orchestrator.store.tables import (
+    account,
+    customer,
+    enrollment,
+    event,
+    record,
+    segment_member,
+    tier_change,
+)
+
+_ENTERED = (
+    "journey",
+    "version",
+    "unit",
+    "unit_id",
+    "customer_id",
+    "account_id",
+    "run_key",
+    "live_key",
+    "event_id",
+    "record_id",
+    "priority",
+    "entered_at",
+    "since",
+    "wake_at",
+    "memory",
+    "visits",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one trigger needs beside itself."""
+
+    journey: Journey
+    segments: Segments
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DateRange:
+    """Field dates due for the units of these zones: [first, last], or month-day pairs of every year."""
+
+    zones: tuple[str, ...]
+    rest: bool  # also those whose zone is none of the known ones
+    first: date | None = None
+    last: date | None = None
+    month_days: tuple[tuple[int, int], ...] = ()
+    run_date: date | None = None
+
+
+def _unit(entry: Entry) -> sa.Table:
+    return customer if entry.journey.unit == "customer" else account
+
+
+def _live(entry: Entry) -> Any:
+    """Units that may still be addressed."""
+    if entry.journey.unit == "customer":
+        return sa.and_(customer.c.merged_into.is_(None), customer.c.left_at.is_(None))
+    return sa.true()
+
+
+def _zone(entry: Entry) -> Any:
+    """The unit's stated zone; a contact's falls back to the account's. Display time only, never a legal window."""
+    if entry.journey.unit == "account":
+        return account.c.timezone
+    own = sa.select(account.c.timezone).where(account.c.id == customer.c.account_id).scalar_subquery()
+    return sa.func.coalesce(customer.c.timezone, own)
+
+
+def _predicate(entry: Entry, condition: Condition | None, **subjects: Any) -> Any:
+    if condition is None:
+        return sa.true()
+    return entry.segments.predicate(condition, _unit(entry), now=entry.now, **subjects)
+
+
+def _run_key(entry: Entry, firing: Any, by_key: Any | None) -> Any:
+    """What the run is made for: the journey's `reentry` chooses between once, the key, and the firing itself."""
+    kind = entry.journey.reentry.kind
+    if kind == "once":
+        return sa.literal("once", sa.Text())
+    if kind == "key" and by_key is not None:
+        return by_key
+    return firing
+
+
+def _insert(
+    conn: sa.Connection,
+    entry: Entry,
+    source: Any,
+    where: Sequence[Any],
+    *,
+    firing: Any,
+    by_key: Any | None = None,
+    event_id: Any = None,
+    record_id: Any = None,
+    wake_at: Any = None,
+    order: Any = None,
+) -> int:
+    """The one INSERT: units of `source` where all of `where` hold, with the journey's audience and re-entry rules."""
+    journey, unit = entry.journey, _unit(entry)
+    now = sa.literal(entry.now, enrollment.c.entered_at.type)
+    run_key = _run_key(entry, firing, by_key)
+    live_key = run_key if journey.overlap == "allow" else sa.literal("", sa.Text())
+    null = sa.cast(sa.null(), sa.BigInteger())
+    conditions = [*where, _live(entry)]
+    if journey.reentry.kind == "after" and journey.reentry.after is not None:
+        earlier = enrollment.alias("earlier")
+        conditions.append(
+            ~sa.exists().where(
+                earlier.c.journey == journey.name,
+                earlier.c.unit == journey.unit,
+                earlier.c.unit_id == unit.c.id,
+                earlier.c.entered_at > entry.now - journey.reentry.after,
+            )
+        )
+    empty = sa.literal({}, enrollment.c.memory.type)
+    select = (
+        sa.select(
+            sa.literal(journey.name, sa.Text()),
+            sa.literal(journey.version, sa.Text()),
+            sa.literal(journey.unit, sa.Text()),
+            unit.c.id,
+            unit.c.id if journey.unit == "customer" else null,
+            customer.c.account_id if journey.unit == "customer" else unit.c.id,
+            run_key,
+            live_key,
+            event_id if event_id is not None else null,
+            record_id if record_id is not None else null,
+            sa.literal(journey.priority, sa.Integer()),
+            now,
+            now,
+            wake_at if wake_at is not None else now,
+            empty,
+            empty,
+        )
+        .select_from(source)
+        .where(*conditions, _predicate(entry, journey.audience, event=event_id, record=record_id))
+    )
+    if order is not None:
+        select = select.order_by(order)
+    statement = enrollment.insert().from_select(_ENTERED, select, include_defaults=False)
+    if conn.dialect.name == "sqlite":
+        return conn.execute(statement.prefix_with("OR IGNORE")).rowcount
+    from sqlalchemy.dialects.postgresql import insert
+
+    return conn.execute(
+        insert(enrollment).from_select(_ENTERED, select, include_defaults=False).on_conflict_do_nothing()
+    ).rowcount
+
+
+# ---- segments -------------------------------------------------------------------------------------------------------
+
+
+def _in_segment(entry: Entry, trigger: SegmentTrigger) -> Any:
+    return _predicate(entry, entry.segments.named(trigger.segment))
+
+
+def _mark_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:
+    """Record those who came in since the last look; their `since` is now."""
+    unit = _unit(entry)
+    member = (
+        sa.exists()
+        .where(
+            segment_member.c.journey == entry.journey.name,
+            segment_member.c.trigger == key,
+            segment_member.c.unit_id == unit.c.id,
+        )
+        .correlate(unit)
+    )
+    select = sa.select(
+        sa.literal(entry.journey.name, sa.Text()),
+        sa.literal(key, sa.Text()),
+        unit.c.id,
+        sa.literal(entry.now, segment_member.c.since.type),
+    ).where(_live(entry), ~member, _in_segment(entry, trigger))
+    names = ("journey", "trigger", "unit_id", "since")
+    if conn.dialect.name == "sqlite":
+        return conn.execute(segment_member.insert().prefix_with("OR IGNORE").from_select(names, select)).rowcount
+    from sqlalchemy.dialects.postgresql import insert
+
+    return conn.execute(insert(segment_member).from_select(names, select).on_conflict_do_nothing()).rowcount
+
+
+def take_baseline(
+    conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, key: str, now: datetime
+) -> int:
+    """Who is in the segment when the trigger is first put in force: they have not entered it, they were there."""
+    return _mark_members(conn, Entry(journey, segments, now), trigger, key)
+
+
+def enter_by_segment(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:
+    """Recorded transitions since the last look, and the runs they start."""
+    unit = _unit(entry)
+    came = _mark_members(conn, entry, trigger, key)
+    mine = sa.and_(segment_member.c.journey == entry.journey.name, segment_member.c.trigger == key)
+    still = sa.exists().where(unit.c.id == segment_member.c.unit_id, _live(entry), _in_segment(entry, trigger))
+    # DELETE … RETURNING is evaluated once: whoever leaves is known from the same look that forgets them.
+    left = list(conn.execute(segment_member.delete().where(mine, ~still).returning(segment_member.c.unit_id)).scalars())
+    firing = sa.literal(f"{trigger.direction}:{entry.now.isoformat()}", sa.Text())
+    if trigger.direction == "entry":
+        if not came:
+            return 0
+        new = sa.and_(mine, segment_member.c.since == entry.now)
+        source = unit.join(segment_member, segment_member.c.unit_id == unit.c.id)
+        return _insert(conn, entry, source, [new], firing=firing)
+    if not left:
+        return 0
+    gone = id_list(conn, left)
+    return _insert(conn, entry, unit.join(gone, gone.c.id == unit.c.id), [], firing=firing)
+
+
+# ---- events and tiers -----------------------------------------------------------------------------------------------
+
+
+def enter_by_event(
+    conn: sa.Connection, entry: Entry, trigger: EventTrigger, after_id: int, until_id: int, not_before: datetime
+) -> int:
+    """Runs for events with ids in (after_id, until_id] that happened at or after `not_before` (an old one, imported
+    late, starts nothing)."""
+    unit = _unit(entry)
+    if entry.journey.unit == "customer":
+        source = event.join(unit, unit.c.id == event.c.customer_id)
+    else:
+        theirs = sa.select(customer.c.account_id).where(customer.c.id == event.c.customer_id).scalar_subquery()
+        source = event.join(unit, unit.c.id == sa.func.coalesce(event.c.account_id, theirs))
+    firing = sa.literal("event:", sa.Text()) + sa.cast(event.c.id, sa.Text())
+    name = entry.journey.reentry.key or trigger.run_by
+    by_key = None
+    if name is not None:
+        by_key = sa.literal(f"{name}:", sa.Text()) + json_text(event.c.properties, name)
+        firing = by_key if trigger.run_by else firing
+    where = [
+        event.c.type == trigger.event,
+        event.c.id > after_id,
+        event.c.id <= until_id,
+        event.c.occurred_at >= not_before,
+        event.c.occurred_at <= entry.now,
+        _predicate(entry, trigger.where, event=event.c.id),
+    ]
+    if trigger.run_by:
+        where.append(json_text(event.c.properties, trigger.run_by).isnot(None))
+    return _insert(conn, entry, source, where, firing=firing, by_key=by_key, event_id=event.c.id, order=event.c.id)
+
+
+def enter_by_tier(
+    conn: sa.Connection, entry: Entry, trigger: TierTrigger, after_id: int, until_id: int, not_before: datetime
+) -> int:
+    """Runs for tier changes with ids in (after_id, until_id]."""
+    unit = _unit(entry)
+    change = tier_change
+    if entry.journey.unit == "customer":
+        # A contact's tier is the account's where the class says so: the account's change is each contact's.
+        on = sa.or_(
+            sa.and_(change.c.unit == "customer", change.c.unit_id == unit.c.id),
+            sa.and_(change.c.unit == "account", change.c.unit_id == customer.c.account_id),
+        )
+    else:
+        on = sa.and_(change.c.unit == "account", change.c.unit_id == unit.c.id)
+    where = [change.c.id > after_id, change.c.id <= until_id, change.c.received_at >= not_before]
+    where.append(change.c.direction == trigger.direction if trigger.direction != "any" else change.c.direction != "set")
+    if trigger.to:
+        where.append(change.c.to_tier.in_(trigger.to))
+    firing = sa.literal("tier:", sa.Text()) + sa.cast(change.c.id, sa.Text())
+    return _insert(conn, entry, change.join(unit, on), where, firing=firing, order=change.c.id)
+
+
+# ---- dates and schedules --------------------------------------------------------------------------------------------
+
+
+def zones_present(conn: sa.Connection, unit: str) -> list[str]:
+    """The distinct zones stated by units."""
+    tables = (customer, account) if unit == "customer" else (account,)
+    found: set[str] = set()
+    for table in tables:
+        found |= {z for z in conn.execute(sa.select(table.c.timezone).distinct()).scalars() if z}
+    return sorted(found)
+
+
+def _of_zones(entry: Entry, conn: sa.Connection, zones: Sequence[str], rest: bool, known: Sequence[str]) -> Any:
+    zone = _zone(entry)
+    inside = zone.in_(sa.select(key_list(conn, zones).c.key))
+    if not rest:
+        return inside
+    other = sa.or_(zone.is_(None), zone.not_in(sa.select(key_list(conn, known).c.key)))
+    return sa.or_(inside, other) if zones else other
+
+
+def enter_by_date(
+    conn: sa.Connection, entry: Entry, trigger: DateTrigger, ranges: Sequence[DateRange], known: Sequence[str]
+) -> int:
+    """Runs for field dates due now: one statement per distinct range (zones of one wall clock share one)."""
+    return sum(_enter_range(conn, entry, trigger, r, known) for r in ranges)
+
+
+def _enter_range(
+    conn: sa.Connection, entry: Entry, trigger: DateTrigger, wanted: DateRange, known: Sequence[str]
+) -> int:
+    unit = _unit(entry)
+    source, column, owner_where, ids = _date_source(entry, trigger)
+    text = sa.cast(column, sa.Text())
+    where = [*owner_where, _of_zones(entry, conn, wanted.zones, wanted.rest, known)]
+    if trigger.every_year:
+        listed = [f"{m:02d}-{d:02d}" for m, d in wanted.month_days]
+        where.append(sa.func.substr(text, 6, 5).in_(listed))
+        assert wanted.run_date is not None
+        on = sa.literal(wanted.run_date.isoformat(), sa.Text())
+        where.append(text <= on)  # nobody is congratulated before the day itself
+        suffix: Any = on
+    else:
+        assert wanted.first is not None and wanted.last is not None
+        where.append(column.between(wanted.first, wanted.last))
+        suffix = text
+    base = sa.literal("date:", sa.Text()) + suffix
+    by_key = None
+    if trigger.source == "record":
+        name = sa.literal(f"{trigger.of}:", sa.Text()) + record.c.key
+        firing, by_key = name + sa.literal(":", sa.Text()) + base, name
+    elif trigger.source == "event":
+        name = sa.literal(f"{trigger.of}:", sa.Text()) + event.c.key
+        firing, by_key = name + sa.literal(":", sa.Text()) + base, name
+    else:
+        firing = base
+    return _insert(conn, entry, source, where, firing=firing, by_key=by_key, order=unit.c.id, **ids)
+
+
+def _date_source(entry: Entry, trigger: DateTrigger) -> tuple[Any, Any, list[Any], dict[str, Any]]:
+    """(FROM, the date column, owner conditions, event or record ids) of a date trigger."""
+    unit = _unit(entry)
+    if trigger.source == "record":
+        owner = record.c.customer_id if entry.journey.unit == "customer" else record.c.account_id
+        source = record.join(unit, unit.c.id == owner)
+        column = json_date(record.c.fields, trigger.field_name)
+        return source, column, [record.c.type == trigger.of], {"record_id": record.c.id}
+    if trigger.source == "event":
+        owner = event.c.customer_id if entry.journey.unit == "customer" else event.c.account_id
+        source = event.join(unit, unit.c.id == owner)
+        column = json_date(event.c.properties, trigger.field_name)
+        return source, column, [event.c.type == trigger.of], {"event_id": event.c.id}
+    table = customer if trigger.source == "customer" else account
+    source = unit
+    if trigger.source == "account" and entry.journey.unit == "customer":
+        source = customer.join(account, account.c.id == customer.c.account_id)
+    if trigger.field_name in table.c:
+        return source, table.c[trigger.field_name], [], {}
+    return source, json_date(table.c.attributes, trigger.field_name), [], {}
+
+
+def enter_all(
+    conn: sa.Connection,
+    entry: Entry,
+    firing: str,
+    *,
+    zones: Sequence[str] | None = None,
+    rest: bool = False,
+    known: Sequence[str] = (),
+    wakes: Sequence[datetime] = (),
+) -> int:
+    """Runs for the whole audience (of these zones): broadcasts and schedules. `wakes`: the waves' instants."""
+    unit = _unit(entry)
+    where = [] if zones is None else [_of_zones(entry, conn, zones, rest, known)]
+    wake: Any = None
+    if len(wakes) > 1:
+        # Knuth's multiplicative hash spreads ids over the waves; cut to 31 bits before the product for both databases.
+        bucket = ((unit.c.id % 65_536) * 40_503 % 65_536) % len(wakes)
+        kind = enrollment.c.wake_at.type
+        wake = sa.case({n: sa.literal(at, kind) for n, at in enumerate(wakes)}, value=bucket, else_=None)
+    elif wakes:
+        wake = sa.literal(wakes[0], enrollment.c.wake_at.type)
+    return _insert(conn, entry, unit, where, firing=sa.literal(firing, sa.Text()), wake_at=wake, order=unit.c.id)
+
+
+def enter_units(conn: sa.Connection, entry: Entry, unit_ids: Sequence[int], firing: str) -> int:
+    """Runs for these units: the `api` trigger and `enter`."""
+    unit = _unit(entry)
+    listed = id_list(conn, unit_ids)
+    source = unit.join(listed, listed.c.id == unit.c.id)
+    return _insert(conn, entry, source, [], firing=sa.literal(firing, sa.Text()))

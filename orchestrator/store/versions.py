@@ -1,0 +1,211 @@
+"""What is in force: texts by content, applies in order, pauses. A worker needs no folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.model import Json
+from orchestrator.store.database import dump_json, insert_many, key_list
+from orchestrator.store.tables import (
+    applied,
+    document,
+    enrollment,
+    event,
+    journey_control,
+    segment_member,
+    setting,
+    tier_change,
+    trigger_state,
+)
+
+EVERYTHING = "*"
+"""The scope of a pause that stops all journeys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One apply. `files` path → document hash; `journeys` name → version."""
+
+    id: int
+    at: datetime
+    author: str
+    message: str
+    project: str
+    files: Mapping[str, str]
+    journeys: Mapping[str, str]
+
+
+def newest(conn: sa.Connection) -> Applied | None:
+    """The apply in force; None before the first."""
+    row = conn.execute(sa.select(applied).order_by(applied.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else Applied(*row)
+
+
+def history(conn: sa.Connection, limit: int = 50) -> list[Applied]:
+    """Applies, newest first."""
+    return [Applied(*row) for row in conn.execute(sa.select(applied).order_by(applied.c.id.desc()).limit(limit))]
+
+
+def documents(conn: sa.Connection, hashes: Iterable[str]) -> dict[str, Json]:
+    """Stored bodies by hash."""
+    listed = key_list(conn, hashes)
+    rows = conn.execute(sa.select(document.c.hash, document.c.body).join(listed, listed.c.key == document.c.hash))
+    return {row.hash: row.body for row in rows}
+
+
+def file_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add_documents(conn: sa.Connection, kind: str, bodies: Mapping[str, tuple[str, Json]], now: datetime) -> None:
+    """Store texts by content; what is there already stays. `bodies`: hash → (name, body)."""
+    rows = [
+        {"hash": key, "kind": kind, "name": name, "body": body, "created_at": now}
+        for key, (name, body) in bodies.items()
+    ]
+    insert_many(conn, document, rows, ignore_conflicts=True)
+
+
+def add_applied(
+    conn: sa.Connection,
+    *,
+    author: str,
+    message: str,
+    project: str,
+    files: Mapping[str, str],
+    journeys: Mapping[str, str],
+    now: datetime,
+) -> int:
+    result = conn.execute(
+        applied.insert().values(
+            at=now, author=author, message=message, project=project, files=dict(files), journeys=dict(journeys)
+        )
+    )
+    return int(result.inserted_primary_key[0])
+
+
+# ---- pauses ---------------------------------------------------------------------------------------------------------
+
+
+def pauses(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
+    """What is paused: a journey's name, or EVERYTHING → when, by whom, why."""
+    return {row.scope: dict(row._mapping) for row in conn.execute(sa.select(journey_control))}
+
+
+def pause(conn: sa.Connection, scope: str, *, by: str, reason: str, now: datetime) -> bool:
+    """False when it was paused already."""
+    row = {"scope": scope, "paused_at": now, "by": by, "reason": reason}
+    return insert_many(conn, journey_control, [row], ignore_conflicts=True) == 1
+
+
+def resume(conn: sa.Connection, scope: str) -> bool:
+    """False when it was not paused."""
+    return conn.execute(journey_control.delete().where(journey_control.c.scope == scope)).rowcount == 1
+
+
+# ---- triggers' watermarks -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a trigger has looked: in time, and in ids of events or tier changes."""
+
+    baseline_at: datetime
+    seen_until: datetime
+    seen_id: int
+
+
+def watermarks(conn: sa.Connection) -> dict[tuple[str, str], Watermark]:
+    """By (journey, trigger key)."""
+    return {
+        (row.journey, row.trigger): Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0)
+        for row in conn.execute(sa.select(trigger_state))
+    }
+
+
+def add_watermark(conn: sa.Connection, journey: str, trigger: str, seen_id: int, now: datetime) -> None:
+    """A trigger looks from now on."""
+    row = {"journey": journey, "trigger": trigger, "baseline_at": now, "seen_until": now, "seen_id": seen_id}
+    insert_many(conn, trigger_state, [row], ignore_conflicts=True)
+
+
+def move_watermark(
+    conn: sa.Connection, journey: str, trigger: str, seen_until: datetime, seen_id: int | None = None
+) -> None:
+    values: dict[str, Any] = {"seen_until": seen_until}
+    if seen_id is not None:
+        values["seen_id"] = seen_id
+    conn.execute(
+        trigger_state.update()
+        .where(trigger_state.c.journey == journey, trigger_state.c.trigger == trigger)
+        .values(**values)
+    )
+
+
+def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> None:
+    """Forget triggers no longer in force: put in force again, they start anew, not firing for the time between."""
+    for journey, trigger in keys:
+        for table in (trigger_state, segment_member):
+            conn.execute(table.delete().where(table.c.journey == journey, table.c.trigger == trigger))
+
+
+def newest_event(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one()
+
+
+def newest_tier_change(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))).scalar_one()
+
+
+# ---- people inside --------------------------------------------------------------------------------------------------
+
+
+def inside(conn: sa.Connection) -> dict[tuple[str, str], dict[str, int]]:
+    """Live enrollments: (journey, version) → step → how many."""
+    rows = conn.execute(
+        sa.select(enrollment.c.journey, enrollment.c.version, enrollment.c.step, sa.func.count().label("n"))
+        .where(enrollment.c.ended_at.is_(None))
+        .group_by(enrollment.c.journey, enrollment.c.version, enrollment.c.step)
+    )
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for row in rows:
+        found.setdefault((row.journey, row.version), {})[row.step] = row.n
+    return found
+
+
+def migrate_inside(conn: sa.Connection, journey: str, version: str, steps: Iterable[str]) -> int:
+    """Move people onto a version, those whose step it has; the others finish the one they are on."""
+    listed = key_list(conn, [*steps, ""])
+    result = conn.execute(
+        enrollment.update()
+        .where(
+            enrollment.c.journey == journey,
+            enrollment.c.version != version,
+            enrollment.c.ended_at.is_(None),
+            enrollment.c.step.in_(sa.select(listed.c.key)),
+        )
+        .values(version=version)
+    )
+    return result.rowcount
+
+
+def setting_instant(conn: sa.Connection, name: str) -> datetime | None:
+    """An instant kept under a name."""
+    found = conn.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
+    return None if found is None else datetime.fromisoformat(found)
+
+
+def set_instant(conn: sa.Connection, name: str, value: datetime) -> None:
+    row = {"name": name, "value": value.isoformat()}
+    if not conn.execute(setting.update().where(setting.c.name == name).values(value=row["value"])).rowcount:
+        insert_many(conn, setting, [row], ignore_conflicts=True)
+
+
+def canonical_hash(value: Any) -> str:
+    return hashlib.sha256(dump_json(value).encode()).hexdigest()
