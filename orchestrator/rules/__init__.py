@@ -1,13 +1,19 @@
 """May this message go now? One file a rule, found by its file; every rule is heard, the strictest wins.
 
 A rule is pure and sees one message with everything known about its addressee. A rule that raises denies: fail closed.
+A new rule is a new file here with NAME, ORDER (of hearing, then of who is named when several deny), REASONS (each
+reason code it may give, and what it means) and `rule`, the function; nothing else lists it.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from channels.base import Medium
@@ -86,9 +92,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One rule's word. `reason` is a stable code (docs/codes.md); `until` with hold: the exact instant to judge again.
+    """One rule's word. `reason` is a stable code (docs/reference/reasons.md); `until` with hold: when to judge again.
 
-    `inputs` are what it was judged on, for `why` and the log's detail: never a name, an address or a number.
+    `inputs` are what it was judged on, for `why` and the log's detail: never a name, an address or a number. They are
+    plain JSON and may be shared by many messages: read them, do not change them.
     """
 
     rule: str
@@ -100,7 +107,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """All verdicts and what follows: deny beats hold beats allow; of several holds the latest `until` counts."""
+    """All verdicts and what follows: deny beats hold beats allow; of several holds the latest `until` counts.
+
+    `rule` and `reason` are those of the verdict that decided: of several denials the first heard; "" with allow.
+    """
 
     verdicts: tuple[Verdict, ...]
     say: Say
@@ -110,16 +120,93 @@ class Judgement:
 
 
 class Rule(Protocol):
-    """What a module in this package provides: NAME, ORDER (of hearing), and this function."""
+    """What a module in this package provides as `rule`, beside NAME, ORDER and REASONS."""
 
     def __call__(self, subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict: ...
 
 
+REASONS: Mapping[str, str] = {
+    "rule_failed": "A rule could not judge the message and failed; nothing is sent that was not judged.",
+}
+"""Codes that `judge` itself may give, under the name of the rule concerned."""
+
+
+@cache
+def _modules() -> tuple[tuple[str, Rule, Mapping[str, str]], ...]:
+    """(name, rule, reasons) of every module of this package, in order of hearing."""
+    found = []
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        lacking = [part for part in ("NAME", "ORDER", "REASONS", "rule") if not hasattr(module, part)]
+        if lacking:
+            raise TypeError(f"rule file {info.name}.py lacks {', '.join(lacking)}: every rule provides these")
+        found.append((module.ORDER, module.NAME, module.rule, module.REASONS))
+    found.sort(key=lambda entry: entry[:2])
+    names = [name for _, name, _, _ in found]
+    if len(set(names)) != len(names):
+        raise TypeError(f"two rule files share a NAME: {', '.join(names)}")
+    return tuple((name, rule, reasons) for _, name, rule, reasons in found)
+
+
+@cache
 def rules() -> Mapping[str, Rule]:
-    """Every rule by name in its order, found in this package's modules."""
-    raise NotImplementedError
+    """Every rule by name in its order, found in this package's modules. Raises TypeError for a file that is no rule."""
+    return MappingProxyType({name: rule for name, rule, _ in _modules()})
+
+
+@cache
+def reasons() -> Mapping[str, Mapping[str, str]]:
+    """Every reason code by the rule that may give it, with its meaning; `judge`'s own under ""."""
+    return MappingProxyType({"": REASONS, **{name: codes for name, _, codes in _modules()}})
 
 
 def judge(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Judgement:
-    """Every rule's verdict, and the sum of them. A rule that raises is heard as deny, reason `rule_failed`."""
-    raise NotImplementedError
+    """Every rule's verdict, and the sum of them. A rule that raises is heard as deny, reason `rule_failed`.
+
+    Pure: the same arguments give the same judgement, so a logged decision can be judged again. `now` is aware UTC.
+    """
+    verdicts = []
+    for name, rule in rules().items():
+        try:
+            verdict = rule(subject, standing, policies, now)
+            fault = _fault(verdict, now)
+        except Exception as error:
+            # Only the kind of error: its text may quote what the rule was looking at.
+            verdict, fault = None, type(error).__name__
+        if fault or verdict is None:
+            verdict = Verdict(name, "deny", "rule_failed", inputs={"error": fault})
+        verdicts.append(verdict)
+    return _sum(tuple(verdicts))
+
+
+def _fault(verdict: object, now: datetime) -> str:
+    """What makes a verdict unusable; empty when it can be followed."""
+    if not isinstance(verdict, Verdict) or verdict.say not in ("allow", "hold", "deny"):
+        return "not a verdict"
+    if verdict.say == "hold" and (verdict.until is None or verdict.until <= now):
+        return "a hold without a later instant"  # it would be judged again at once, for ever
+    return ""
+
+
+def _sum(verdicts: tuple[Verdict, ...]) -> Judgement:
+    hold: Verdict | None = None
+    for verdict in verdicts:
+        if verdict.say == "deny":
+            return Judgement(verdicts, "deny", verdict.rule, verdict.reason, None)
+        if verdict.say == "hold" and (hold is None or _until(verdict) > _until(hold)):
+            hold = verdict
+    if hold is not None:
+        return Judgement(verdicts, "hold", hold.rule, hold.reason, hold.until)
+    if not verdicts:
+        return Judgement(verdicts, "deny", "", "rule_failed", None)  # a package without rules allows nothing
+    return Judgement(verdicts, "allow", "", "", None)
+
+
+def _until(verdict: Verdict) -> datetime:
+    assert verdict.until is not None
+    return verdict.until
+
+
+def stamp(at: datetime) -> str:
+    """An instant as inputs carry it: UTC, always six digits, so that text order is time order."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,0 +1,34 @@
+"""An address that must not be used is not used, for anything: neither marketing nor service messages, nor staff mail.
+
+Law: an objection to direct marketing is absolute on every medium (GDPR art. 21(2)); an opt-out is to be honoured
+(CAN-SPAM 15 U.S.C. 7704(a)(4), 47 CFR 64.1200(d), Spam Act 2003 s. 18). Gmail, Yahoo and Microsoft judge a sender by
+what it sends to addresses that bounce or complain. A suppression with an end (a full mailbox) counts until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from orchestrator.model import Policies
+from orchestrator.rules import Standing, Subject, Verdict, stamp
+
+NAME = "suppression"
+ORDER = 30
+REASONS: Mapping[str, str] = {
+    "suppressed": "The address is on the suppression list; the inputs name why: a bounce, a complaint, an opt-out …",
+}
+
+_ALLOW = Verdict(NAME, "allow")
+
+
+def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
+    """Deny `suppressed` while any suppression of the address is in force."""
+    if not standing.suppressions:
+        return _ALLOW
+    current = [(why, until) for why, until in standing.suppressions if until is None or now < until]
+    if not current:
+        return _ALLOW
+    current.sort(key=lambda entry: entry[0])
+    told = [{"reason": why, "until": until and stamp(until)} for why, until in current]
+    return Verdict(NAME, "deny", "suppressed", inputs={"suppressions": told})
