@@ -1,0 +1,1014 @@
+"""Fills frozen dataclasses from YAML by the types of their fields; tells what does not fit, all of it, each once.
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Email(Step):
+        \"\"\"Sends an e-mail.\"\"\"            # the first line is the description in the JSON Schema
+        keyword: ClassVar[str] = "email"
+        medium: ClassVar[Medium] = Medium.EMAIL     # a kind with a `medium` is a send: its id is never numbered
+        email: str = option("the template's name")  # named as the keyword: filled by what follows `email:`
+        sender: str | None = option("whose name it carries", key="from", default=None)
+        only_if: Condition | None = option("sent only when this holds", default=None)
+        expire_after: Duration | None = option("not sent later than this", default=None)
+
+Types a field may have: str, bool, int, float, Literal, StrEnum, timedelta (exact: no months), Duration, time, date,
+Share, Days, Rate, Money, Window hours (Hours), Stamp, Zone, Offset, Condition, Expression, names of declared things
+(EventName, SegmentName, TopicName, ClassName, TierName, RecordName), Node (as it stands), a dataclass (a map),
+Mapping[str, X] (free keys), tuple[X, ...] (a list, or one X alone), a step class or tuple[Step, ...], and unions of
+these, told apart by shape; `| None` says that the key may be left out. `span: Span` is filled with the value's place.
+A key is the field's name without a trailing underscore (`else_`), unless `key=` says otherwise.
+
+Hooks on a dataclass: `narrow(node, scope) -> Scope` (classmethod), before its fields are read, gives the scope of the
+conditions inside it (say `subject_event` for `where`); `check(self, node, context)` adds problems once it is filled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, time, timedelta
+from enum import StrEnum
+from typing import Any, Final, Literal, NewType, TypeVar
+
+from orchestrator import words
+from orchestrator.condition import Condition, Expression, Scope, parse, parse_expression
+from orchestrator.model import Kind, Vocabulary
+from orchestrator.problems import Problem, Problems, Span, suggest
+from orchestrator.source import Entry, Node
+from orchestrator.words import Duration, Money, Rate, Stamp
+from orchestrator.zones import zone
+
+Share = NewType("Share", float)
+"""`10%` as 0.1."""
+Days = NewType("Days", frozenset[int])
+"""`weekdays`, `weekends`, `mon`, [mon, tue] as days of the week, Monday 0."""
+Hours = NewType("Hours", tuple[time, time])
+"""`08:00-20:00` as opening and closing time."""
+Zone = NewType("Zone", str)
+"""The name of a time zone there is."""
+EventName = NewType("EventName", str)
+SegmentName = NewType("SegmentName", str)
+TopicName = NewType("TopicName", str)
+ClassName = NewType("ClassName", str)
+TierName = NewType("TierName", str)
+RecordName = NewType("RecordName", str)
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """`90 days before contract.ends`. `expression` is the checked field, in the context's scope; None when the option
+    was declared with `checked=False` and the reader of the file resolves `field` itself.
+    """
+
+    amount: Duration
+    side: Literal["before", "on", "after"]
+    every_year: bool
+    field: str
+    expression: Expression | None
+    span: Span
+    field_span: Span
+
+
+@dataclass(slots=True)
+class Context:
+    """What reading depends on besides the text. `kinds` are the step kinds by keyword; `ids` come from `outline`."""
+
+    problems: Problems
+    vocabulary: Vocabulary
+    scope: Scope = field(default_factory=Scope)
+    kinds: Mapping[str, type[Any]] = field(default_factory=dict)
+    ids: dict[int, str] = field(default_factory=dict)
+
+    def within(self, scope: Scope) -> Context:
+        """The same, with conditions read in another scope."""
+        return Context(self.problems, self.vocabulary, scope, self.kinds, self.ids)
+
+
+class _Bad:
+    """What could not be read; its problem is told."""
+
+
+BAD: Final = _Bad()
+_META: Final = "orchestrator.reading"
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    doc: str = ""
+    key: str = ""
+    head: bool = False
+    beside: bool = False
+    checked: bool = True
+    low: float | None = None
+    high: float | None = None
+    skip: bool = False
+
+
+def option(
+    doc: str = "",
+    *,
+    default: Any = dataclasses.MISSING,
+    factory: Any = dataclasses.MISSING,
+    key: str = "",
+    head: bool = False,
+    beside: bool = False,
+    checked: bool = True,
+    low: float | None = None,
+    high: float | None = None,
+    skip: bool = False,
+) -> Any:
+    """A field of a declaration. `doc` is its one line in the schema and the reference; `key` its name in YAML.
+
+    For steps: `head` takes what follows the keyword (else the field named as the keyword does; with neither, the
+    keyword is followed by a map that holds the fields, save those `beside` it). `low`, `high`: bounds of a number,
+    inclusive. `skip`: not read from YAML.
+    """
+    meta = _Meta(doc, key, head, beside, checked, low, high, skip)
+    if factory is not dataclasses.MISSING:
+        return field(default_factory=factory, metadata={_META: meta})
+    if default is not dataclasses.MISSING:
+        return field(default=default, metadata={_META: meta})
+    return field(metadata={_META: meta})
+
+
+def read(cls: type[T], node: Node, context: Context) -> T | None:
+    """An instance of the dataclass from a map; None when anything in it is wrong, with all problems added."""
+    value = _map_shape(cls).read(node, context)
+    return None if value is BAD else typing.cast("T", value)
+
+
+def read_value(kind: Any, node: Node, context: Context) -> Any:
+    """A value of any type a field may have (`Duration`, `tuple[str, ...]`, …); BAD when it is wrong."""
+    return _shape(kind, _Meta()).read(node, context)
+
+
+# ---- what a value looks like, and how to say that it does not ------------------------------------------------------
+
+
+def described(node: Node) -> str:
+    """A value as a message names it: text `abc`, the number 3, a list, nothing."""
+    if node.kind != "scalar":
+        return "a list" if node.kind == "list" else "a map of keys"
+    if node.value is None and node.style == "plain":
+        return "nothing"
+    shown = node.text if len(node.text) <= 40 else node.text[:37] + "…"
+    shown = re.sub(r"\s+", " ", shown)
+    return f"`{shown}`" if isinstance(node.value, (str, bool)) else f"the number {shown}"
+
+
+def unknown(problems: Problems, noun: str, word: str, span: Span, known: Iterable[str], where: str = "") -> None:
+    """The problem `unknown-<noun>`: a name that nothing has, with the nearest that something has."""
+    known = list(known)
+    hint = suggest(word, known) or (f"there is no {noun} yet{where}" if not known else f"declare it{where} first")
+    problems.error(f"unknown-{noun.replace(' ', '-')}", f"there is no {noun} `{word}`", span, hint)
+
+
+class Shape:
+    """How a value of one type is read. `takes`: the kinds of node it can come from; `expects`: for messages."""
+
+    expects: str = "a value"
+    takes: frozenset[str] = frozenset(("scalar",))
+
+    def read(self, node: Node, context: Context) -> Any:
+        raise NotImplementedError
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        """The step nodes directly beneath."""
+        return iter(())
+
+    def claims(self, node: Node) -> bool:
+        """In a union: whether a scalar that cannot be read was plainly meant as this, so that its problems are told."""
+        return False
+
+    def schema(self, defs: Json) -> Json:
+        return {}
+
+    def wrong(self, node: Node, context: Context, hint: str = "") -> Any:
+        message = f"expected {self.expects}, got {described(node)}"
+        context.problems.error("wrong-type", message, node.span, hint)
+        return BAD
+
+
+class _Word(Shape):
+    """A scalar in words: `parse` gives its value, or BAD without a problem."""
+
+    def __init__(self, expects: str, parse: Callable[[Node, Context], Any], schema: Json, hint: str = "") -> None:
+        self.expects, self.parse, self._schema, self.hint = expects, parse, schema, hint
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind == "scalar":
+            value = self.parse(node, context)
+            if value is not BAD:
+                return value
+            return self.wrong(node, context, self.hint)
+        return self.wrong(node, context)
+
+    def schema(self, defs: Json) -> Json:
+        return dict(self._schema)
+
+
+def _worded(expects: str, parse: Callable[[str], Any], pattern: str = "", hint: str = "") -> _Word:
+    def read_text(node: Node, context: Context) -> Any:
+        value = parse(node.text)
+        return BAD if value is None else value
+
+    schema: Json = {"type": "string"}
+    if pattern:
+        schema["pattern"] = pattern
+    return _Word(expects, read_text, schema, hint)
+
+
+def _text(node: Node, context: Context) -> Any:
+    return BAD if isinstance(node.value, bool) or not node.text.strip() else node.text
+
+
+def _exact(text: str) -> timedelta | None:
+    found = words.duration(text)
+    return found.exact if found else None
+
+
+_EXACT_HINT = "in seconds, minutes, hours, days or weeks: months and business days differ in length"
+
+
+def _zone(text: str) -> str | None:
+    return text if zone(text) is not None else None
+
+
+_DURATION = r"^(\d+|an?) +(business +day|second|minute|hour|day|week|month|year)s?\b"
+_WORDS: Final[dict[Any, _Word]] = {
+    str: _Word("text", _text, {"type": "string"}, "put it in quotes when it is meant as text"),
+    bool: _Word("`true` or `false`", lambda n, c: n.value if isinstance(n.value, bool) else BAD, {"type": "boolean"}),
+    timedelta: _worded("a length of time such as `2 hours` or `14 days`", _exact, _DURATION, _EXACT_HINT),
+    Duration: _worded("a length of time such as `3 days` or `2 business days`", words.duration, _DURATION),
+    time: _worded("a time of day such as `09:00`", words.clock, r"^\d?\d:\d\d$", "from 00:00 to 23:59"),
+    date: _worded("a date such as `2027-08-31`", words.day, r"^\d{4}-\d\d-\d\d$"),
+    Share: _worded("a share such as `10%`", words.share, r"^[\d.]+ ?%$", "from 0% to 100%"),
+    Rate: _worded("a rate such as `1000 per hour`", words.rate, r"^[\d,]+ per "),
+    Money: _worded("an amount such as `500 EUR`", words.money, r"^[\d.,]+ [A-Z]{3}$"),
+    Hours: _worded("hours such as `08:00-20:00`", words.hours, r"^\d?\d:\d\d ?-"),
+    Stamp: _worded("a time such as `2027-03-01 09:00 Europe/Berlin`", words.stamp, r"^\d{4}-\d\d-\d\d "),
+    Zone: _worded("a time zone such as `Europe/Berlin`", _zone, "", "names as in the IANA database"),
+}
+
+
+class _Number(Shape):
+    def __init__(self, whole: bool, low: float | None, high: float | None) -> None:
+        self.whole, self.low, self.high = whole, low, high
+        self.expects = "a whole number" if whole else "a number"
+        if low is not None and high is not None:
+            self.expects += f" from {low:g} to {high:g}"
+        elif low is not None:
+            self.expects += f" of at least {low:g}"
+
+    def read(self, node: Node, context: Context) -> Any:
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return self.wrong(node, context)
+        if not math.isfinite(value) or (self.low is not None and value < self.low):
+            return self.wrong(node, context)
+        return self.wrong(node, context) if self.high is not None and value > self.high else value
+
+    def schema(self, defs: Json) -> Json:
+        bounds = {"minimum": self.low, "maximum": self.high}
+        return {"type": "integer" if self.whole else "number", **{k: v for k, v in bounds.items() if v is not None}}
+
+
+class _Choice(Shape):
+    """One of some words, of a Literal or a StrEnum."""
+
+    def __init__(self, choices: Mapping[str, Any]) -> None:
+        self.choices = choices
+        self.expects = "one of " + ", ".join(f"`{c}`" for c in choices)
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind != "scalar":
+            return self.wrong(node, context)
+        if node.text not in self.choices:
+            near = suggest(node.text, self.choices)
+            hint = near if near.startswith("did") else ""
+            context.problems.error("wrong-choice", f"{described(node)} is not {self.expects}", node.span, hint)
+            return BAD
+        return self.choices[node.text]
+
+    def schema(self, defs: Json) -> Json:
+        return {"enum": list(self.choices)}
+
+
+class _Declared(Shape):
+    """The name of something the workspace declares."""
+
+    def __init__(self, noun: str, known: Callable[[Vocabulary], Iterable[str]], where: str) -> None:
+        self.noun, self.known, self.where = noun, known, where
+        self.expects = f"the name of {'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind != "scalar" or node.value is None:
+            return self.wrong(node, context)
+        known = self.known(context.vocabulary)
+        if node.text not in known:
+            unknown(context.problems, self.noun, node.text, node.span, known, self.where)
+            return BAD
+        return node.text
+
+    def schema(self, defs: Json) -> Json:
+        return {"type": "string"}
+
+
+_IN_WORKSPACE = " in workspace.yaml"
+_DECLARED: Final[dict[Any, _Declared]] = {
+    EventName: _Declared("event", lambda v: v.events, _IN_WORKSPACE),
+    SegmentName: _Declared("segment", lambda v: v.segments, " in segments.yaml"),
+    TopicName: _Declared("topic", lambda v: v.topics, _IN_WORKSPACE),
+    ClassName: _Declared("class", lambda v: v.classes, _IN_WORKSPACE),
+    TierName: _Declared("tier", lambda v: v.tiers(), _IN_WORKSPACE),
+    RecordName: _Declared("record", lambda v: v.records, _IN_WORKSPACE),
+}
+
+
+class _Days(Shape):
+    expects = "days such as `weekdays` or `[mon, thu]`"
+    takes = frozenset(("scalar", "list"))
+
+    def read(self, node: Node, context: Context) -> Any:
+        found: frozenset[int] = frozenset()
+        for item in node.items if node.kind == "list" and node.items else (node,):
+            days = words.days(item.text) if item.kind == "scalar" else None
+            if days is None:
+                return self.wrong(item, context, suggest(item.text, ["weekdays", "weekends", *words.WEEKDAY_NAMES]))
+            found |= days
+        return found
+
+    def schema(self, defs: Json) -> Json:
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+class _Conditional(Shape):
+    """A condition or an expression. Mistakes are placed inside the text wherever it stands in the file."""
+
+    def __init__(self, scalar: bool) -> None:
+        self.scalar = scalar
+        self.expects = "an expression such as `points * 2`" if scalar else "a condition such as `tier >= gold`"
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind != "scalar" or node.value is None:
+            return self.wrong(node, context)
+        found = place(node, 0, node.text.rstrip(), context, self._parse)
+        return BAD if found is None else found
+
+    def claims(self, node: Node) -> bool:
+        return True
+
+    def _parse(self, text: str, span: Span, context: Context, problems: Problems) -> Any:
+        if "{{" in text:
+            at = text.index("{{")
+            here = Span(span.file, span.line, span.col + at, span.line, span.col + at + 2)
+            problems.error("template-in-condition", "`{{ }}` is for texts", here, "name the field as it is")
+            return None
+        if self.scalar:
+            return parse_expression(text, span, context.scope, context.vocabulary, problems)
+        return parse(text, span, context.scope, context.vocabulary, problems)
+
+    def schema(self, defs: Json) -> Json:
+        return {"type": ["string", "boolean"]}
+
+
+Parser = Callable[[str, Span, Context, Problems], Any]
+
+
+def place(node: Node, offset: int, text: str, context: Context, parser: Parser) -> Any:
+    """Runs a parser on a stretch of a scalar, so that its problems point into the file.
+
+    The parser is given a one-line span as long as the text; where the file has none such (several lines, escapes),
+    its problems are moved to where their characters stand.
+    """
+    span = node.at(offset, len(text))
+    if span.line == span.end_line and span.end_col - span.col == len(text):
+        return parser(text, span, context, context.problems)
+    line = Span(span.file, 1, 1, 1, 1 + len(text))
+    mine = Problems()
+    found = parser(text, line, context, mine)
+    for problem in mine.found:
+        at = node.at(offset + problem.span.col - 1, problem.span.end_col - problem.span.col)
+        context.problems.found.append(replace(problem, span=at))
+    return replace(found, span=span) if isinstance(found, (Condition, Expression)) else found
+
+
+class _Offset(Shape):
+    expects = "a day such as `90 days before contract.ends`"
+
+    def __init__(self, checked: bool) -> None:
+        self.checked = checked
+
+    def read(self, node: Node, context: Context) -> Any:
+        said = words.offset(node.text) if node.kind == "scalar" and node.value is not None else None
+        if said is None:
+            return self.wrong(node, context, "a length of time, `before` or `after`, and the name of a date")
+        expression = None
+        if self.checked:
+            expression = place(node, said.begins, said.field, context, _date_field)
+            if expression is None:
+                return BAD
+        at = node.at(said.begins, len(said.field))
+        return Offset(said.amount, said.side, said.every_year, said.field, expression, node.span, at)
+
+    def claims(self, node: Node) -> bool:
+        return words.offset(node.text) is not None
+
+    def schema(self, defs: Json) -> Json:
+        return {"type": "string"}
+
+
+def _date_field(text: str, span: Span, context: Context, problems: Problems) -> Any:
+    expect = frozenset((Kind.DATE, Kind.INSTANT))
+    return parse_expression(text, span, context.scope, context.vocabulary, problems, expect)
+
+
+class _Opaque(Shape):
+    takes = frozenset(("scalar", "list", "map"))
+
+    def read(self, node: Node, context: Context) -> Any:
+        return node
+
+
+# ---- made of others -------------------------------------------------------------------------------------------------
+
+
+class _List(Shape):
+    takes = frozenset(("scalar", "list", "map"))
+
+    def __init__(self, item: Shape, make: Callable[[Iterable[Any]], Any]) -> None:
+        self.item, self.make = item, make
+        self.expects = f"a list; each: {item.expects}"
+
+    def _items(self, node: Node) -> tuple[Node, ...]:
+        return node.items if node.kind == "list" else (node,)
+
+    def read(self, node: Node, context: Context) -> Any:
+        values = [self.item.read(n, context) for n in self._items(node)]
+        return BAD if any(v is BAD for v in values) else self.make(values)
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        for item in self._items(node):
+            yield from self.item.nested(item)
+
+    def schema(self, defs: Json) -> Json:
+        item = self.item.schema(defs)
+        return {"anyOf": [{"type": "array", "items": item}, item]}
+
+
+class _Mapping(Shape):
+    takes = frozenset(("map",))
+
+    def __init__(self, item: Shape) -> None:
+        self.item = item
+        self.expects = f"a map of names; each: {item.expects}"
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind != "map":
+            return self.wrong(node, context)
+        values = {e.key: read_entry(e, self.item, context) for e in node.entries}
+        return BAD if any(v is BAD for v in values.values()) else values
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        for entry in node.entries:
+            yield from self.item.nested(entry.value)
+
+    def schema(self, defs: Json) -> Json:
+        return {"type": "object", "additionalProperties": self.item.schema(defs)}
+
+
+class _Union(Shape):
+    """One of several: by the kind of node, then by the keys of a map or by the first word that can be read."""
+
+    def __init__(self, shapes: list[Shape]) -> None:
+        # Text can be anything: it is asked last.
+        self.shapes = sorted(shapes, key=lambda s: s is _WORDS[str] or isinstance(s, _Conditional))
+        self.takes = frozenset().union(*(s.takes for s in shapes))
+        self.expects = " or ".join(s.expects for s in shapes)
+
+    def _pick(self, node: Node) -> Shape | None:
+        able = [s for s in self.shapes if node.kind in s.takes]
+        exact = [s for s in able if not isinstance(s, _List)] if node.kind != "list" else able
+        able = exact or able
+        if node.kind == "map" and len(able) > 1:
+            keys = {e.key for e in node.entries}
+            return max(able, key=lambda s: len(keys & s.plan.keys()) if isinstance(s, _Map) else 0)
+        return able[0] if len(able) == 1 else None
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind not in self.takes or node.empty:
+            return self.wrong(node, context)
+        picked = self._pick(node)
+        if picked is not None:
+            return picked.read(node, context)
+        claimed: list[Problem] | None = None
+        for shape in self.shapes:
+            if "scalar" not in shape.takes:
+                continue
+            trial = Context(Problems(), context.vocabulary, context.scope, context.kinds, context.ids)
+            value = shape.read(node, trial)
+            if value is not BAD:
+                return value
+            if claimed is None and shape.claims(node):
+                claimed = trial.problems.found
+        if claimed is None:
+            return self.wrong(node, context)
+        context.problems.found.extend(claimed)
+        return BAD
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        picked = self._pick(node)
+        return picked.nested(node) if picked is not None else iter(())
+
+    def schema(self, defs: Json) -> Json:
+        return {"anyOf": [s.schema(defs) for s in self.shapes]}
+
+
+def read_entry(entry: Entry, shape: Shape, context: Context) -> Any:
+    """A key's value; a key with nothing after it is a problem at the key."""
+    if entry.value.empty and entry.value.style == "plain" and not isinstance(shape, _Opaque):
+        hint = f"it takes {shape.expects}; leave the key out when there is none"
+        context.problems.error("empty-value", f"`{entry.key}` has no value", entry.key_span, hint)
+        return BAD
+    return shape.read(entry.value, context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a declaration, ready to be read."""
+
+    name: str
+    key: str
+    shape: Shape
+    required: bool
+    meta: _Meta
+
+
+class _Map(Shape):
+    """A dataclass from a map. `plan`: its fields by their keys in YAML."""
+
+    takes = frozenset(("map",))
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.cls = cls
+        self.is_step = hasattr(cls, "keyword")
+        self.noun = cls.keyword if self.is_step else ""
+        self.plan: dict[str, _Field] = {}
+        self.spanned = False
+        self.expects = "a map of keys"
+
+    def resolve(self) -> None:
+        """Apart from the constructor: a declaration may hold itself."""
+        hints = typing.get_type_hints(self.cls)
+        for f in dataclasses.fields(self.cls):
+            meta: _Meta = f.metadata.get(_META, _Meta())
+            if f.name == "span" and hints[f.name] is Span:
+                self.spanned = True
+                continue
+            if meta.skip or not f.init or f.name.startswith("_") or (self.is_step and f.name == "id"):
+                continue
+            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            key = meta.key or f.name.rstrip("_")
+            self.plan[key] = _Field(f.name, key, _shape(hints[f.name], meta), required, meta)
+        if self.plan:
+            self.expects = "a map with " + ", ".join(f"`{k}`" for k in list(self.plan)[:6])
+        head = next((p for p in self.plan.values() if p.meta.head), None)
+        self.head = head or (self.plan.get(self.cls.keyword) if self.is_step else None)
+
+    def read(self, node: Node, context: Context) -> Any:
+        if node.kind != "map":
+            return self.wrong(node, context)
+        return self.fill(node, node.entries, node.span, context, {})
+
+    def fill(
+        self, node: Node, entries: Iterable[Entry], missing_at: Span, context: Context, given: dict[str, Any]
+    ) -> Any:
+        """An instance from entries and what is given already; `missing_at` is where a missing key is told."""
+        inner = context
+        narrow = getattr(self.cls, "narrow", None)
+        if narrow is not None:
+            inner = context.within(narrow(node, context.scope))
+        values, good, strangers, met = dict(given), True, [], set()
+        for entry in entries:
+            plan = self.plan.get(entry.key)
+            if plan is None:
+                strangers.append(entry)
+                continue
+            met.add(entry.key)
+            value = read_entry(entry, plan.shape, inner)
+            if value is BAD:
+                good = False
+            else:
+                values[plan.name] = value
+        missing = [p for p in self.plan.values() if p.required and p.name not in values and p.key not in met]
+        for entry in strangers:
+            good = False
+            near = self._stranger(entry, context, met)
+            missing = [p for p in missing if p.key != near]
+        for plan in missing:
+            good = False
+            of = f"`{self.noun}`" if self.noun else "this"
+            hint = f"{plan.meta.doc}: {plan.shape.expects}" if plan.meta.doc else f"it takes {plan.shape.expects}"
+            context.problems.error("missing-key", f"{of} needs `{plan.key}`", missing_at, hint)
+        if not good:
+            return BAD
+        if self.spanned:
+            values.setdefault("span", node.span)
+        instance = self.cls(**values)
+        check = getattr(instance, "check", None)
+        if check is not None:
+            check(node, inner)
+        return instance
+
+    def _stranger(self, entry: Entry, context: Context, met: set[str]) -> str:
+        """Tells of an unknown key; the key that was probably meant, or nothing."""
+        known = [k for k in self.plan if k not in met and self.plan[k] is not self.head] + (["id"] * self.is_step)
+        hint = suggest(entry.key, known)
+        of = f" of `{self.noun}`" if self.noun else ""
+        context.problems.error("unknown-key", f"unknown key `{entry.key}`{of}", entry.key_span, hint)
+        return hint.split("`")[1] if hint.startswith("did") else ""
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        for entry in node.entries:
+            plan = self.plan.get(entry.key)
+            if plan is not None:
+                yield from plan.shape.nested(entry.value)
+
+    def schema(self, defs: Json) -> Json:
+        name = self.cls.__name__
+        if name not in defs:
+            defs[name] = {}
+            defs[name] = self.object_schema(defs, self.plan.values())
+        return {"$ref": f"#/definitions/{name}"}
+
+    def object_schema(self, defs: Json, fields: Iterable[_Field]) -> Json:
+        fields = list(fields)
+        properties = {p.key: _documented(p.shape.schema(defs), p.meta.doc) for p in fields}
+        found: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+        required = [p.key for p in fields if p.required]
+        return _documented(found | ({"required": required} if required else {}), _summary(self.cls))
+
+
+def _documented(schema: Json, doc: str) -> Json:
+    if not doc:
+        return schema
+    # Draft 7 ignores what stands beside a reference.
+    return {"description": doc, "allOf": [schema]} if "$ref" in schema else {"description": doc, **schema}
+
+
+def _summary(cls: type[Any]) -> str:
+    doc = inspect.getdoc(cls) or ""
+    return "" if doc.startswith(f"{cls.__name__}(") else " ".join(doc.split("\n\n")[0].split())
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+class _Steps(Shape):
+    """Steps of some kind: one, or a list of them."""
+
+    def __init__(self, base: type[Any], many: bool) -> None:
+        self.base, self.many = base, many
+        self.takes = frozenset(("list",)) if many else frozenset(("map", "scalar"))
+        self.expects = "a list of steps" if many else "a step such as `email: welcome`"
+
+    def kinds(self, context: Context) -> Mapping[str, type[Any]]:
+        if not self.base.keyword and self.base.__name__ == "Step":
+            return context.kinds
+        return {k: c for k, c in context.kinds.items() if issubclass(c, self.base)}
+
+    def read(self, node: Node, context: Context) -> Any:
+        if not self.many:
+            step = read_step(node, context, self.kinds(context))
+            return BAD if step is None else step
+        if node.kind != "list":
+            return self.wrong(node, context, "begin each step with `- `")
+        kinds = self.kinds(context)
+        steps = [read_step(n, context, kinds) for n in node.items]
+        return BAD if any(s is None for s in steps) else tuple(steps)
+
+    def nested(self, node: Node) -> Iterator[Node]:
+        yield from node.items if self.many else (node,)
+
+    def schema(self, defs: Json) -> Json:
+        plain = self.base.__name__ == "Step"
+        one: Json = {"$ref": "#/definitions/step"}
+        if not plain:
+            one = {"$ref": f"#/definitions/{self.base.__name__}"}
+            defs.setdefault(self.base.__name__, {"steps": self.base})
+        return {"type": "array", "items": one} if self.many else one
+
+
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """A step before it is read. `head` is what follows the keyword, None when nothing does."""
+
+    id: str
+    keyword: str
+    kind: type[Any]
+    node: Node
+    head: Node | None
+
+
+def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
+    """Every step beneath a `steps:` node, nested ones too, in reading order, with its id; fills `context.ids`.
+
+    Done before reading, so that a condition may name any step. Tells of ids that stand twice; what else is wrong with
+    a step is told when it is read.
+    """
+    found: list[Outlined] = []
+    taken: dict[str, Span] = {}
+    written = {n.text for s in _below(steps, context) if (n := s.get("id")) is not None and n.kind == "scalar"}
+    for node in _below(steps, context):
+        keyword, _ = _keyword(node, context.kinds)
+        if keyword is None:
+            continue
+        kind = context.kinds[keyword]
+        head = node.get(keyword)
+        head = None if head is None or head.empty else head
+        own = node.get("id")
+        if own is not None and own.kind == "scalar" and own.text:
+            step_id, at = own.text, own.span
+            if not re.fullmatch(r"[\w.:-]{1,80}", step_id):
+                hint = "letters, digits and `- _ . :`, at most 80"
+                context.problems.error("bad-id", f"`{step_id[:80]}` cannot be a step's id", at, hint)
+        else:
+            named = words.slug(head.text) if head is not None and head.kind == "scalar" else ""
+            step_id, at = f"{keyword}:{named}" if named else keyword, _step_span(node, keyword)
+            if getattr(kind, "medium", None) is None:
+                step_id = _numbered(step_id, taken.keys() | written)
+        if step_id in taken and (head is not None or own is not None):
+            hint = "give one of them an `id:` of its own"
+            message = f"the step `{step_id}` stands here a second time; the first is on line {taken[step_id].line}"
+            context.problems.error("duplicate-step", message, at, hint)
+        taken.setdefault(step_id, at)
+        context.ids[id(node)] = step_id
+        found.append(Outlined(step_id, keyword, kind, node, head))
+    return tuple(found)
+
+
+def _numbered(step_id: str, taken: Iterable[str]) -> str:
+    if step_id not in taken:
+        return step_id
+    number = 2
+    while f"{step_id}-{number}" in taken:
+        number += 1
+    return f"{step_id}-{number}"
+
+
+def _below(steps: Node | None, context: Context) -> Iterator[Node]:
+    for node in steps.items if steps is not None else ():
+        yield node
+        yield from _within(node, context)
+
+
+def _within(node: Node, context: Context) -> Iterator[Node]:
+    keyword, _ = _keyword(node, context.kinds)
+    if keyword is None or node.kind != "map":
+        return
+    shape = _map_shape(context.kinds[keyword])
+    for entry in node.entries:
+        if entry.key == keyword:
+            plan = shape.head
+            below = plan.shape.nested(entry.value) if plan is not None else shape.nested(entry.value)
+        else:
+            beside = shape.plan.get(entry.key)
+            below = beside.shape.nested(entry.value) if beside is not None else iter(())
+        for inner in below:
+            yield inner
+            yield from _within(inner, context)
+
+
+def _keyword(node: Node, kinds: Mapping[str, type[Any]]) -> tuple[str | None, list[Entry]]:
+    """A step's keyword, when it has exactly one; and its keys that are keywords."""
+    if node.kind == "scalar":
+        return (node.text if node.text in kinds else None), []
+    found = [e for e in node.entries if e.key in kinds]
+    if len(found) > 1:
+        # One kind's option may be called as another kind is: the kind that takes all the others is meant.
+        keys = {e.key for e in found}
+        fits = [e for e in found if keys - {e.key} <= _map_shape(kinds[e.key]).plan.keys()]
+        if len(fits) == 1:
+            return fits[0].key, fits
+    return (found[0].key if len(found) == 1 else None), found
+
+
+def _step_span(node: Node, keyword: str) -> Span:
+    """From the keyword to the end of its value when that is on the same line, else the keyword."""
+    entry = node.entry(keyword)
+    if entry is None:
+        return node.span
+    end = entry.value.span
+    if entry.value.kind == "scalar" and not entry.value.empty and end.end_line == entry.key_span.line:
+        return replace(entry.key_span, end_line=end.end_line, end_col=end.end_col)
+    return entry.key_span
+
+
+def read_step(node: Node, context: Context, kinds: Mapping[str, type[Any]]) -> Any:
+    """A step from a map with exactly one keyword (or from the keyword alone); None when it is wrong, and told.
+
+    Its id is the one `outline` gave it. `kinds` may be a part of `context.kinds`: where only sends may stand.
+    """
+    if node.kind == "list" or node.empty:
+        hint = "a step begins with `- ` and its name, such as `- email: welcome`"
+        context.problems.error("wrong-type", f"expected a step, got {described(node)}", node.span, hint)
+        return None
+    keyword, found = _keyword(node, kinds)
+    if keyword is None:
+        _no_keyword(node, found, context, kinds)
+        return None
+    shape = _map_shape(kinds[keyword])
+    span = _step_span(node, keyword)
+    given: dict[str, Any] = {"id": context.ids.get(id(node), keyword), "span": span}
+    entry = node.entry(keyword)
+    others = [e for e in node.entries if e.key not in (keyword, "id")]
+    own = node.entry("id")
+    if own is not None and (own.value.kind != "scalar" or own.value.empty):
+        read_entry(own, _WORDS[str], context)
+        return None
+    if shape.head is not None:
+        return _headed(node, shape, entry, others, span, context, given)
+    return _spread(node, shape, entry, others, span, context, given)
+
+
+def _headed(
+    node: Node,
+    shape: _Map,
+    entry: Entry | None,
+    others: list[Entry],
+    span: Span,
+    context: Context,
+    given: dict[str, Any],
+) -> Any:
+    """A step whose keyword's value fills one field."""
+    assert shape.head is not None
+    if entry is not None and not entry.value.empty:
+        others = [Entry(shape.head.key, entry.key_span, entry.value), *others]
+    elif shape.head.required:
+        hint = f"after the colon stands {shape.head.shape.expects}"
+        context.problems.error("empty-value", f"`{shape.noun}` has no value", span, hint)
+        return None
+    value = shape.fill(node, others, span, context, given)
+    return None if value is BAD else value
+
+
+def _spread(
+    node: Node,
+    shape: _Map,
+    entry: Entry | None,
+    others: list[Entry],
+    span: Span,
+    context: Context,
+    given: dict[str, Any],
+) -> Any:
+    """A step whose keyword is followed by a map of its fields."""
+    inside: tuple[Entry, ...] = ()
+    body = node
+    if entry is not None and not entry.value.empty:
+        if entry.value.kind != "map":
+            shape.wrong(entry.value, context)
+            return None
+        inside, body = entry.value.entries, entry.value
+    good = True
+    for other in others:
+        plan = shape.plan.get(other.key)
+        if plan is not None and not plan.meta.beside:
+            hint = f"indent it further than `{shape.noun}`"
+            message = f"`{other.key}` stands beside `{shape.noun}` and belongs below it"
+            context.problems.error("misplaced-key", message, other.key_span, hint)
+            good = False
+    if not good:
+        return None
+    value = shape.fill(body, [*inside, *others], span, context, given)
+    return None if value is BAD else value
+
+
+def _no_keyword(node: Node, found: list[Entry], context: Context, kinds: Mapping[str, type[Any]]) -> None:
+    if len(found) > 1:
+        names = " and ".join(f"`{e.key}`" for e in found[:3])
+        hint = f"begin a new step: `- {found[1].key}: …`"
+        context.problems.error("several-steps", f"{names} are two steps in one", found[1].key_span, hint)
+        return
+    known = list(kinds)
+    if node.kind == "scalar":
+        first = node.text.split()[0] if node.text.split() else ""
+        hint = f"write `{first}: …`" if first in kinds else suggest(node.text, known)
+        context.problems.error("unknown-step", f"{described(node)} is not a step", node.span, hint)
+        return
+    if not node.entries:
+        context.problems.error("unknown-step", "an empty step", node.span, "remove it")
+        return
+    # The key most like a keyword is the one that was meant.
+    hints = [(suggest(e.key, known), e) for e in node.entries]
+    hint, entry = next(((h, e) for h, e in hints if h.startswith("did")), hints[0])
+    if entry.key in context.kinds:
+        hint = "here may stand: " + ", ".join(f"`{k}`" for k in known)
+        message = f"the step `{entry.key}` cannot stand here"
+        context.problems.error("misplaced-step", message, entry.key_span, hint)
+        return
+    hint = hint or "a step begins with its kind: " + ", ".join(f"`{k}`" for k in known)
+    context.problems.error("unknown-step", f"there is no step `{entry.key}`", entry.key_span, hint)
+
+
+# ---- from a type to its shape ------------------------------------------------------------------------------------
+
+
+_MAPS: Final[dict[type[Any], _Map]] = {}
+
+
+def _map_shape(cls: type[Any]) -> _Map:
+    shape = _MAPS.get(cls)
+    if shape is None:
+        shape = _MAPS[cls] = _Map(cls)
+        shape.resolve()
+    return shape
+
+
+def _shape(kind: Any, meta: _Meta) -> Shape:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind in _DECLARED:
+        return _DECLARED[kind]
+    if kind is int or kind is float:
+        return _Number(kind is int, meta.low, meta.high)
+    if kind is Days:
+        return _Days()
+    if kind is Node:
+        return _Opaque()
+    if kind is Condition or kind is Expression:
+        return _Conditional(kind is Expression)
+    if kind is Offset:
+        return _Offset(meta.checked)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _Choice({str(m): m for m in kind})
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _Steps(kind, many=False) if hasattr(kind, "keyword") else _map_shape(kind)
+    return _generic(kind, meta)
+
+
+def _generic(kind: Any, meta: _Meta) -> Shape:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return _Choice({str(a): a for a in arguments})
+    if origin in (typing.Union, types.UnionType):
+        rest = [a for a in arguments if a is not type(None)]
+        return _shape(rest[0], meta) if len(rest) == 1 else _Union([_shape(a, meta) for a in rest])
+    if origin in (tuple, frozenset, set):
+        item = arguments[0]
+        if dataclasses.is_dataclass(item) and hasattr(item, "keyword"):
+            return _Steps(typing.cast("type[Any]", item), many=True)
+        return _List(_shape(item, meta), tuple if origin is tuple else frozenset)
+    if origin is not None and issubclass(origin, Mapping):
+        return _Mapping(_shape(arguments[1], meta))
+    raise TypeError(f"no reading for the type {kind!r}")
+
+
+# ---- JSON Schema ----------------------------------------------------------------------------------------------------
+
+
+def schema(cls: type[Any], kinds: Mapping[str, type[Any]] | None = None) -> Json:
+    """A JSON Schema (draft 7) of files of this declaration; `kinds`: the step kinds, where it holds steps."""
+    defs: Json = {}
+    shape = _map_shape(cls)
+    root = shape.object_schema(defs, shape.plan.values())
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **root, "definitions": defs_of(defs, kinds or {})}
+
+
+def defs_of(defs: Json, kinds: Mapping[str, type[Any]]) -> Json:
+    """The definitions with those of steps filled in, in order of their names."""
+    if kinds:
+        for keyword, kind in kinds.items():
+            defs[f"step-{keyword}"] = _step_schema(_map_shape(kind), keyword, defs)
+        defs["step"] = {"anyOf": [{"$ref": f"#/definitions/step-{k}"} for k in sorted(kinds)]}
+    for name, found in list(defs.items()):
+        base = found.get("steps")
+        if isinstance(base, type):
+            some = sorted(k for k, c in kinds.items() if issubclass(c, base))
+            defs[name] = {"anyOf": [{"$ref": f"#/definitions/step-{k}"} for k in some]}
+    return dict(sorted(defs.items()))
+
+
+def _step_schema(shape: _Map, keyword: str, defs: Json) -> Json:
+    own = _Field("id", "id", _WORDS[str], False, _Meta("keeps the step's id over a rename"))
+    head = shape.head
+    if head is not None:
+        options = [p for p in shape.plan.values() if p is not head]
+        found = shape.object_schema(defs, [*options, own])
+        value = _documented(head.shape.schema(defs), head.meta.doc)
+        bare = not head.required
+    else:
+        beside = [p for p in shape.plan.values() if p.meta.beside]
+        found = shape.object_schema(defs, [*beside, own])
+        value = shape.object_schema(defs, [p for p in shape.plan.values() if not p.meta.beside])
+        bare = not any(p.required for p in shape.plan.values())
+    found["properties"] = {keyword: {"anyOf": [value, {"type": "null"}]} if bare else value, **found["properties"]}
+    found["required"] = [keyword, *found.get("required", [])]
+    return {"anyOf": [found, {"const": keyword}]} if bare else found
