@@ -7,6 +7,7 @@ Each reader takes a text and gives a value, or None when the text does not say o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -30,11 +31,6 @@ _DAY_SETS: Final[dict[str, frozenset[int]]] = {
     **{name: frozenset((n,)) for n, name in enumerate(WEEKDAY_NAMES)},
     **{name[:3]: frozenset((n,)) for n, name in enumerate(WEEKDAY_NAMES)},
 }
-# ISO 4217 currencies without two decimals that a customer may meet.
-_DECIMALS: Final = dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX"), 0) | (
-    dict.fromkeys(("UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0)
-    | dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
-)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -202,17 +198,12 @@ def stamp(text: str) -> Stamp | None:
     return None if on is None or at is None else Stamp(datetime.combine(on, at), match[3] or "")
 
 
-def decimals(currency: str) -> int:
-    """How many digits of a currency's minor unit."""
-    return _DECIMALS.get(currency, 2)
-
-
-def money(text: str) -> Money | None:
-    """`500 EUR`, `1,250.50 EUR`; None with more decimals than the currency has."""
+def money(text: str, digits: Callable[[str], int]) -> Money | None:
+    """`500 EUR`, `1,250.50 EUR`; `digits` of a currency's minor unit: more decimals than that are no amount."""
     match = re.fullmatch(r"\s*([0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,13})(\.[0-9]{1,3})?\s+([A-Z]{3})\s*", text)
     if not match:
         return None
-    amount = Decimal(match[1].replace(",", "") + (match[2] or "")) * 10 ** decimals(match[3])
+    amount = Decimal(match[1].replace(",", "") + (match[2] or "")) * 10 ** digits(match[3])
     return Money(int(amount), match[3]) if amount == int(amount) else None
 
 
