@@ -6,27 +6,36 @@ SQL, for the whole batch: a step says beforehand which it may ask for (`asks`), 
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 from channels.base import EventKind, Medium
 from orchestrator.condition import Condition, Expression
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import Span
+from orchestrator.zones import zone
 
 Value = str | int | float | bool | datetime | None  # a date comes as "YYYY-MM-DD"
 
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """Whom a message is for. `id` is a customer's id; for staff the account's id (its manager) or the customer's."""
+    """Whom a message is for. `id` is a customer's id; for staff the account's id (its manager) or the customer's.
+
+    `role`: a contact's, in account journeys; it orders and narrows, it is no part of who somebody is.
+    """
 
     kind: Literal["customer", "staff", "system"]
     id: int
     customer_id: int | None
     account_id: int | None
+    role: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,9 @@ class Facts:
 
     `truths` by Condition.text (None is Kleene's unknown); `values` by Expression.text; `zone` the unit's zone name or
     None; `recipients` by medium for account journeys: contacts in order of role, those that cannot be reached on that
-    medium (bounced, left) already passed over; for customer journeys the customer alone.
+    medium (bounced, left) already passed over; for customer journeys it is not looked at (the enrollment's customer is
+    meant, reachable or not, so that a refusal is on record). `staff`: the account's manager, None when there is none.
+    `reports`: what the channel of each medium can tell; a medium that is missing can tell nothing.
     """
 
     truths: Mapping[str, bool | None] = field(default_factory=dict)
@@ -59,6 +70,7 @@ class Facts:
     workspace_zone: str = "UTC"
     recipients: Mapping[Medium, tuple[Addressee, ...]] = field(default_factory=dict)
     staff: Addressee | None = None
+    reports: Mapping[Medium, frozenset[EventKind]] = field(default_factory=dict)
 
 
 # ---- effects --------------------------------------------------------------------------------------------------------
@@ -66,7 +78,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message to plan. Its identity is (enrollment, step, visit, addressee, medium): planning it twice is one."""
+    """A message to plan. Its identity is (enrollment, step, visit, addressee, medium): planning it twice is one.
+
+    `template` is "" where the text stands in the step itself. `payload` holds what of these the step says:
+    `text` (a task's own message), `title`, `due` ("YYYY-MM-DD"), `to` (whom a task or an internal copy goes to, when
+    that is not the addressee's own address), `locale`, `from`, `dedupe`, `throttle` ([count, seconds]), `url`; and the
+    ids of what texts may name: `event`, `record`.
+    """
 
     step: str
     visit: int
@@ -90,12 +108,18 @@ class Update:
 class Emit:
     """An event to record; its key derives from (enrollment, step, visit)."""
 
+    step: str
+    visit: int
     event: str
     properties: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
 class EnterJourney:
+    """The same unit into another journey; the run key there derives from (enrollment, step, visit)."""
+
+    step: str
+    visit: int
     journey: str
 
 
@@ -111,6 +135,7 @@ Effect = Send | Update | Emit | EnterJourney | Cancel
 
 
 # ---- outcomes -------------------------------------------------------------------------------------------------------
+# `what` and `note` become a line of the run's diary: what happened in one word, and what a person needs to see why.
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +145,7 @@ class Go:
     effects: tuple[Effect, ...] = ()
     note: Json = field(default_factory=dict)
     fresh: bool = False
+    what: str = "passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +155,7 @@ class Into:
     body: str
     note: Json = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
+    what: str = "chose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +166,16 @@ class Stay:
     memory: Json = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
     note: Json = field(default_factory=dict)
+    what: str = "waits"
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """Back or forward to a step by id; a new visit."""
+    """Back or forward to a step by id; a new visit, counted under the jumping step's id."""
 
     to: str
     note: Json = field(default_factory=dict)
+    what: str = "jumped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +184,7 @@ class End:
 
     because: str
     note: Json = field(default_factory=dict)
+    what: str = "ended"
 
 
 Outcome = Go | Into | Stay | Jump | End
@@ -162,7 +192,11 @@ Outcome = Go | Into | Stay | Jump | End
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a step is told. `truth` and `value` raise KeyError for what was not asked beforehand: a bug, not data."""
+    """What a step is told. `truth` and `value` raise KeyError for what was not asked for beforehand: a bug, not data.
+
+    `enrollment` stands at the step that is asked (its step, visit, since and memory). `roles`, `at_most`: the journey's
+    recipients.
+    """
 
     enrollment: Enrollment
     journey: str
@@ -171,6 +205,8 @@ class Here:
     draw: Callable[
         [str], float
     ]  # [0, 1) by (unit, journey name, unit id, name): the same for ever, whatever the version
+    roles: tuple[str, ...] = ()
+    at_most: int | None = None
 
     def truth(self, condition: Condition) -> bool | None:
         return self.facts.truths[condition.text]
@@ -182,12 +218,27 @@ class Here:
         """This enrollment's messages of these steps at its present visit."""
         return tuple(m for m in self.facts.messages if m.step in steps and m.visit == self.enrollment.visit)
 
+    def zone(self) -> ZoneInfo:
+        """The unit's zone; the workspace's for want of a known one. For waits and dates, never for a legal window."""
+        return _zone(self.facts.zone or "", self.facts.workspace_zone)
+
+    def zone_source(self) -> str:
+        """Whose zone `zone` gives, for `why`."""
+        return "own" if self.facts.zone and zone(self.facts.zone) is not None else "workspace"
+
+
+@cache
+def _zone(name: str, workspace: str) -> ZoneInfo:
+    return zone(name) or zone(workspace) or ZoneInfo("UTC")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step. Subclasses add the fields of their YAML; `orchestrator.reading` fills them by their types."""
 
     keyword: ClassVar[str] = ""
+    passes: ClassVar[bool] = True
+    """Whether the step behind this one, or one nested in it, can be come to in the same round."""
 
     id: str
     span: Span
@@ -196,8 +247,12 @@ class Step:
         """Nested steps by name, in order."""
         return {}
 
+    def parts(self) -> tuple[Step, ...]:
+        """Steps this one performs itself (the sends of `first_of`): known by their ids, never stood at."""
+        return ()
+
     def asks(self) -> tuple[Condition | Expression, ...]:
-        """Conditions and expressions this step may look up on arrival or when woken (not those of nested steps)."""
+        """Conditions and expressions this step may look up when it is come to or woken (not those of nested steps)."""
         return ()
 
     def sends(self) -> tuple[tuple[str, Medium], ...]:
@@ -208,6 +263,11 @@ class Step:
         """Event types that may end a wait here: ingest wakes sleepers by them."""
         return frozenset()
 
+    def watches(self) -> tuple[Condition | Expression, ...]:
+        """What each tick re-reads for those who sleep here: they are woken when a condition is true, or when an
+        expression's value is another than the one noted in `memory["value"]`."""
+        return ()
+
     def arrive(self, here: Here) -> Outcome:
         """Called when the enrollment comes to this step."""
         raise NotImplementedError
@@ -215,3 +275,14 @@ class Step:
     def wake(self, here: Here) -> Outcome:
         """Called when an enrollment that stayed here is due again; may be called at any time, any number of times."""
         return self.arrive(here)
+
+
+@cache
+def kinds() -> Mapping[str, type[Step]]:
+    """Every step kind by its keyword, found in this package's modules; nothing else lists them."""
+    found: dict[str, type[Step]] = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+        for item in vars(importlib.import_module(f"{__name__}.{module}")).values():
+            if isinstance(item, type) and issubclass(item, Step) and item.keyword and item.__module__.endswith(module):
+                found[item.keyword] = item
+    return found
