@@ -1,0 +1,463 @@
+"""MJML with Jinja in it: checked tag by tag, compiled to HTML once, and read out as plain text.
+
+Jinja's tags are masked before MJML sees the text and put back afterwards, so that neither MJML nor the CSS inliner can
+change them. The engine drops unknown tags and stray text without a word; both are problems here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import css_inline
+from mjml import mjml2html
+
+from orchestrator.problems import Problems, Span, suggest
+
+Kind = Literal["print", "control"]
+
+_MASK = re.compile(r"<!--zqj(\d+)jqz-->|zqj(\d+)jqz")
+_TOKEN = re.compile(
+    r"<!--(?P<comment>.*?)-->"
+    r"|<[!?](?P<declaration>[^>]*)>"
+    r"|</\s*(?P<close>[A-Za-z][\w:-]*)\s*>"
+    r"|<(?P<open>[A-Za-z][\w:-]*)(?P<attributes>(?:\s+[^\s=<>\"'/]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?)*)"
+    r"\s*(?P<empty>/?)>"
+    r"|(?P<text>[^<]+)"
+    r"|(?P<stray><)",
+    re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r"([^\s=<>\"'/]+)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?")
+
+_BLOCKS = frozenset({
+    "mj-accordion", "mj-button", "mj-carousel", "mj-divider", "mj-image", "mj-navbar", "mj-raw", "mj-social",
+    "mj-spacer", "mj-table", "mj-text",
+})  # fmt: skip
+_ROWS = frozenset(["mj-section", "mj-wrapper", "mj-hero", "mj-raw"])
+_HEAD = frozenset({"mj-attributes", "mj-breakpoint", "mj-font", "mj-preview", "mj-raw", "mj-style", "mj-title"})
+_INSIDE: Mapping[str, frozenset[str]] = {
+    "mjml": frozenset(["mj-head", "mj-body"]),
+    "mj-head": _HEAD,
+    "mj-body": _ROWS,
+    "mj-wrapper": frozenset(["mj-section", "mj-hero", "mj-raw"]),
+    "mj-section": frozenset(["mj-column", "mj-group", "mj-raw"]),
+    "mj-group": frozenset(["mj-column", "mj-raw"]),
+    "mj-column": _BLOCKS,
+    "mj-hero": _BLOCKS,
+    "mj-navbar": frozenset(["mj-navbar-link", "mj-raw"]),
+    "mj-social": frozenset(["mj-social-element", "mj-raw"]),
+    "mj-accordion": frozenset(["mj-accordion-element", "mj-raw"]),
+    "mj-accordion-element": frozenset(["mj-accordion-title", "mj-accordion-text"]),
+    "mj-carousel": frozenset(["mj-carousel-image"]),
+}
+_TEXTUAL = frozenset({
+    "mj-accordion-text", "mj-accordion-title", "mj-button", "mj-navbar-link", "mj-preview", "mj-raw",
+    "mj-social-element", "mj-style", "mj-table", "mj-text", "mj-title",
+})  # fmt: skip
+_KNOWN = frozenset(_INSIDE) | _TEXTUAL | frozenset(tag for tags in _INSIDE.values() for tag in tags) | {"mj-attributes"}
+_DEFAULTS = (_KNOWN - _HEAD - {"mjml", "mj-head"}) | {"mj-all", "mj-class", "mj-body"}
+# Where a control tag must look like a comment: an HTML parser would move bare text out of a table.
+_COMMENTED = frozenset(["mj-text", "mj-table", "mj-raw"])
+_VOID = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+_RAW = frozenset(["mj-style", "style", "script"])
+
+
+@dataclass(slots=True)
+class Masked:
+    """A text whose Jinja tags are masked. `places` tells the source of every stretch, for problems."""
+
+    text: str = ""
+    tags: list[tuple[str, Kind]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    places: list[tuple[Callable[[int, int], Span], int]] = field(default_factory=list)
+
+    def add(self, text: str, locate: Callable[[int, int], Span], offset: int, kind: Kind | None = None) -> None:
+        """Appends a stretch that stands at `offset` of its source; `kind` says that it is a Jinja tag."""
+        self.offsets.append(len(self.text))
+        self.places.append((locate, offset))
+        self.text += text if kind is None else self.mask(text, kind)
+
+    def mask(self, tag: str, kind: Kind) -> str:
+        """A word that stands for a tag."""
+        self.tags.append((tag, kind))
+        return f"zqj{len(self.tags) - 1}jqz"
+
+    def span(self, offset: int, length: int = 1) -> Span:
+        """The place in the sources of a stretch of the masked text."""
+        index = max(0, bisect.bisect_right(self.offsets, offset) - 1)
+        locate, start = self.places[index]
+        return locate(start + offset - self.offsets[index], length)
+
+    def restore(self, text: str) -> str:
+        """Puts the tags back."""
+        return _MASK.sub(lambda found: self.tags[int(found[1] or found[2])][0], text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    kind: Literal["open", "close", "text", "other", "stray"]
+    name: str
+    start: int
+    end: int
+    attributes: Mapping[str, str]
+    empty: bool = False
+
+
+def _events(text: str) -> Iterator[_Event]:
+    """Tags and texts in order. The inside of a style or a script is one text."""
+    at, raw = 0, ""
+    while at < len(text):
+        if raw:
+            end = text.find(f"</{raw}", at)
+            end = len(text) if end < 0 else end
+            raw = ""
+            if end > at:
+                yield _Event("text", text[at:end], at, end, {})
+                at = end
+                continue
+        found = _TOKEN.match(text, at)
+        assert found is not None
+        name, empty = found["open"] or found["close"], bool(found["empty"])
+        attributes = {}
+        if found["open"]:
+            pairs = _ATTRIBUTE.findall(found["attributes"])
+            attributes = {key: value[1:-1] if value[:1] in ("'", '"') else value for key, value in pairs}
+            raw = name if name in _RAW and not empty else ""
+            yield _Event("open", name, at, found.end(), attributes, empty)
+        elif found["close"]:
+            yield _Event("close", name, at, found.end(), {})
+        elif found["text"] is not None:
+            yield _Event("text", found["text"], at, found.end(), {})
+        else:
+            yield _Event("stray" if found["stray"] else "other", "", at, found.end(), {})
+        at = found.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A compiled e-mail as two Jinja sources: `html` to be escaped, `text` not."""
+
+    html: str
+    text: str
+
+
+def compile_page(page: Masked, problems: Problems, *, lang: str, title: str, preview: str) -> Page | None:
+    """HTML and text of an MJML document; None when it has problems. `title` and `preview` are Jinja for HTML, masked
+    by the caller; they fill `mj-title` and `mj-preview` where the document has none."""
+    checker = _Checker(page, problems)
+    source = checker.run()
+    if checker.failed:
+        return None
+    if "mj-title" not in checker.seen and title:
+        source = _in_head(source, f"<mj-title>{title}</mj-title>")
+    if "mj-preview" not in checker.seen and preview:
+        source = _in_head(source, f"<mj-preview>{preview}</mj-preview>")
+    root = source.index("<mjml")
+    if "lang" not in checker.root:
+        source = f'{source[:root]}<mjml lang="{html.escape(lang)}"{source[root + 5 :]}'
+    before, document, after = _around(source)
+    try:
+        # No fonts: a link to a font server in an e-mail tells a third party who opened it.
+        compiled = mjml2html(document, fonts={})
+    except ValueError as error:
+        # The engine's positions are those of the masked text, of no use to an author.
+        reason = re.sub(r" in root.*", "", str(error))
+        problems.error("mjml", "this document is not valid MJML", page.span(0, 5), reason)
+        return None
+    if checker.inline:
+        inliner = css_inline.CSSInliner(
+            inline_style_tags=False, keep_style_tags=True, load_remote_stylesheets=False, extra_css=checker.inline
+        )
+        compiled = inliner.inline(compiled)
+    lost = {int(n) for pair in _MASK.findall(document) for n in pair if n} - {
+        int(n) for pair in _MASK.findall(compiled) for n in pair if n
+    }
+    for number in sorted(lost - checker.unprinted):
+        place = page.text.find(f"zqj{number}jqz")
+        if place >= 0:
+            problems.error(
+                "lost-in-mjml",
+                "MJML needs a fixed value here, a variable would be dropped",
+                page.span(place, len(page.tags[number][0])),
+                "sizes are numbers; use a style or choose between two elements with {% if %}",
+            )
+    text = _Reader(page).read(_events(page.text))
+    return Page(page.restore(before + compiled + after), text)
+
+
+def page_text(page: Masked) -> str:
+    """An HTML page as plain text lines, as a Jinja source."""
+    return _Reader(page).read(_events(page.text))
+
+
+def _in_head(source: str, tag: str) -> str:
+    at = source.find("<mj-head")
+    if at < 0:
+        at = source.index(">", source.index("<mjml")) + 1
+        return f"{source[:at]}<mj-head>{tag}</mj-head>{source[at:]}"
+    at = source.index(">", at) + 1
+    if source[at - 2] == "/":
+        return f"{source[: at - 2]}>{tag}</mj-head>{source[at:]}"
+    return source[:at] + tag + source[at:]
+
+
+def _around(source: str) -> tuple[str, str, str]:
+    """Control tags before the document, the document, control tags behind it."""
+    start, end = source.index("<mjml"), source.rindex("</mjml")
+    end = source.index(">", end) + 1
+    keep = [" ".join(found[0] for found in _MASK.finditer(part)) for part in (source[:start], source[end:])]
+    return keep[0], source[start:end], keep[1]
+
+
+class _Checker:
+    """Walks a document: tells what MJML would drop or misread, and carries control tags through `mj-raw`."""
+
+    def __init__(self, page: Masked, problems: Problems) -> None:
+        self.page = page
+        self.problems = problems
+        self.failed = False
+        self.seen: set[str] = set()
+        self.root: Mapping[str, str] = {}
+        self.inline = ""
+        self.unprinted: set[int] = set()
+        self.out: list[str] = []
+        self.stack: list[_Event] = []
+
+    def run(self) -> str:
+        for event in _events(self.page.text):
+            if event.kind == "open":
+                self._open(event)
+            elif event.kind == "close":
+                self._close(event)
+            elif event.kind == "text":
+                self._text(event)
+            elif event.kind == "stray":
+                self._tell("stray-character", "`<` does not begin a tag here", event, "write `&lt;` for the character")
+        for event in reversed(self.stack):
+            self._tell("unclosed-tag", f"`<{event.name}>` is never closed", event, f"add `</{event.name}>`")
+        if "mjml" not in self.seen and not self.failed:
+            self.problems.error("mjml", "this template has no `<mjml>`", self.page.span(0), "begin with `<mjml>`")
+            self.failed = True
+        return "".join(self.out)
+
+    def _tell(self, code: str, message: str, event: _Event, hint: str = "") -> None:
+        self.failed = True
+        length = len(event.name) + (1 if event.kind == "open" else 2 if event.kind == "close" else 0)
+        self.problems.error(code, message, self.page.span(event.start, max(1, length)), hint)
+
+    def _parent(self) -> str:
+        return next((e.name for e in reversed(self.stack) if e.name in _KNOWN), "")
+
+    def _open(self, event: _Event) -> None:
+        name, parent = event.name, self._parent()
+        self.seen.add(name)
+        if name == "mj-include":
+            self._tell("mj-include", "`mj-include` is not used here", event, 'write {% include "snippets/NAME.mjml" %}')
+        elif name.startswith("mj") and name not in _KNOWN | {"mj-all", "mj-class"}:
+            self._tell("unknown-tag", f"MJML has no `<{name}>`", event, suggest(name, _KNOWN))
+        elif parent in _TEXTUAL:
+            if name in _KNOWN:
+                message = f"`<{name}>` cannot stand in `<{parent}>`"
+                self._tell("misplaced-tag", message, event, f"close `<{parent}>` first")
+        else:
+            self._child(event, parent)
+        for key, value in _ATTRIBUTE.findall(self.page.text[event.start + 1 + len(name) : event.end]):
+            if _MASK.search(key):
+                self._tell("tag-in-tag", "a Jinja tag cannot stand between attributes", event, "put it into a value")
+            elif value and value[0] not in "\"'" and name in _KNOWN:
+                self._tell("unquoted-attribute", f"the value of `{key}` needs quotes", event, f'write {key}="{value}"')
+        if name == "mjml":
+            self.root = event.attributes
+        self.out.append(self.page.text[event.start : event.end])
+        if not event.empty and name not in _VOID:
+            self.stack.append(event)
+
+    def _child(self, event: _Event, parent: str) -> None:
+        name = event.name
+        if parent == "mj-attributes":
+            if name not in _DEFAULTS:
+                self._tell("misplaced-tag", f"`<{name}>` has no default attributes", event, suggest(name, _DEFAULTS))
+            return
+        allowed = _INSIDE.get(parent, frozenset(["mjml"]) if not parent else frozenset())
+        if name in allowed:
+            return
+        if name in _KNOWN | {"mj-all", "mj-class"}:
+            where = f"in `<{parent}>`" if parent else "outside `<mjml>`"
+            homes = sorted(home for home, inside in _INSIDE.items() if name in inside)
+            self._tell(
+                "misplaced-tag",
+                f"`<{name}>` cannot stand {where}",
+                event,
+                "it belongs in " + " or ".join(f"`<{home}>`" for home in homes) if homes else "",
+            )
+        else:
+            hint = "put it into `<mj-text>` or `<mj-raw>`"
+            self._tell("dropped-text", f"`<{name}>` would be dropped here", event, hint)
+
+    def _close(self, event: _Event) -> None:
+        if event.name in _VOID:
+            return
+        if not any(e.name == event.name for e in self.stack):
+            self._tell("unopened-tag", f"`</{event.name}>` closes nothing", event, "")
+            return
+        while self.stack and self.stack[-1].name != event.name:
+            left = self.stack.pop()
+            self._tell("unclosed-tag", f"`<{left.name}>` is never closed", left, f"add `</{left.name}>`")
+        self.stack.pop()
+        self.out.append(self.page.text[event.start : event.end])
+
+    def _text(self, event: _Event) -> None:
+        parent = self._parent()
+        if parent == "mj-style":
+            if self.stack[-1].attributes.get("inline") == "inline":
+                self.inline += event.name
+                self.unprinted.update(int(n) for pair in _MASK.findall(event.name) for n in pair if n)
+                return
+            if "<" in event.name:
+                self._tell("stray-character", "`<` cannot stand in a style", event)
+            self.out.append(event.name)
+        elif parent in _TEXTUAL:
+            self.out.append(self._commented(event.name) if parent in _COMMENTED else event.name)
+        else:
+            self._between(event, parent)
+
+    def _commented(self, text: str) -> str:
+        return _MASK.sub(
+            lambda found: f"<!--{found[0]}-->" if self.page.tags[int(found[2])][1] == "control" else found[0], text
+        )
+
+    def _between(self, event: _Event, parent: str) -> None:
+        """Between elements only control tags may stand, and `mj-raw` carries them."""
+        at = 0
+        for found in [*_MASK.finditer(event.name), None]:
+            plain = event.name[at : found.start() if found else None]
+            if plain.strip():
+                lead = len(plain) - len(plain.lstrip())
+                place = _Event("text", plain.strip()[:40], event.start + at + lead, event.end, {})
+                self._tell("dropped-text", "text between elements would be dropped", place, "put it into `<mj-text>`")
+            if found is None:
+                break
+            at = found.end()
+            place = _Event("text", "", event.start + found.start(), event.start + found.end(), {})
+            if self.page.tags[int(found[2])][1] == "print":
+                message = "a value between elements would be dropped"
+                self._tell("dropped-text", message, place, "put it into `<mj-text>`")
+            elif "mj-raw" in _INSIDE.get(parent, ()):
+                self.out.append(f"<mj-raw><!--{found[0]}--></mj-raw>")
+            elif not parent:
+                self.out.append(found[0])
+            else:
+                message = f"a Jinja tag cannot stand directly in `<{parent}>`"
+                self._tell("misplaced-jinja", message, place, "move it inside")
+
+
+# ---------------------------------------------------------------------------------------------------- plain text
+
+_LINES = frozenset({
+    "address", "article", "blockquote", "body", "center", "dd", "div", "dl", "dt", "footer", "h1", "h2", "h3",
+    "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table", "tbody", "tfoot",
+    "thead", "tr", "ul", "mj-text", "mj-button", "mj-table", "mj-divider", "mj-social-element", "mj-navbar-link",
+    "mj-section", "mj-accordion-title", "mj-accordion-text",
+})  # fmt: skip
+_TIGHT = frozenset(["tr", "li", "dt", "dd", "div"])
+_SILENT = frozenset({
+    "mj-head", "head", "style", "script", "title", "mj-style", "mj-preview", "mj-title",
+})  # fmt: skip
+_CONTROL_END = re.compile(r"(?<![-+])%\}$")
+
+
+class _Reader:
+    """Reads a page aloud: paragraphs, list items, rows, "label: address" for buttons, "label (address)" for links."""
+
+    def __init__(self, page: Masked) -> None:
+        self.page = page
+        self.blocks: list[
+            tuple[str, bool]
+        ] = []  # finished lines, "" for a blank one; whether it is a tag that prints none
+        self.line = ""
+        self.silent: list[str] = []
+        self.links: list[tuple[str, str, int]] = []  # tag, address, where its label begins in the line
+
+    def read(self, events: Iterator[_Event]) -> str:
+        for event in events:
+            if self.silent:
+                if event.kind == "close" and event.name == self.silent[-1]:
+                    self.silent.pop()
+            elif event.kind == "open":
+                self._open(event)
+            elif event.kind == "close":
+                self._close(event.name)
+            elif event.kind == "text":
+                self._say(event.name)
+        self._break(True)
+        while self.blocks and not self.blocks[-1][0]:
+            self.blocks.pop()
+        return "\n".join(line for line, _ in self.blocks)
+
+    def _open(self, event: _Event) -> None:
+        name = event.name
+        if name in _SILENT and not event.empty:
+            self.silent.append(name)
+        elif name == "br":
+            self._break(False)
+        elif name in ("hr", "mj-divider"):
+            self._break(True)
+            self.blocks += [("----", False), ("", False)]
+        elif name in ("td", "th") and self.line.strip():
+            self.line += "  "
+        elif name == "img" and event.attributes.get("alt"):
+            self._say(event.attributes["alt"])
+        elif name in _LINES:
+            self._break(name not in _TIGHT)
+            self.line += "- " if name == "li" else ""
+        if name in ("a", "mj-button", "mj-navbar-link", "mj-social-element") and event.attributes.get("href"):
+            self.links.append((name, event.attributes["href"], len(self.line)))
+
+    def _close(self, name: str) -> None:
+        if self.links and self.links[-1][0] == name:
+            _, address, start = self.links.pop()
+            label, url = self.line[start:].strip(), self._plain(address)
+            if label and label != url and not (name == "a" and url.partition(":")[2] == label):
+                url = f"{label} ({url})" if name == "a" else f"{label}: {url}"
+            self.line = self.line[:start] + url
+        if name in _LINES:
+            self._break(name not in _TIGHT)
+
+    def _plain(self, text: str) -> str:
+        """Text as its reader sees it, with the Jinja tags back in place and no new ones made."""
+        parts, at = [], 0
+        for found in [*_MASK.finditer(text), None]:
+            data = html.unescape(text[at : found.start() if found else None])
+            data = re.sub(r"[\s\xa0]+", " ", data)
+            parts.append(re.sub(r"\{(?=[{%#])", '{{ "{" }}', data))
+            if found is not None:
+                tag, kind = self.page.tags[int(found[2])]
+                # Jinja takes the line break behind a control tag away; here it ends a paragraph.
+                parts.append(_CONTROL_END.sub("+%}", tag) if kind == "control" else tag)
+                at = found.end()
+        return "".join(parts)
+
+    def _say(self, text: str) -> None:
+        if not self.line.strip() and all(k == "control" for k in self._kinds(text)) and not _MASK.sub("", text).strip():
+            for found in _MASK.finditer(text):
+                # A tag on a line of its own prints no line.
+                self.blocks.append((self.page.tags[int(found[2])][0], True))
+            return
+        said = self._plain(text)
+        self.line += said.lstrip() if not self.line or self.line.endswith(" ") else said
+
+    def _kinds(self, text: str) -> list[Kind]:
+        return [self.page.tags[int(found[2])][1] for found in _MASK.finditer(text)]
+
+    def _break(self, blank: bool) -> None:
+        if self.line.strip():
+            self.blocks.append((self.line.strip(), False))
+        self.line = ""
+        if blank and next((line for line, silent in reversed(self.blocks) if not silent), ""):
+            self.blocks.append(("", False))

@@ -1,0 +1,172 @@
+"""Proofreads a text: its syntax, and every name, filter and tag against what the workspace declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from orchestrator.jinja import Sandbox, used_names
+from orchestrator.model import Kind, Vocabulary
+from orchestrator.problems import Problems, Span, suggest
+
+Locate = Callable[[int, int], Span]
+"""Tells where a stretch of a text, given by its offset and length, stands in its file."""
+
+Place = Callable[[int, str], Span]
+
+LEXING = Environment(keep_trailing_newline=True)  # reads, never renders
+LINKS = frozenset({"unsubscribe", "preferences", "view", "confirm", "survey", "click", "referral"})
+_TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "include", "raw")
+_REFUSED = (
+    nodes.Macro,
+    nodes.CallBlock,
+    nodes.Block,
+    nodes.Extends,
+    nodes.Import,
+    nodes.FromImport,
+    nodes.ScopedEvalContextModifier,
+)
+
+
+class Names:
+    """What a text may name, by root: its members, None for a value without members, ... where anything goes."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        def members(*groups: Mapping[str, Any]) -> set[str]:
+            money = {f"{f.name}_currency" for group in groups for f in group.values() if f.kind == Kind.MONEY}
+            return {name for group in groups for name in group} | money
+
+        self.roots: dict[str, Any] = {record.name: members(record.fields) for record in vocabulary.records.values()}
+        self.roots |= {
+            "customer": members(vocabulary.customer),
+            "account": members(vocabulary.account),
+            "event": members(*(event.fields for event in vocabulary.events.values())),
+            "journey": {"name"},
+            "workspace": {"name", "sender", "currency", "timezone", "locale"},
+            "workspace.sender": {"name", "postal_address", *vocabulary.sender},
+            "links": set(LINKS),
+            "tier": None,
+            "benefits": ...,
+            "points": None,
+            "voucher": None,
+            "today": None,
+            "range": None,
+        }
+
+    def wrong(self, path: str, called: bool) -> tuple[str, str, str] | None:
+        """(the wrong word, what is wrong, hint) or None."""
+        words = path.split(".")
+        if called and len(words) > 1 and words[0] != "links":
+            words.pop()  # a method of the value; the sandbox says which there are
+        if words[0] not in self.roots:
+            return words[0], f"`{words[0]}` is not known in texts", suggest(words[0], self.roots)
+        known = words[0]
+        for word in words[1:]:
+            inside = self.roots.get(known)
+            if inside is ...:
+                return None
+            if inside is None:
+                return word, f"`{known}` is a value and has no `{word}`", f"write `{known}`"
+            if word not in inside:
+                return word, f"`{known}` has no `{word}`", suggest(word, inside)
+            known = f"{known}.{word}"
+        return None
+
+
+class Proof:
+    """Tells what is wrong with one source of Jinja, without its includes."""
+
+    def __init__(self, names: Names, problems: Problems) -> None:
+        self.names = names
+        self.problems = problems
+        self.sandbox = Sandbox({})
+        self.done: set[tuple[str, str]] = set()
+
+    def text(self, text: str, locate: Locate, local: frozenset[str] = frozenset()) -> nodes.Template | None:
+        """The parsed source, None when it is no Jinja at all."""
+        lines = [0, *(m.end() for m in re.finditer("\n", text))]
+
+        def place(line: int, pattern: str) -> Span:
+            start = lines[min(line, len(lines)) - 1]
+            end = text.find("\n", start)
+            found = re.compile(pattern).search(text, start) if pattern else None
+            if found:
+                return locate(found.start(), len(found[0]))
+            row = text[start : end if end >= 0 else len(text)]
+            return locate(start + len(row) - len(row.lstrip()), max(1, len(row.strip())))
+
+        try:
+            tree = LEXING.parse(text)
+        except TemplateSyntaxError as error:
+            self._syntax(error, text, place)
+            return None
+        for path, line, called in used_names(tree):
+            wrong = None if path.partition(".")[0] in local else self.names.wrong(path, called)
+            if wrong:
+                word, message, hint = wrong
+                before = r"\s*\.\s*".join(map(re.escape, path.split(".")))
+                span = place(line, rf"(?<![\w.]){before}(?!\w)")
+                inset = path.index(word) if path.startswith(word) else path.index("." + word) + 1
+                if span.line == span.end_line and span.end_col - span.col == len(path):
+                    span = Span(span.file, span.line, span.col + inset, span.line, span.col + inset + len(word))
+                self.tell("unknown-name", message, span, hint)
+        self._nodes(tree, place)
+        return tree
+
+    def tell(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        if (str(span), message) not in self.done:
+            self.done.add((str(span), message))
+            self.problems.error(code, message, span, hint)
+
+    def _syntax(self, error: TemplateSyntaxError, text: str, place: Place) -> None:
+        message = (error.message or "not valid").rstrip(".")
+        opened = re.search(r"innermost block that needs to be closed is '(\w+)'", message)
+        if opened:
+            tag = opened[1]
+            last = [text.count("\n", 0, m.start()) + 1 for m in re.finditer(rf"\{{%[-+]?\s*{tag}\b", text)]
+            span = place(last[-1] if last else error.lineno, rf"\{{%[-+]?\s*{tag}\b")
+            self.tell("text-syntax", f"`{{% {tag} %}}` is never closed", span, f"add `{{% end{tag} %}}`")
+            return
+        unknown = re.search(r"unknown tag '(\w+)'", message)
+        if unknown:
+            span = place(error.lineno, rf"(?<=[%\s]){unknown[1]}\b")
+            self.tell("text-syntax", f"there is no tag `{unknown[1]}`", span, suggest(unknown[1], _TAGS))
+            return
+        quoted = re.search(r"(?:got|unexpected|named) '(.+?)'", message)
+        pattern = re.escape(quoted[1]) if quoted and quoted[1] not in ("name", "integer", "string") else ""
+        self.tell("text-syntax", message[0].lower() + message[1:], place(error.lineno, pattern), "see docs/texts.md")
+
+    def _nodes(self, tree: nodes.Template, place: Place) -> None:
+        for used in tree.find_all(nodes.Filter):
+            self._known("filter", used.name, used.lineno, self.sandbox.filters, r"\|\s*", place)
+        for test in tree.find_all(nodes.Test):
+            self._known("test", test.name, test.lineno, self.sandbox.tests, r"\bis\s+(?:not\s+)?", place)
+        for refused in tree.find_all(_REFUSED):
+            hint = "use {% if %}, {% for %}, {% set %} and {% include %}"
+            self.tell("text-syntax", "this tag is not used in texts", place(refused.lineno, r"\{%.*?%\}"), hint)
+        for loop in tree.find_all(nodes.For):
+            if loop.recursive:
+                self.tell("text-syntax", "a loop here cannot be recursive", place(loop.lineno, "recursive"))
+        for include in tree.find_all(nodes.Include):
+            if not isinstance(include.template, nodes.Const) or include.ignore_missing or not include.with_context:
+                hint = 'write {% include "snippets/NAME" %}'
+                span = place(include.lineno, r"\{%[-+]?\s*include.*?%\}")
+                self.tell("include", "an include names one snippet, and nothing else", span, hint)
+
+    def _known(self, kind: str, name: str, line: int, known: Mapping[str, Any], before: str, place: Place) -> None:
+        if name in known and not name.startswith("_"):
+            return
+        hint = suggest(name, (k for k in known if not k.startswith("_")))
+        if name == "safe":
+            hint = "a value is always escaped; put markup into the template"
+        span = place(line, rf"{before}{re.escape(name)}\b")
+        self.tell(f"unknown-{kind}", f"there is no {kind} `{name}`", _last(span, name), hint)
+
+
+def _last(span: Span, word: str) -> Span:
+    if span.line != span.end_line:
+        return span
+    return Span(span.file, span.line, max(span.col, span.end_col - len(word)), span.line, span.end_col)

@@ -1,0 +1,537 @@
+"""Texts of messages: files with front matter, checked against what the workspace declares, compiled per locale.
+
+    templates/email/NAME[.LOCALE].mjml   subject, preheader, html, text (or a sibling NAME[.LOCALE].txt)
+    templates/sms/NAME[.LOCALE].txt      text
+    templates/push/NAME[.LOCALE].yaml    title, body, url
+    templates/mail/NAME[.LOCALE].html    html, text
+    templates/snippets/…                 for {% include "snippets/…" %}, with locale variants of their own
+
+No file is read here: texts come in by their workspace-relative paths.
+"""
+
+from __future__ import annotations
+
+import bisect
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import TemplateSyntaxError, nodes
+
+from channels.base import Medium
+from orchestrator import mjml, source
+from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
+from orchestrator.model import Vocabulary
+from orchestrator.problems import Problems, Span, suggest
+from orchestrator.proof import LEXING, Names, Proof
+from orchestrator.skeleton import Compiled, Part, RenderFailed, compile_parts
+
+__all__ = [
+    "Compiled",
+    "MissingValue",
+    "RenderFailed",
+    "Template",
+    "Templates",
+    "compile_text",
+    "context_names",
+    "load_templates",
+    "sms_segments",
+]
+
+_SUFFIX = {Medium.EMAIL: ".mjml", Medium.SMS: ".txt", Medium.PUSH: ".yaml", Medium.MAIL: ".html"}
+_COMMON = frozenset(["topic", "description", "missing_variable", "utm"])
+_OPTIONS = {
+    Medium.EMAIL: _COMMON | {"subject", "preheader", "from", "reply_to", "attachments"},
+    Medium.SMS: _COMMON | {"from"},
+    Medium.PUSH: _COMMON | {"title", "body", "url", "image", "collapse_key"},
+    Medium.MAIL: _COMMON | {"format"},
+}
+_TEXTS = {Medium.EMAIL: ("subject", "preheader"), Medium.PUSH: ("title", "body", "url")}
+_REQUIRED = {Medium.EMAIL: ("subject",), Medium.PUSH: ("title", "body")}
+_ONE_OF = {"missing_variable": ("skip_recipient", "default"), "format": ("A4", "A5", "letter")}
+_CAPS = {
+    "subject": 500,
+    "preheader": 1_000,
+    "title": 250,
+    "body": 1_000,
+    "url": 2_000,
+    "text": 200_000,
+    "html": 500_000,
+}  # up to 1,600 in characters, above in bytes
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
+_INCLUDE = re.compile(r"\{%[-+]?\s*include\s+([\"'])(?P<path>.+?)\1\s*[-+]?%\}\s*")
+_LINE_BREAK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text in all its locales. `options` is the front matter of the default variant, as plain values."""
+
+    medium: Medium
+    name: str
+    topic: str
+    span: Span
+    default: str
+    options: Mapping[str, Any]
+    files: tuple[str, ...]
+    hash: str
+    names: frozenset[str]
+    _variants: Mapping[str, Compiled] = field(repr=False)
+    _options: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    _chosen: dict[str, Compiled] = field(repr=False, default_factory=dict)
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        return tuple(self._variants)
+
+    def compiled(self, locale: str | None) -> Compiled:
+        """The variant for a locale such as `fr-CA`: its own, its language's, else the workspace's.
+
+        `Compiled.locale` says which. Numbers and dates follow the asked locale where the language is the same. All
+        locales that get one variant share its skeleton object.
+        """
+        asked = locale or ""
+        found = self._chosen.get(asked)
+        if found is None:
+            found = self._choose(asked.replace("_", "-"))
+            if len(self._chosen) < 500:
+                self._chosen[asked] = found
+        return found
+
+    def options_for(self, locale: str | None) -> Mapping[str, Any]:
+        """Front matter for a locale: the variant's own over the default's."""
+        return self._options[self.compiled(locale).locale]
+
+    def _choose(self, asked: str) -> Compiled:
+        variant = next((self._variants[name] for name in _chain(asked) if name in self._variants), None)
+        if variant is None:
+            return self._variants[self.default]
+        written = babel_locale(asked)
+        return variant.for_locale(written) if written else variant
+
+
+class Templates:
+    """All texts of a workspace, by medium and name."""
+
+    def __init__(self, templates: Sequence[Template] = ()) -> None:
+        self._all = {(t.medium, t.name): t for t in templates}
+
+    def get(self, medium: Medium | str, name: str) -> Template | None:
+        return self._all.get((Medium(medium), name))
+
+    def names(self, medium: Medium | str) -> tuple[str, ...]:
+        return tuple(sorted(name for kind, name in self._all if kind == medium))
+
+    def __iter__(self) -> Iterator[Template]:
+        return iter(self._all.values())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def load_templates(files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems) -> Templates:
+    """Every text under templates/, checked and compiled; one with an error is left out. `files`: path → text."""
+    return _Loader(files, vocabulary, problems).load()
+
+
+def compile_text(
+    text: str, span: Span, vocabulary: Vocabulary, problems: Problems, medium: Medium = Medium.TASK
+) -> Compiled:
+    """A text written in a journey, such as a task's message: one part, `text`. Empty when it has problems."""
+    before = len(problems.errors)
+
+    def locate(offset: int, length: int) -> Span:
+        inset = (span.end_col - span.col - len(text)) // 2
+        if span.line != span.end_line or inset not in (0, 1):
+            return span
+        return Span(span.file, span.line, span.col + inset + offset, span.line, span.col + inset + offset + length)
+
+    Proof(Names(vocabulary), problems).text(text, locate)
+    good = len(problems.errors) == before
+    cap = 1_600 if medium == Medium.SMS else 20_000
+    return compile_parts(_sandbox(vocabulary), [Part("text", text.strip() if good else "", cap=cap)], vocabulary.locale)
+
+
+def context_names(template: Template | Compiled) -> frozenset[str]:
+    """The dotted names a context must hold, a money value's currency among them; `workspace` is built in."""
+    return frozenset(name for name in template.names if name.partition(".")[0] != "workspace")
+
+
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_EXTENDED = frozenset("^{}\\[~]|€\f")
+
+
+def sms_segments(text: str) -> tuple[str, int]:
+    """How a text goes out: ("GSM-7" or "UCS-2", number of segments), by 3GPP TS 23.038.
+
+    160 septets or 70 UTF-16 units in one, 153 or 67 in each of several; no pair is split between two segments.
+    """
+    if all(c in _GSM or c in _GSM_EXTENDED for c in text):
+        name, sizes, single, several = "GSM-7", [2 if c in _GSM_EXTENDED else 1 for c in text], 160, 153
+    else:
+        name, sizes, single, several = "UCS-2", [2 if ord(c) > 0xFFFF else 1 for c in text], 70, 67
+    if sum(sizes) <= single:
+        return name, 1
+    count, room = 1, several
+    for size in sizes:
+        if size > room:
+            count, room = count + 1, several
+        room -= size
+    return name, count
+
+
+# ---------------------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    text: str
+    head: source.Node | None
+    body: int  # where the body begins in `text`
+    lines: tuple[int, ...]
+
+    def locate(self, offset: int, length: int) -> Span:
+        """The place of a stretch of the body."""
+        first, last = self._at(self.body + offset), self._at(self.body + offset + max(1, length) - 1)
+        return Span(self.path, first[0], first[1], last[0], last[1] + 1)
+
+    def _at(self, offset: int) -> tuple[int, int]:
+        line = bisect.bisect_right(self.lines, offset)
+        return line, offset - self.lines[line - 1] + 1
+
+
+def _read(path: str, text: str, problems: Problems, headed: bool) -> _File:
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    lines = (0, *(m.end() for m in re.finditer("\n", text)))
+    head, body = None, 0
+    if headed and text.startswith("---\n"):
+        end = re.compile(r"^---[ \t]*(\n|\Z)", re.MULTILINE).search(text, 4)
+        if end is None:
+            problems.error("front-matter", "the front matter is not closed", Span(path, 1, 1, 1, 4), "add a line `---`")
+        else:
+            body = end.end()
+            head = source.parse(text[: end.start()], path, problems)
+    return _File(path, text, head, body, lines)
+
+
+def _tags(text: str) -> Iterator[tuple[mjml.Kind | None, int, int, str]]:
+    """(kind, start, end, "" or "comment") of every stretch; kind None is plain text. Raises TemplateSyntaxError."""
+    at = start = 0
+    kind: mjml.Kind | None = None
+    for _, token, value in LEXING.lexer.tokeniter(text, None):
+        begins = text.index(value, at)
+        at = begins + len(value)
+        if token == "data" and kind is None:
+            yield None, begins, at, ""
+        elif token in ("variable_begin", "block_begin", "comment_begin", "raw_begin"):
+            start, kind = begins, "control" if token in ("block_begin", "comment_begin") else "print"
+        elif token in ("variable_end", "block_end", "comment_end", "raw_end"):
+            yield kind, start, at, "comment" if token == "comment_end" else ""
+            kind = None
+
+
+def _chain(locale: str) -> Iterator[str]:
+    """`fr-CA`, `fr`."""
+    while locale:
+        yield locale
+        locale = locale.rpartition("-")[0]
+
+
+def _sandbox(vocabulary: Vocabulary, blank: bool = False) -> Sandbox:
+    sender = {"name": vocabulary.workspace, "postal_address": "", **vocabulary.sender}
+    workspace = {
+        "name": vocabulary.workspace,
+        "sender": sender,
+        "currency": vocabulary.currency,
+        "timezone": vocabulary.timezone,
+        "locale": vocabulary.locale,
+    }
+    return Sandbox(
+        {"workspace": workspace},
+        locale=vocabulary.locale,
+        currency=vocabulary.currency,
+        timezone=vocabulary.timezone,
+        blank=blank,
+    )
+
+
+class _Loader:
+    def __init__(self, files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems) -> None:
+        self.texts = files
+        self.vocabulary = vocabulary
+        self.problems = problems
+        self.proof = Proof(Names(vocabulary), problems)
+        self.sandboxes = {blank: _sandbox(vocabulary, blank) for blank in (False, True)}
+        self.files: dict[str, _File] = {}
+        self.proofed: set[tuple[str, frozenset[str]]] = set()
+        self.used: set[str] = set()
+
+    def load(self) -> Templates:
+        found: dict[tuple[Medium, str], dict[str, str]] = {}
+        for path in sorted(self.texts):
+            medium, name, locale = self._classify(path)
+            if medium is None:
+                continue
+            variants = found.setdefault((medium, name), {})
+            if locale in variants:
+                other = variants[locale]
+                message = f"`{path.rpartition('/')[2]}` and `{other.rpartition('/')[2]}` are both the text for {locale}"
+                self.problems.error("two-variants", message, Span.whole(path), "keep one of them")
+            else:
+                variants[locale] = path
+        loaded = [self._template(medium, name, variants) for (medium, name), variants in found.items()]
+        for path in sorted(self.texts):
+            if path.startswith("templates/snippets/") and path not in self.files and not _hidden(path):
+                file = self._file(path, headed=False)
+                self._checked(file)
+        return Templates([template for template in loaded if template is not None])
+
+    def _classify(self, path: str) -> tuple[Medium | None, str, str]:
+        """Medium, name and locale of a template; no medium for a snippet, a plain-text sibling, or what is neither."""
+        nothing = (None, "", "")
+        _, _, rest = path.partition("templates/")
+        folder, _, name = rest.partition("/")
+        if _hidden(path) or folder == "snippets" or not path.startswith("templates/"):
+            return nothing
+        if not name or folder not in {str(m) for m in _SUFFIX}:
+            hint = suggest(folder, ["snippets", *(str(m) for m in _SUFFIX)])
+            self.problems.error("misplaced-file", f"there is no medium `{folder}`", Span.whole(path), hint)
+            return nothing
+        medium = Medium(folder)
+        stem, dot, suffix = name.rpartition(".")
+        if medium == Medium.EMAIL and suffix == "txt":
+            if f"templates/email/{stem}.mjml" not in self.texts:
+                message = f"this is the text part of `{stem}.mjml`, which does not exist"
+                self.problems.error("misplaced-file", message, Span.whole(path), "rename it, or add the e-mail")
+            return nothing
+        if dot + suffix != _SUFFIX[medium]:
+            message = f"{folder} templates end in `{_SUFFIX[medium]}`"
+            self.problems.error("misplaced-file", message, Span.whole(path), f"rename it to `{stem}{_SUFFIX[medium]}`")
+            return nothing
+        base, _, locale = stem.rpartition(".")
+        if base and _LOCALE.fullmatch(locale):
+            return medium, base, locale
+        return medium, stem, self.vocabulary.locale
+
+    def _file(self, path: str, headed: bool = True) -> _File:
+        if path not in self.files:
+            self.files[path] = _read(path, self.texts[path], self.problems, headed)
+        return self.files[path]
+
+    # ------------------------------------------------------------------------------------------ one template
+
+    def _template(self, medium: Medium, name: str, variants: Mapping[str, str]) -> Template | None:
+        before = len(self.problems.errors)
+        self.used = set()
+        default = self.vocabulary.locale
+        if default not in variants:
+            path = variants[min(variants)]
+            hint = f"add `{name}{_SUFFIX[medium]}`, or `{name}.{default}{_SUFFIX[medium]}`"
+            self.problems.error("no-default-locale", f"`{name}` has no text for `{default}`", Span.whole(path), hint)
+            default = min(variants)
+        order = [default, *sorted(set(variants) - {default})]
+        options: dict[str, dict[str, Any]] = {}
+        compiled: dict[str, Compiled] = {}
+        for locale in order:
+            head = self._head(medium, variants[locale], locale == default)
+            own = {e.key: e.value.plain() for e in head.entries} if head else {}
+            options[locale] = {**options.get(default, {}), **own}
+            self._same_topic(head, options[default].get("topic"))
+            try:
+                made = self._variant(medium, variants[locale], head, locale, options[locale])
+            except TemplateSyntaxError:
+                made = None  # told when the file was checked
+            if made is not None:
+                compiled[locale] = made
+        if len(self.problems.errors) > before or not compiled:
+            return None
+        files = tuple(sorted(self.used))
+        fixed = source.digest(*(part for path in files for part in (path, self.texts[path])), repr(self._constants()))
+        return Template(
+            medium=medium,
+            name=name,
+            topic=str(options[default]["topic"]),
+            span=Span.whole(variants[default]),
+            default=default,
+            options=options[default],
+            files=files,
+            hash=fixed,
+            names=frozenset().union(*(c.names for c in compiled.values())),
+            _variants=compiled,
+            _options=options,
+        )
+
+    def _constants(self) -> Mapping[str, Any]:
+        return self.sandboxes[False].constants
+
+    def _head(self, medium: Medium, path: str, default: bool) -> source.Node | None:
+        """The front matter's node, its keys and plain options checked."""
+        file = self._file(path, headed=medium != Medium.PUSH)
+        before = len(self.problems.errors)
+        head = source.parse(file.text, path, self.problems) if medium == Medium.PUSH else file.head
+        if head is None or head.kind != "map":
+            if len(self.problems.errors) == before and not any(p.span.file == path for p in self.problems.errors):
+                what = "this file" if medium == Medium.PUSH else "a template"
+                hint = "write `---`, `topic: …`, `---`" if medium != Medium.PUSH else "write `topic: …`, `title: …`"
+                self.problems.error("front-matter", f"{what} begins with its keys", Span.whole(path), hint)
+            return None
+        allowed = _OPTIONS[medium]
+        for entry in head.entries:
+            if entry.key not in allowed:
+                message = f"`{entry.key}` is not a key of {medium} templates"
+                self.problems.error("unknown-key", message, entry.key_span, suggest(entry.key, allowed))
+            elif entry.key in _ONE_OF and entry.value.text not in _ONE_OF[entry.key]:
+                message, hint = f"`{entry.key}` cannot be `{entry.value.text}`", suggest("", _ONE_OF[entry.key])
+                self.problems.error("bad-value", message, entry.value.span, hint)
+            elif entry.key in ("from", "reply_to", "collapse_key") and _LINE_BREAK.search(entry.value.text):
+                message = f"`{entry.key}` must stay on one line"
+                self.problems.error("line-break", message, entry.value.span, "remove the line break")
+        needed = [*(("topic",) if default else ()), *_REQUIRED.get(medium, ())]
+        for key in needed:
+            node = head.get(key)
+            if node is None or node.empty or not node.text.strip():
+                span = node.span if node else Span.whole(path)
+                self.problems.error(f"missing-{key}", f"this text has no {key}", span, f"add `{key}: …`")
+        return head
+
+    def _same_topic(self, head: source.Node | None, wanted: Any) -> None:
+        node = head.get("topic") if head else None
+        if node is None or node.empty:
+            return
+        if node.text not in self.vocabulary.topics:
+            hint = suggest(node.text, self.vocabulary.topics)
+            self.problems.error("unknown-topic", f"there is no topic `{node.text}`", node.span, hint)
+        elif node.text != wanted and wanted in self.vocabulary.topics:
+            message = f"the topic differs from the default text's, `{wanted}`"
+            self.problems.error("topic-differs", message, node.span, "one template has one topic in all languages")
+
+    def _variant(
+        self, medium: Medium, path: str, head: source.Node | None, locale: str, options: Mapping[str, Any]
+    ) -> Compiled | None:
+        before = len(self.problems.errors)
+        self.used.add(path)
+        parts = [self._line(key, head) for key in _TEXTS.get(medium, ())]
+        texts = {part.name: part.source for part in parts}
+        if medium != Medium.PUSH:
+            file = self._file(path)
+            page = mjml.Masked()
+            self._expand(file, page, locale, (), medium != Medium.EMAIL)
+            if len(self.problems.errors) == before:
+                parts += self._body(medium, page, texts, locale, path)
+        if len(self.problems.errors) > before or head is None:
+            return None
+        sandbox = self.sandboxes[options.get("missing_variable") == "default"]
+        return compile_parts(sandbox, [part for part in parts if part.source], locale)
+
+    def _line(self, key: str, head: source.Node | None) -> Part:
+        """A part written in the front matter."""
+        node = head.get(key) if head else None
+        if node is None or node.empty:
+            return Part(key, "")
+        if node.kind != "scalar":
+            self.problems.error("bad-value", f"`{key}` is a text", node.span, "write it in quotes, on one line")
+            return Part(key, "")
+        text = node.text.strip()
+        inset = len(node.text) - len(node.text.lstrip())
+        self.proof.text(text, lambda offset, length: node.at(offset + inset, length))
+        one_line = key != "body"
+        if one_line and _LINE_BREAK.search(text):
+            self.problems.error("line-break", f"`{key}` must stay on one line", node.span, "remove the line break")
+        return Part(key, text, line=one_line, cap=_CAPS[key])
+
+    def _body(
+        self, medium: Medium, page: mjml.Masked, texts: Mapping[str, str], locale: str, path: str
+    ) -> Sequence[Part]:
+        if medium == Medium.SMS:
+            return [Part("text", page.restore(page.text).strip(), cap=1_600)]
+        if medium == Medium.MAIL:
+            written = page.restore(page.text).rstrip("\n")
+            return [Part("html", written, escape=True), Part("text", mjml.page_text(page), cap=_CAPS["text"])]
+        title, preview = (_escaped(page, texts.get(key, "")) for key in ("subject", "preheader"))
+        made = mjml.compile_page(page, self.problems, lang=locale, title=title, preview=preview)
+        if made is None:
+            return []
+        text = made.text
+        sibling = path.removesuffix(".mjml") + ".txt"
+        if sibling in self.texts:
+            own = mjml.Masked()
+            self.used.add(sibling)
+            self._expand(self._file(sibling, headed=False), own, locale, (), True)
+            text = own.restore(own.text).strip()
+        return [Part("html", made.html, escape=True, cap=_CAPS["html"]), Part("text", text, cap=_CAPS["text"])]
+
+    # ---------------------------------------------------------------------------------------------- includes
+
+    def _checked(self, file: _File, local: frozenset[str] = frozenset()) -> nodes.Template | None:
+        return self.proof.text(file.text[file.body :], file.locate, local)
+
+    def _expand(
+        self,
+        file: _File,
+        page: mjml.Masked,
+        locale: str,
+        stack: tuple[str, ...],
+        comments: bool,
+        local: frozenset[str] = frozenset(),
+    ) -> None:
+        """Adds a file's body with its includes in place, as Jinja would include them."""
+        self.used.add(file.path)
+        tree = self._checked(file, local)
+        if tree is None:
+            return
+        local |= stored_names(tree)
+        body = file.text[file.body :].removesuffix("\n")
+        skip = False
+        for kind, start, end, note in _tags(body):
+            text = body[start:end]
+            if skip:  # Jinja takes the line break behind an include away
+                start, text, skip = start + text.startswith("\n"), text.removeprefix("\n"), False
+            include = _INCLUDE.fullmatch(text) if kind == "control" else None
+            if include:
+                span = file.locate(start + include.start("path") - 1, len(include["path"]) + 2)
+                found = self._snippet(include["path"], locale, span, (*stack, file.path))
+                if found is not None:
+                    self._expand(found, page, locale, (*stack, file.path), comments, local)
+                skip = True
+            elif note == "comment" and not comments:
+                continue
+            else:
+                page.add(text, file.locate, start, kind)
+
+    def _snippet(self, name: str, locale: str, span: Span, stack: tuple[str, ...]) -> _File | None:
+        stem, _, suffix = name.rpartition(".")
+        candidates = [f"templates/{stem}.{part}.{suffix}" for part in _chain(locale)] + [f"templates/{name}"]
+        path = next((c for c in candidates if c in self.texts), None)
+        if path is None or not name.startswith("snippets/"):
+            snippets = [p.removeprefix("templates/") for p in self.texts if p.startswith("templates/snippets/")]
+            self.proof.tell("no-such-snippet", f"there is no snippet `{name}`", span, suggest(name, snippets))
+            return None
+        if path in stack:
+            names = [p.rpartition("/")[2] for p in stack[stack.index(path) :]]
+            message = f"these include each other: {' → '.join([*names, path.rpartition('/')[2]])}"
+            self.proof.tell("include-loop", message, span, "take this include out")
+            return None
+        return self._file(path, headed=False)
+
+
+def _hidden(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") or name.endswith(".md")
+
+
+def _escaped(page: mjml.Masked, text: str) -> str:
+    """A one-line Jinja text masked for the inside of an HTML element or attribute."""
+    try:
+        parts = [
+            html.escape(text[start:end]) if kind is None else page.mask(text[start:end], kind)
+            for kind, start, end, _ in _tags(text)
+        ]
+    except TemplateSyntaxError:
+        return ""
+    return "".join(parts)
