@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from channels.base import Medium
+from channels.base import EventKind, Medium
 from orchestrator import engine
 from orchestrator.apply import Force, Version, in_force, journey_version
 from orchestrator.condition import Condition
@@ -28,6 +28,7 @@ from orchestrator.store.tables import account, customer
 from orchestrator.store.triggers import Entry
 
 BATCH = 1000
+Reports = Mapping[Medium, frozenset[EventKind]]
 _WATCHED = "watched_until"
 
 
@@ -39,9 +40,17 @@ class AdvanceReport:
 
 
 def advance(
-    store: Store, *, now: datetime, batch: int = BATCH, stop: Callable[[], bool] = lambda: False
+    store: Store,
+    *,
+    now: datetime,
+    reports: Reports = {},  # noqa: B006  (never written)
+    batch: int = BATCH,
+    stop: Callable[[], bool] = lambda: False,
 ) -> AdvanceReport:
-    """Move what is due until nothing is, or `stop()` says so between two batches."""
+    """Move what is due until nothing is, or `stop()` says so between two batches.
+
+    `reports`: what the channel of each medium can tell (`Channel.reports`); `first_of` hangs on it.
+    """
     with store.write() as conn:
         force = in_force(conn)
         if force is None:
@@ -57,7 +66,7 @@ def advance(
             runs = running.due(conn, now, batch, force.paused)
             if not runs:
                 break
-            moves = _moves(conn, force, runs, now)
+            moves = _moves(conn, force, runs, reports, now)
             planned += _write(conn, force, moves, now)
         moved += len(moves)
         ended.update(move.ended for _, move in moves if move.ended)
@@ -96,7 +105,7 @@ def _readable(conn: sa.Connection, force: Force, name: str, version: str) -> Ver
 
 
 def _moves(
-    conn: sa.Connection, force: Force, runs: Sequence[Enrollment], now: datetime
+    conn: sa.Connection, force: Force, runs: Sequence[Enrollment], reports: Reports, now: datetime
 ) -> list[tuple[Version | None, engine.Move]]:
     units = running.unit_facts(conn, runs)
     groups: dict[tuple[str, str, str], list[Enrollment]] = defaultdict(list)
@@ -122,7 +131,8 @@ def _moves(
                 zone=unit.zone,
                 workspace_zone=force.project.vocabulary.timezone,
                 recipients=_recipients(found.journey, run, unit),
-                staff=Addressee("staff", unit.account_id or run.unit_id, unit.customer_id, unit.account_id),
+                staff=_manager(unit),
+                reports=reports,
             )
             moves.append((found, engine.advance(found.journey, run, facts, now)))
     return moves
@@ -146,6 +156,12 @@ def _parked(run: Enrollment) -> engine.Move:
     )
 
 
+def _manager(unit: UnitFacts) -> Addressee | None:
+    if not unit.manager or unit.account_id is None:
+        return None
+    return Addressee("staff", unit.account_id, unit.customer_id, unit.account_id)
+
+
 def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
     """By medium: the customer alone, or an account's contacts in the order of the journey's roles."""
     if run.unit == "customer":
@@ -157,7 +173,9 @@ def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medi
     chosen.sort(key=lambda c: (rank.get(c.role or "", 0), c.customer_id))
     return {
         medium: tuple(
-            Addressee("customer", c.customer_id, c.customer_id, unit.account_id) for c in chosen if medium in c.media
+            Addressee("customer", c.customer_id, c.customer_id, unit.account_id, c.role or "")
+            for c in chosen
+            if medium in c.media
         )
         for medium in (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
     }
@@ -234,25 +252,29 @@ def _cursor(m: engine.Move, live_key: str | None, now: datetime) -> dict[str, An
 
 
 class _Slots:
-    """Due instants of throttled journeys' messages: `count` to a slot, slots `per` apart."""
+    """Due instants of throttled messages: `count` to a slot, slots `per` apart; a step's own rate beside its journey's."""
 
     def __init__(self, conn: sa.Connection, now: datetime) -> None:
         self._conn, self._now = conn, now
-        self._last: dict[str, tuple[datetime, int]] = {}
+        self._last: dict[tuple[str, str | None], tuple[datetime, int]] = {}
 
-    def take(self, journey: Journey, due_at: datetime) -> datetime:
-        throttle = journey.throttle
-        if throttle is None:
-            return due_at
-        if journey.name not in self._last:
-            since = self._now - throttle.per
-            self._last[journey.name] = running.last_slot(self._conn, journey.name, since) or (self._now, 0)
-        at, used = self._last[journey.name]
-        if used >= throttle.count:
-            at, used = at + throttle.per, 0
-        if due_at > at:
+    def take(self, journey: Journey, send: Send) -> datetime:
+        due_at = send.due_at
+        if rate := send.payload.get("throttle"):
+            due_at = self._next((journey.name, send.step), int(rate[0]), timedelta(seconds=rate[1]), due_at)
+        if journey.throttle is not None:
+            due_at = self._next((journey.name, None), journey.throttle.count, journey.throttle.per, due_at)
+        return due_at
+
+    def _next(self, key: tuple[str, str | None], count: int, per: timedelta, due_at: datetime) -> datetime:
+        if key not in self._last:
+            self._last[key] = running.last_slot(self._conn, *key, self._now - per) or (due_at, 0)
+        at, used = self._last[key]
+        if due_at >= at + per:
             at, used = due_at, 0
-        self._last[journey.name] = (at, used + 1)
+        elif used >= count:
+            at, used = at + per, 0
+        self._last[key] = (at, used + 1)
         return at
 
 
@@ -274,9 +296,9 @@ def _planned(force: Force, journey: Journey, run: Enrollment, send: Send, slots:
         "topic": topic,
         "purpose": purpose,
         "priority": journey.priority,
-        "due_at": slots.take(journey, send.due_at),
+        "due_at": slots.take(journey, send),
         "expires_at": send.expires_at,
-        "payload": {**send.payload, "event": run.event_id, "record": run.record_id},
+        "payload": send.payload,
     }
 
 

@@ -75,6 +75,7 @@ class UnitFacts:
     contacts: tuple[Contact, ...]  # of an account: those who have not left
     customer_id: int | None
     account_id: int | None
+    manager: bool  # whether the account has an account manager who can be written to
 
 
 def due(conn: sa.Connection, now: datetime, limit: int, paused: Iterable[str] = ()) -> list[Enrollment]:
@@ -96,19 +97,20 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
     """By enrollment id. Two statements: zones, and the contacts of accounts."""
     customers = id_list(conn, {e.customer_id for e in runs if e.customer_id is not None})
     theirs = {
-        row.id: (row.timezone, row.account_id)
+        row.id: (row.timezone, row.account_id, row.manager_email is not None)
         for row in conn.execute(
             sa.select(
                 customer.c.id,
                 sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"),
                 customer.c.account_id,
+                account.c.manager_email,
             )
             .join(customers, customers.c.id == customer.c.id)
             .outerjoin(account, account.c.id == customer.c.account_id)
         )
     }
     account_ids = {e.account_id for e in runs if e.unit == "account" and e.account_id is not None}
-    zones: dict[int, str | None] = {}
+    companies: dict[int, tuple[str | None, bool]] = {}
     contacts: dict[int, list[Contact]] = defaultdict(list)
     if account_ids:
         accounts = id_list(conn, account_ids)
@@ -116,6 +118,7 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
             sa.select(
                 account.c.id,
                 account.c.timezone,
+                account.c.manager_email,
                 customer.c.id.label("contact"),
                 customer.c.role,
                 customer.c.email.isnot(None).label("email"),
@@ -137,7 +140,7 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
             )
             .order_by(account.c.id, customer.c.id)
         ):
-            zones[row.id] = row.timezone
+            companies[row.id] = (row.timezone, row.manager_email is not None)
             if row.contact is not None:
                 media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
                 contacts[row.id].append(Contact(row.contact, row.role, media))
@@ -145,10 +148,11 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
     for e in runs:
         if e.unit == "account":
             assert e.account_id is not None
-            found[e.id] = UnitFacts(zones.get(e.account_id), tuple(contacts[e.account_id]), None, e.account_id)
+            zone, manager = companies.get(e.account_id, (None, False))
+            found[e.id] = UnitFacts(zone, tuple(contacts[e.account_id]), None, e.account_id, manager)
         else:
-            zone, account_id = theirs.get(e.unit_id, (None, None))
-            found[e.id] = UnitFacts(zone, (), e.customer_id, account_id)
+            zone, account_id, manager = theirs.get(e.unit_id, (None, None, False))
+            found[e.id] = UnitFacts(zone, (), e.customer_id, account_id, manager)
     return found
 
 
@@ -231,11 +235,15 @@ def add_messages(conn: sa.Connection, rows: Sequence[dict[str, Any]], now: datet
     return insert_many(conn, message, planned, ignore_conflicts=True)
 
 
-def last_slot(conn: sa.Connection, journey: str, since: datetime) -> tuple[datetime, int] | None:
-    """The latest instant a throttled journey's messages are due at, from `since` on, and how many are due then."""
+def last_slot(conn: sa.Connection, journey: str, step: str | None, since: datetime) -> tuple[datetime, int] | None:
+    """The latest instant a throttled journey's (or step's) messages are due at, from `since` on, and how many then."""
     row = conn.execute(
         sa.select(message.c.due_at, sa.func.count())
-        .where(message.c.journey == journey, message.c.due_at >= since)
+        .where(
+            message.c.journey == journey,
+            message.c.due_at >= since,
+            message.c.step == step if step is not None else sa.true(),
+        )
         .group_by(message.c.due_at)
         .order_by(message.c.due_at.desc())
         .limit(1)
