@@ -91,6 +91,7 @@ __all__ = [
     "place",
     "read",
     "read_entry",
+    "read_parts",
     "read_step",
     "read_value",
     "schema",
@@ -144,6 +145,23 @@ def read(cls: type[T], node: Node, context: Context) -> T | None:
     """An instance of the dataclass from a map; None when anything in it is wrong, with all problems added."""
     value = _map_shape(cls).read(node, context)
     return None if value is BAD else typing.cast("T", value)
+
+
+def read_parts(cls: type[Any], node: Node, context: Context) -> Json:
+    """What could be read of a declaration, by field name, and every default; all problems told. For a file whose
+    sound parts are of use while others are mended. Not for a declaration that is no map: then nothing is there.
+    """
+    shape = _map_shape(cls)
+    if node.kind != "map":
+        shape.wrong(node, context)
+        return {}
+    values, _ = shape.parts(node, node.entries, node.span, context, {})
+    for f in dataclasses.fields(cls):
+        if f.default is not dataclasses.MISSING:
+            values.setdefault(f.name, f.default)
+        elif f.default_factory is not dataclasses.MISSING:
+            values.setdefault(f.name, f.default_factory())
+    return values
 
 
 def read_value(kind: Any, node: Node, context: Context) -> Any:
@@ -205,10 +223,23 @@ class _Map(Shape):
         self, node: Node, entries: Iterable[Entry], missing_at: Span, context: Context, given: dict[str, Any]
     ) -> Any:
         """An instance from entries and what is given already; `missing_at` is where a missing key is told."""
-        inner = context
         narrow = getattr(self.cls, "narrow", None)
-        if narrow is not None:
-            inner = context.within(narrow(node, context.scope))
+        inner = context if narrow is None else context.within(narrow(node, context.scope))
+        values, good = self.parts(node, entries, missing_at, inner, given)
+        if not good:
+            return BAD
+        if self.spanned:
+            values.setdefault("span", node.span)
+        instance = self.cls(**values)
+        check = getattr(instance, "check", None)
+        if check is not None:
+            check(node, inner)
+        return instance
+
+    def parts(
+        self, node: Node, entries: Iterable[Entry], missing_at: Span, context: Context, given: dict[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """The fields that could be read, and whether all could that were written or must be."""
         values, good, strangers, met = dict(given), True, [], set()
         for entry in entries:
             plan = self.plan.get(entry.key)
@@ -216,7 +247,7 @@ class _Map(Shape):
                 strangers.append(entry)
                 continue
             met.add(entry.key)
-            value = read_entry(entry, plan.shape, inner)
+            value = read_entry(entry, plan.shape, context)
             if value is BAD:
                 good = False
             else:
@@ -228,18 +259,14 @@ class _Map(Shape):
             missing = [p for p in missing if p.key != near]
         for plan in missing:
             good = False
-            of = f"`{self.noun}`" if self.noun else "this"
-            hint = f"{plan.meta.doc}: {plan.shape.expects}" if plan.meta.doc else f"it takes {plan.shape.expects}"
-            context.problems.error("missing-key", f"{of} needs `{plan.key}`", missing_at, hint)
-        if not good:
-            return BAD
-        if self.spanned:
-            values.setdefault("span", node.span)
-        instance = self.cls(**values)
-        check = getattr(instance, "check", None)
-        if check is not None:
-            check(node, inner)
-        return instance
+            self._missing(plan, missing_at, context)
+        return values, good
+
+    def _missing(self, plan: _Field, at: Span, context: Context) -> None:
+        of = f"`{self.noun}` needs" if self.noun else "there must be"
+        a_key = f"`{plan.key}`" if self.noun else f"a key `{plan.key}`"
+        hint = f"{plan.meta.doc}: {plan.shape.expects}" if plan.meta.doc else f"it takes {plan.shape.expects}"
+        context.problems.error("missing-key", f"{of} {a_key}", at, hint)
 
     def _stranger(self, entry: Entry, context: Context, met: set[str]) -> str:
         """Tells of an unknown key; the key that was probably meant, or nothing."""

@@ -1,0 +1,263 @@
+"""The policies of workspace.yaml: quiet hours, caps, dedupe, pause and budgets, as lines a person can read aloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from channels.base import Medium
+from orchestrator import words
+from orchestrator.model import Cap, CustomerClass, HouseHours, Policies, Topic, Unit, Window, minor_digits
+from orchestrator.problems import Problems, Span
+from orchestrator.reading import Context, Days, Hours, described, option, unknown
+from orchestrator.source import Node
+
+_MARKETING_MEDIA: Final = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumHours:
+    """When a medium may be used, by the recipient's clock."""
+
+    open: Hours = option("from and to, such as 08:00-20:00")
+    then: Literal["hold", "deny"] = option("what becomes of a message outside", default="hold")
+    days: Days = option("the days it opens on", default=frozenset(range(7)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietHours:
+    """House hours; the law's own windows come first and are never widened."""
+
+    ruleset: Literal["builtin"] = option("the legal windows shipped with the product", default="builtin")
+    email: MediumHours | None = option("hours for e-mail", default=None)
+    sms: MediumHours | None = option("hours for texts", default=None)
+    push: MediumHours | None = option("hours for push messages", default=None)
+    mail: MediumHours | None = option("hours for letters", default=None)
+    release: str = option("how held messages go out: `spread 2 hours`, or `at once`", default="at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyEntries:
+    """Rules for every journey."""
+
+    quiet_hours: QuietHours | None = option("hours outside which nothing is sent", default=None)
+    caps: tuple[Node, ...] = option("such as `2 per day and 4 per week across email, sms, push`", default=())
+    dedupe: str = option("`same address and same content within 24 hours`, or `off`", default="off")
+    pause_if: str = option("such as `errors > 2% of last 500`", default="")
+    budget: Mapping[str, str] = option("by medium: `500 EUR per month`", factory=dict)
+
+
+def read_policies(
+    node: Node | None,
+    entries: PolicyEntries | None,
+    classes: Mapping[str, CustomerClass],
+    topics: Mapping[str, Topic],
+    context: Context,
+) -> Policies:
+    """Policies, of all that could be read. `entries`: what `read` made of the node."""
+    if node is None or entries is None:
+        return Policies()
+    hours, release = {}, timedelta(0)
+    house = entries.quiet_hours
+    if house is not None:
+        for medium in _MARKETING_MEDIA:
+            own: MediumHours | None = getattr(house, medium.value)
+            if own is not None:
+                hours[medium] = HouseHours(medium, Window(*own.open, own.days), own.then)
+        release = _release(node.get("quiet_hours"), context.problems)
+    tiers = {t for c in classes.values() for t in c.tiers}
+    caps: dict[str, Cap] = {}
+    for line in entries.caps:
+        for cap in _cap_line(line, tiers, topics, context.problems):
+            if cap.key in caps:
+                hint = "keep the one that is meant"
+                context.problems.error("duplicate-cap", "this cap stands here a second time", line.span, hint)
+            caps[cap.key] = cap
+    return Policies(
+        hours,
+        release,
+        tuple(caps.values()),
+        _dedupe(node.get("dedupe"), context.problems),
+        _pause_if(node.get("pause_if"), context.problems),
+        _budgets(node.get("budget"), context.problems),
+    )
+
+
+def _release(node: Node | None, problems: Problems) -> timedelta:
+    said = node.get("release") if node is not None else None
+    if said is None or said.text.strip() == "at once":
+        return timedelta(0)
+    match = re.fullmatch(r"spread\s+(?:over\s+)?(.+)", said.text.strip())
+    found = words.duration(match[1]) if match else None
+    if found is None or found.exact is None or found.exact > timedelta(days=1):
+        hint = "`spread 2 hours` (at most a day), or `at once`"
+        problems.error("bad-release", f"{described(said)} does not say how to release", said.span, hint)
+        return timedelta(0)
+    return found.exact
+
+
+_CAP_HINT: Final = "such as `2 per day and 4 per week across email, sms, push`, or `6 per week per account`"
+_PER: Final[dict[str, Literal["day", "week", "month"]]] = {"day": "day", "week": "week", "month": "month"}
+
+
+def _cap_line(node: Node, tiers: Iterable[str], topics: Mapping[str, Topic], problems: Problems) -> list[Cap]:
+    """The caps of one line: several counts share its media; YAML makes a map of `for tier X: …`, which is fine."""
+    line = _cap_text(node)
+    if line is None:
+        problems.error("bad-cap", "this is no cap", node.span, _CAP_HINT)
+        return []
+    who, body, text = line
+    tiers_named, topic = _cap_for(node, who, tiers, topics, problems)
+    if tiers_named is None:
+        return []
+    media: frozenset[Medium] = frozenset()
+    scope: Unit = "customer"
+    if account := re.search(r"\s+per\s+account(?=\s|$)", body.text):
+        scope, body = (
+            "account",
+            _Part(body.text[: account.start()] + " " * len(account[0]) + body.text[account.end() :], body),
+        )
+    if across := re.search(r"\s+(?:across|of|by)\s+([a-z, ]+)$", body.text):
+        named = _cap_media(body, across.start(1), across[1], problems)
+        if named is None:
+            return []
+        media, body = named, _Part(body.text[: across.start()], body)
+    found: list[Cap] = []
+    for part in re.finditer(r"(.+?)(?:\s+and\s+|\s*,\s*(?:and\s+)?|\s*$)", body.text):
+        count = _cap_count(part[1].strip())
+        if count is None:
+            at = body.at(part.start(1), len(part[1].rstrip()))
+            problems.error("bad-cap", f"`{part[1].strip()}` does not say how many in what time", at, _CAP_HINT)
+            return []
+        number, per, within = count
+        for tier in tiers_named or (None,):
+            key = _cap_key(scope, per or f"{within}", media, tier, topic)
+            found.append(Cap(key, text, number, scope, media, per, within, tier, topic))
+    return found
+
+
+def _cap_key(scope: str, time: str, media: Iterable[str], tier: str | None, topic: str | None) -> str:
+    parts = [scope, time, ",".join(sorted(media)), tier and f"tier:{tier}", topic and f"topic:{topic}"]
+    return " ".join(p for p in parts if p)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of a line that begins where `of` begins: its places are those in the file."""
+
+    text: str
+    of: Node | _Part
+    begins: int = 0
+
+    def at(self, offset: int, length: int) -> Span:
+        return self.of.at(self.begins + offset, length)
+
+
+def _cap_text(node: Node) -> tuple[_Part | None, _Part, str] | None:
+    """For whom, what, and the whole line as written."""
+    if node.kind == "map" and len(node.entries) == 1 and node.entries[0].value.kind == "scalar":
+        entry = node.entries[0]
+        named = Node("scalar", entry.key_span, entry.key, entry.key, "plain", source=node.source)
+        return _Part(entry.key, named), _Part(entry.value.text, entry.value), f"{entry.key}: {entry.value.text}"
+    if node.kind != "scalar" or node.empty:
+        return None
+    head, colon, rest = node.text.partition(":")
+    if not colon:
+        return None, _Part(node.text, node), node.text
+    gap = len(rest) - len(rest.lstrip())
+    return _Part(head, node), _Part(rest.strip(), node, len(head) + 1 + gap), node.text
+
+
+def _cap_for(
+    node: Node, who: _Part | None, tiers: Iterable[str], topics: Mapping[str, Topic], problems: Problems
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """The tiers and the topic a line is for; None for the tiers when it is told that they are wrong."""
+    if who is None:
+        return (), None
+    match = re.fullmatch(r"\s*for\s+(tiers?|topic)\s+(.+?)\s*", who.text)
+    if not match:
+        hint = "`for tier platinum: …` or `for topic offers: …`"
+        problems.error("bad-cap", f"`{who.text.strip()}` does not say for whom", who.at(0, len(who.text)), hint)
+        return None, None
+    if match[1] == "topic":
+        if match[2] not in topics:
+            unknown(problems, "topic", match[2], who.at(match.start(2), len(match[2])), topics)
+            return None, None
+        return (), match[2]
+    named = tuple(re.split(r"\s*,\s*|\s+and\s+", match[2]))
+    for tier in named:
+        if tier not in tiers:
+            at = who.at(match.start(2) + match[2].index(tier), len(tier))
+            unknown(problems, "tier", tier, at, tiers)
+            return None, None
+    return named, None
+
+
+def _cap_media(body: _Part, begins: int, text: str, problems: Problems) -> frozenset[Medium] | None:
+    found = set()
+    for word in re.finditer(r"[a-z]+", text):
+        if word[0] == "and":
+            continue
+        if word[0] not in _MARKETING_MEDIA:
+            unknown(problems, "medium", word[0], body.at(begins + word.start(), len(word[0])), _MARKETING_MEDIA)
+            return None
+        found.add(Medium(word[0]))
+    return frozenset(found)
+
+
+def _cap_count(text: str) -> tuple[int, Literal["day", "week", "month"] | None, timedelta | None] | None:
+    """`2 per day` by the calendar; `3 within 36 hours`, `3 in 7 days` rolling."""
+    match = re.fullmatch(r"([0-9]{1,4})\s+(per|within|in)\s+(.+)", text)
+    if not match:
+        return None
+    if match[2] == "per" and match[3] in _PER:
+        return int(match[1]), _PER[match[3]], None
+    span = words.duration(match[3])
+    if span is None or not span.exact:
+        return None
+    return int(match[1]), None, span.exact
+
+
+def _dedupe(node: Node | None, problems: Problems) -> timedelta | None:
+    if node is None or node.kind != "scalar" or node.text.strip() == "off":
+        return None
+    match = re.fullmatch(r"same address and same content within (.+)", " ".join(node.text.split()))
+    found = words.duration(match[1]) if match else None
+    if found is None or not found.exact:
+        hint = "`same address and same content within 24 hours`, or `off`"
+        problems.error("bad-dedupe", f"{described(node)} does not say what counts as the same", node.span, hint)
+        return None
+    return found.exact
+
+
+def _pause_if(node: Node | None, problems: Problems) -> tuple[float, int] | None:
+    if node is None or node.kind != "scalar":
+        return None
+    match = re.fullmatch(r"errors\s*>\s*(.+%)\s+of\s+last\s+([0-9]{1,6})", node.text.strip())
+    limit = words.share(match[1]) if match else None
+    if match is None or limit is None or int(match[2]) < 1:
+        hint = "`errors > 2% of last 500`"
+        problems.error("bad-pause-if", f"{described(node)} does not say when to pause", node.span, hint)
+        return None
+    return limit, int(match[2])
+
+
+def _budgets(node: Node | None, problems: Problems) -> dict[Medium, tuple[int, str, Literal["day", "week", "month"]]]:
+    found: dict[Medium, tuple[int, str, Literal["day", "week", "month"]]] = {}
+    for entry in node.entries if node is not None else ():
+        if entry.key not in _MARKETING_MEDIA:
+            unknown(problems, "medium", entry.key, entry.key_span, _MARKETING_MEDIA)
+            continue
+        if entry.value.kind != "scalar":
+            continue
+        match = re.fullmatch(r"(.+?)\s+per\s+(day|week|month)", entry.value.text.strip())
+        amount = words.money(match[1], minor_digits) if match else None
+        if match is None or amount is None:
+            message = f"{described(entry.value)} does not say how much in what time"
+            problems.error("bad-budget", message, entry.value.span, "such as `500 EUR per month`")
+            continue
+        found[Medium(entry.key)] = (amount.minor, amount.currency, _PER[match[2]])
+    return found

@@ -1,0 +1,554 @@
+"""workspace.yaml and segments.yaml: the business as it is declared, made into a Vocabulary and checked conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final, Literal, get_args
+
+from orchestrator.condition import Condition, Scope, segments_named
+from orchestrator.model import (
+    ACCOUNT_FIELDS,
+    CUSTOMER_FIELDS,
+    CustomerClass,
+    EventType,
+    Field,
+    Kind,
+    Policies,
+    RecordType,
+    Topic,
+    Unit,
+    Vocabulary,
+)
+from orchestrator.policies import PolicyEntries, read_policies
+from orchestrator.problems import Problems, Span, suggest
+from orchestrator.reading import (
+    Context,
+    Zone,
+    described,
+    option,
+    read,
+    read_parts,
+    read_value,
+    schema,
+    unknown,
+)
+from orchestrator.source import Entry, Node
+
+Json = dict[str, Any]
+_Declared = Literal["text", "number", "yes_no", "date", "instant", "money", "key"]
+
+
+# ---- what the files look like ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """A value out of a list."""
+
+    one_of: tuple[str, ...] = option("the values there are")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who writes, as texts and the law want it."""
+
+    name: str = option("the company's name")
+    postal_address: str = option("the full postal address, in one line; marketing e-mails must show it")
+    email: str = option("the address mail comes from, when orchestrator.toml names none", default="")
+    reply_to: str = option("where answers go", default="")
+    phone: str = option("a number people can call", default="")
+    website: str = option("the company's site", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What customers and accounts carry besides the standard fields."""
+
+    customer: Mapping[str, Node] = option("attributes of customers: name and type", factory=dict)
+    account: Mapping[str, Node] = option("attributes of accounts: name and type", factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Something a customer or an account has several of."""
+
+    of: Literal["customer", "account"] = option("who has it")
+    key: str = option("the field that tells one from another")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """How a customer is classed."""
+
+    tiers: tuple[str, ...] = option("its tiers, lowest first")
+    unit: Literal["customer", "account"] = option("whose the tier is", default="customer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """Who looked at a transactional topic's content, and when."""
+
+    by: str = option("who")
+    on: date = option("when")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicEntry:
+    """What a person can say yes or no to, per medium."""
+
+    purpose: Literal["marketing", "transactional"] = option("marketing needs consent and counts against caps")
+    title: str = option("as the preference centre shows it")
+    reviewed: Reviewed | None = option("transactional topics carry a review of their content", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """The business: what journeys, conditions and texts may name, and the rules for all of them."""
+
+    workspace: str = option("a short name")
+    timezone: Zone = option("the business's own time zone")
+    currency: str = option("three letters, such as EUR")
+    sender: Sender = option("who writes")
+    locale: str = option("the language of texts without a variant", default="en")
+    attributes: Attributes | None = option(
+        "what customers and accounts carry besides the standard fields", default=None
+    )
+    records: Mapping[str, Node] = option("what a customer or an account has several of", factory=dict)
+    events: Mapping[str, Node] = option("what can happen", factory=dict)
+    classes: Mapping[str, Class] = option("how a customer is classed, and what its tiers are", factory=dict)
+    program: Node | None = option("the loyalty program", default=None)
+    topics: Mapping[str, TopicEntry] = option("what a person can say yes or no to", factory=dict)
+    policies: PolicyEntries | None = option("rules for every journey", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentEntry:
+    """A segment of accounts, or one with its unit said."""
+
+    of: Literal["customer", "account"] = option("whose segment it is", default="customer")
+    when: str = option("the condition")
+
+
+# ---- workspace.yaml -------------------------------------------------------------------------------------------------
+
+
+def nothing_declared() -> Vocabulary:
+    """A vocabulary without a word: what workspace.yaml itself is read with."""
+    return Vocabulary("", "UTC", "EUR", {}, "en", {}, {}, {}, {}, {}, {}, Policies())
+
+
+def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tuple[Vocabulary, bool]:
+    """The vocabulary, of all that could be read, and whether its names are sound enough to check other files by.
+
+    `segments` gives the segments' names only.
+    """
+    mine = Problems()
+    context = Context(mine, nothing_declared())
+    parts = read_parts(Workspace, node, context)
+    taken: dict[str, Span] = {}
+    own = node.get("attributes") or node
+    customer = _fields(own.get("customer"), "attribute", context, CUSTOMER_FIELDS)
+    account = _fields(own.get("account"), "attribute", context, ACCOUNT_FIELDS)
+    records = _records(node.get("records"), context, customer.keys() | account.keys(), taken)
+    events = _events(node.get("events"), context, taken)
+    classes = _classes(node.get("classes"), parts.get("classes", {}), context)
+    topics = _topics(node.get("topics"), parts.get("topics", {}), mine)
+    names = [e.value.span for e in node.entries if e.key in ("attributes", "records", "events", "classes", "topics")]
+    stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
+    sound = not stranger and not any(_inside(p.span, s) for p in mine.errors for s in names)
+    _check_plain(node, parts, mine)
+    policies = read_policies(node.get("policies"), parts.get("policies"), classes, topics, context)
+    _check_program(node.get("program"), classes, mine)
+    problems.found.extend(mine.found)
+    choices = tuple(classes)
+    vocabulary = Vocabulary(
+        workspace=parts.get("workspace", ""),
+        timezone=parts.get("timezone", "UTC"),
+        currency=parts.get("currency", "EUR"),
+        sender=_sender(parts.get("sender")),
+        locale=parts.get("locale", "en"),
+        customer={**CUSTOMER_FIELDS, **customer, "class": replace(CUSTOMER_FIELDS["class"], choices=choices)},
+        account={**ACCOUNT_FIELDS, **account, "class": replace(ACCOUNT_FIELDS["class"], choices=choices)},
+        records=records,
+        events=events,
+        classes=classes,
+        topics=topics,
+        policies=policies,
+        segments=frozenset(e.key for e in segments.entries) if segments is not None else frozenset(),
+    )
+    return vocabulary, sound
+
+
+def _inside(span: Span, outer: Span) -> bool:
+    return (outer.line, outer.col) <= (span.line, span.col) <= (outer.end_line, outer.end_col)
+
+
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]*")
+_TITLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_RESERVED: Final = frozenset({
+    "and", "or", "not", "in", "is", "where", "true", "false", "yes", "no", "event", "customer", "account", "contact",
+    "segment", "journey", "workspace", "any", "all", "count", "sum", "avg", "min", "max", "first", "last", "never",
+    "days_since", "set", "now", "today",
+})  # fmt: skip
+
+
+def check_name(name: str, noun: str, span: Span, problems: Problems, *, dashes: bool = False) -> bool:
+    """Whether a name can be one: small letters, digits, underscores (and dashes); never a word of conditions."""
+    if not (_TITLE if dashes else _WORD).fullmatch(name) or len(name) > 64:
+        better = re.sub(r"[^a-z0-9-]+" if dashes else r"[^a-z0-9]+", "-" if dashes else "_", name.lower()).strip("_-")
+        usable = better and (dashes or better[0].isalpha()) and len(better) <= 64
+        hint = f"write `{better}`" if usable else "begin with a letter"
+        letters = "small letters, digits, `-` and `_`" if dashes else "small letters, digits and `_`"
+        problems.error("bad-name", f"the name of {_a(noun)} has only {letters}", span, hint)
+        return False
+    if not dashes and name in _RESERVED:
+        hint = "choose another name"
+        problems.error("reserved-name", f"`{name}` is a word of the condition language", span, hint)
+        return False
+    return True
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _entries(node: Node | None) -> tuple[Entry, ...]:
+    return node.entries if node is not None else ()
+
+
+def _fields(
+    node: Node | None, noun: str, context: Context, standard: Mapping[str, Field] | None = None
+) -> dict[str, Field]:
+    """Declared fields: `ends: date`, `status: { one_of: [active, churned] }`. What is wrong in one is told."""
+    found: dict[str, Field] = {}
+    for entry in _entries(node):
+        if not check_name(entry.key, noun, entry.key_span, context.problems):
+            continue
+        if standard and entry.key in standard:
+            hint = "remove it, or choose another name"
+            message = f"`{entry.key}` is a standard field already"
+            context.problems.error("name-taken", message, entry.key_span, hint)
+            continue
+        field_ = _field(entry, context)
+        if field_ is not None:
+            found[entry.key] = field_
+    return found
+
+
+def _field(entry: Entry, context: Context) -> Field | None:
+    value = entry.value
+    kinds = ", ".join(f"`{k}`" for k in get_args(_Declared))
+    if value.kind == "map":
+        choice = read(OneOf, value, context)
+        return None if choice is None else Field(entry.key, Kind.CHOICE, choice.one_of, span=entry.key_span)
+    if value.kind == "list":
+        shown = ", ".join(n.text for n in value.items[:3] if n.kind == "scalar")
+        hint = f"write `{{ one_of: [{shown}] }}`"
+        context.problems.error("wrong-type", f"`{entry.key}` needs a type, got a list", value.span, hint)
+        return None
+    if value.text not in get_args(_Declared):
+        near = suggest(value.text, get_args(_Declared)) if not value.empty else ""
+        hint = near if near.startswith("did") else f"one of {kinds}, or `{{ one_of: [ … ] }}`"
+        at = entry.key_span if value.empty else value.span
+        context.problems.error("unknown-type", f"{described(value)} is no type of a field", at, hint)
+        return None
+    return Field(entry.key, Kind(value.text), span=entry.key_span)
+
+
+def _free(entry: Entry, noun: str, context: Context, taken: dict[str, Span]) -> bool:
+    """A name good for a record or an event: conditions tell the two apart by it."""
+    if not check_name(entry.key, noun, entry.key_span, context.problems):
+        return False
+    if entry.key in taken:
+        hint = "choose another name for one of the two"
+        message = f"`{entry.key}` is a record and an event (line {taken[entry.key].line})"
+        context.problems.error("name-taken", message, entry.key_span, hint)
+        return False
+    taken[entry.key] = entry.key_span
+    return True
+
+
+def _records(
+    node: Node | None, context: Context, attributes: Iterable[str], taken: dict[str, Span]
+) -> dict[str, RecordType]:
+    found: dict[str, RecordType] = {}
+    attributes = frozenset(attributes)
+    for entry in _entries(node):
+        if not _free(entry, "record", context, taken):
+            continue
+        if entry.key in attributes:
+            context.problems.error("name-taken", f"`{entry.key}` is an attribute, too", entry.key_span, "rename one")
+            continue
+        if entry.value.kind != "map":
+            hint = "such as `{ of: account, key: contract_id, ends: date }`"
+            at = entry.key_span if entry.value.empty else entry.value.span
+            context.problems.error("wrong-type", f"`{entry.key}` needs its fields", at, hint)
+            continue
+        own = ("of", "key")
+        head = replace(entry.value, entries=tuple(e for e in entry.value.entries if e.key in own))
+        rest = replace(entry.value, entries=tuple(e for e in entry.value.entries if e.key not in own))
+        declared = read(Record, head, context)
+        fields = _fields(rest, "record's field", context)
+        if declared is None:
+            continue
+        # The key is a field of its own; declaring it is allowed, not needed.
+        fields.setdefault(declared.key, Field(declared.key, Kind.KEY, span=entry.key_span))
+        found[entry.key] = RecordType(entry.key, declared.of, declared.key, fields)
+    return found
+
+
+def _events(node: Node | None, context: Context, taken: dict[str, Span]) -> dict[str, EventType]:
+    found: dict[str, EventType] = {}
+    for entry in _entries(node):
+        if not _free(entry, "event", context, taken):
+            continue
+        if entry.value.kind != "map" and not entry.value.empty:
+            hint = "such as `{ amount: money, channel: text }`, or `{}` for none"
+            context.problems.error("wrong-type", f"`{entry.key}` needs its properties", entry.value.span, hint)
+            continue
+        found[entry.key] = EventType(entry.key, _fields(entry.value, "event's property", context))
+    return found
+
+
+def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, CustomerClass]:
+    found: dict[str, CustomerClass] = {}
+    for entry in _entries(node):
+        check_name(entry.key, "class", entry.key_span, context.problems)
+        tiers = entry.value.get("tiers")
+        seen: set[str] = set()
+        for tier in tiers.items if tiers is not None else ():
+            if tier.kind == "scalar" and tier.text in seen:
+                message = f"the tier `{tier.text}` stands here a second time"
+                context.problems.error("duplicate-tier", message, tier.span, "remove one of the two")
+            elif tier.kind == "scalar":
+                check_name(tier.text, "tier", tier.span, context.problems)
+                seen.add(tier.text)
+        declared = read_ones.get(entry.key)
+        if isinstance(declared, Class):
+            found[entry.key] = CustomerClass(entry.key, declared.tiers, declared.unit)
+    return found
+
+
+def _topics(node: Node | None, read_ones: Any, problems: Problems) -> dict[str, Topic]:
+    found: dict[str, Topic] = {}
+    for entry in _entries(node):
+        check_name(entry.key, "topic", entry.key_span, problems, dashes=True)
+        declared = read_ones.get(entry.key)
+        if not isinstance(declared, TopicEntry):
+            continue
+        review = declared.reviewed
+        if declared.purpose == "transactional" and review is None:
+            problems.error(
+                "topic-not-reviewed",
+                f"`{entry.key}` is transactional, and nobody has reviewed its content",
+                entry.key_span,
+                "add `reviewed: { by: legal, on: 2027-01-31 }`, or make its purpose marketing",
+            )
+        by, on = (review.by, review.on) if review else ("", None)
+        found[entry.key] = Topic(entry.key, declared.purpose, declared.title, by, on)
+    return found
+
+
+def _sender(sender: Sender | None) -> dict[str, str]:
+    names = ("name", "postal_address", "email", "reply_to", "phone", "website")
+    return {n: v for n in names if (v := getattr(sender, n))} if sender is not None else {}
+
+
+_LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
+
+
+def _check_plain(node: Node, parts: Json, problems: Problems) -> None:
+    """Values that are text with a form of its own."""
+    currency, locale = node.get("currency"), node.get("locale")
+    if currency is not None and "currency" in parts and not re.fullmatch(r"[A-Z]{3}", currency.text):
+        message = f"{described(currency)} is no currency"
+        problems.error("bad-currency", message, currency.span, "three capital letters, such as `EUR`")
+    if (
+        locale is not None
+        and "locale" in parts
+        and not re.fullmatch(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?", locale.text)
+    ):
+        message = f"{described(locale)} is no language"
+        problems.error("bad-locale", message, locale.span, "such as `en`, `de` or `fr-CA`")
+
+
+_PROGRAM_KEYS: Final = (
+    "membership", "tier_by", "thresholds", "downgrade", "benefits", "points", "points_expire", "challenges", "rewards",
+    "referral", "draws", "commission",
+)  # fmt: skip
+
+
+def _check_program(node: Node | None, classes: Mapping[str, CustomerClass], problems: Problems) -> None:
+    """The program's keys only; its meaning is `orchestrator.program`'s."""
+    for entry in _entries(node):
+        if entry.key not in classes:
+            unknown(problems, "class", entry.key, entry.key_span, classes)
+            continue
+        for part in entry.value.entries:
+            if part.key not in _PROGRAM_KEYS:
+                problems.error(
+                    "unknown-key", f"unknown key `{part.key}`", part.key_span, suggest(part.key, _PROGRAM_KEYS)
+                )
+            elif part.key in ("thresholds", "benefits"):
+                for tier in part.value.entries:
+                    if tier.key not in classes[entry.key].tiers:
+                        unknown(problems, "tier", tier.key, tier.key_span, classes[entry.key].tiers)
+
+
+# ---- segments.yaml --------------------------------------------------------------------------------------------------
+
+
+def read_segments(node: Node, vocabulary: Vocabulary, problems: Problems) -> dict[str, Condition]:
+    """Every segment's condition, checked in its unit's scope. Segments that name each other in a circle are told."""
+    found: dict[str, Condition] = {}
+    places: dict[str, Span] = {}
+    if node.kind != "map":
+        hint = "such as `vip-club: class == b2c and tier >= gold`"
+        problems.error("wrong-type", f"expected names and conditions, got {described(node)}", node.span, hint)
+        return {}
+    for entry in node.entries:
+        check_name(entry.key, "segment", entry.key_span, problems, dashes=True)
+        places[entry.key] = entry.key_span
+        condition = _segment(entry, vocabulary, problems)
+        if condition is not None:
+            found[entry.key] = condition
+    _check_circles(found, places, problems)
+    _check_units(found, problems)
+    return found
+
+
+def _segment(entry: Entry, vocabulary: Vocabulary, problems: Problems) -> Condition | None:
+    unit: Unit = "customer"
+    value = entry
+    if entry.value.kind == "map":
+        context = Context(problems, vocabulary)
+        declared = read(SegmentEntry, entry.value, context)
+        if declared is None:
+            return None
+        unit = declared.of
+        value = next(e for e in entry.value.entries if e.key == "when")
+    return read_condition(value, Context(problems, vocabulary, Scope(unit=unit)))
+
+
+def read_condition(entry: Entry, context: Context) -> Condition | None:
+    """A key's condition in the context's scope."""
+    if entry.value.empty:
+        hint = "it takes a condition such as `tier >= gold`"
+        context.problems.error("empty-value", f"`{entry.key}` has no value", entry.key_span, hint)
+        return None
+    found = read_value(Condition, entry.value, context)
+    return found if isinstance(found, Condition) else None
+
+
+def _check_circles(found: Mapping[str, Condition], places: Mapping[str, Span], problems: Problems) -> None:
+    named = {name: sorted(segments_named(c)) for name, c in found.items()}
+    done: set[str] = set()
+    told: set[str] = set()
+    for start in named:
+        # An explicit stack: a chain of segments may be as long as the file.
+        path: list[str] = []
+        stack: list[tuple[str, int]] = [(start, 0)]
+        while stack:
+            name, position = stack.pop()
+            if position == 0:
+                if name in done:
+                    continue
+                path.append(name)
+            after = named.get(name, [])
+            if position == len(after):
+                path.pop()
+                done.add(name)
+                continue
+            stack.append((name, position + 1))
+            other = after[position]
+            if other in path:
+                circle = path[path.index(other) :]
+                if not told & set(circle):
+                    shown = " → ".join(f"`{n}`" for n in [*circle, circle[0]])
+                    hint = "take one of these out of the other's condition"
+                    first = min(circle, key=lambda n: places[n])
+                    problems.error(
+                        "segment-circle", f"segments name each other in a circle: {shown}", places[first], hint
+                    )
+                    told.update(circle)
+            elif other not in done:
+                stack.append((other, 0))
+
+
+def _check_units(found: Mapping[str, Condition], problems: Problems) -> None:
+    for condition in found.values():
+        check_segment_units(condition, found, problems)
+
+
+def check_segment_units(condition: Condition, segments: Mapping[str, Condition], problems: Problems) -> None:
+    """A segment of accounts says nothing of a customer, nor the other way round."""
+    for name in sorted(segments_named(condition)):
+        if name in segments and segments[name].unit != condition.unit and condition.span is not None:
+            message = f"the segment `{name}` is one of {segments[name].unit}s, and this is about {condition.unit}s"
+            hint = "name a segment of the same unit"
+            problems.error("segment-unit", message, condition.span, hint)
+
+
+def segments_used(conditions: Iterable[Condition], segments: Mapping[str, Condition]) -> frozenset[str]:
+    """The names of segments that conditions hang on, those named by other segments too."""
+    found: set[str] = set()
+    waiting = list(segments_named(*conditions))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            if name in segments:
+                waiting.extend(segments_named(segments[name]))
+    return frozenset(found)
+
+
+# ---- JSON Schema ----------------------------------------------------------------------------------------------------
+
+_TYPE: Final[Json] = {
+    "anyOf": [
+        {"enum": list(get_args(_Declared))},
+        {
+            "type": "object",
+            "properties": {"one_of": {"type": "array", "items": {"type": ["string", "number"]}}},
+            "required": ["one_of"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def workspace_schema() -> Json:
+    """The JSON Schema of workspace.yaml."""
+    found = schema(Workspace)
+    fields: Json = {"type": "object", "additionalProperties": _TYPE}
+    properties, definitions = found["properties"], found["definitions"]
+    for unit in ("customer", "account"):
+        definitions["Attributes"]["properties"][unit] |= fields
+    definitions["Record"] = {
+        "type": "object",
+        "properties": {
+            "of": {"description": "who has it", "enum": ["customer", "account"]},
+            "key": {"description": "the field that tells one from another", "type": "string"},
+        },
+        "required": ["of", "key"],
+        "additionalProperties": _TYPE,
+    }
+    properties["records"] |= {"type": "object", "additionalProperties": {"$ref": "#/definitions/Record"}}
+    properties["events"] |= {"type": "object", "additionalProperties": {"anyOf": [fields, {"type": "null"}]}}
+    return {**found, "title": "workspace.yaml"}
+
+
+def segments_schema() -> Json:
+    """The JSON Schema of segments.yaml."""
+    found = schema(SegmentEntry)
+    entry = {k: found[k] for k in ("type", "properties", "required", "additionalProperties")}
+    return {
+        "$schema": found["$schema"],
+        "title": "segments.yaml",
+        "description": "Named segments: a condition each.",
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"type": "string", "description": "a condition"}, entry]},
+    }
