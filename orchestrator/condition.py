@@ -1,62 +1,69 @@
 """The condition language: typed against the workspace, mistakes are placed, SQL is made elsewhere (store.segments).
 
-This module is the whole front: grammar, types, checks. It evaluates nothing; there is one evaluator and it is SQL.
+This module is the whole front (grammar reads, this one resolves names and checks types; terms holds the result). It
+evaluates nothing; there is one evaluator and it is SQL. The reference of the language is docs/reference/conditions.md.
 """
+
+# mypy: disable-error-code="func-returns-value"
+# `return self.error(…)` tells a problem and gives None up the tree in one go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from channels.base import EventKind, Medium
-from orchestrator.model import Kind, Unit, Vocabulary
-from orchestrator.problems import Problems, Span
+from lark import Token, Tree
 
+from channels.base import EventKind
+from orchestrator.grammar import Parsed
+from orchestrator.model import CustomerClass, Kind, Unit, Vocabulary
+from orchestrator.problems import Problems, Span, suggest
+from orchestrator.scope import Env, Scope
+from orchestrator.terms import (
+    STEP_WORDS,
+    Amount,
+    And,
+    Any_,
+    AnyContact,
+    Compare,
+    Happened,
+    Heard,
+    InSegment,
+    Is,
+    IsSet,
+    Literal_,
+    Node,
+    Not,
+    OneOf,
+    Operator,
+    Or,
+    Ref,
+    Scalar,
+    TierIs,
+    Truth,
+    When,
+    kind_of,
+    walk,
+)
+from orchestrator.terms import text as written
+from orchestrator.values import (
+    EXISTENCE,
+    KIND_WORDS,
+    ORDERED,
+    TEXTS,
+    Values,
+    called,
+    child,
+    halves,
+    is_class,
+    parsed,
+    unquoted,
+)
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What may be named where a condition stands.
-
-    `record`: that record type is in scope by its name (contract.ends). `event`: the triggering event's type, in scope
-    as `event.PROPERTY`. `subject_event`: bare names are properties of this event type first (inside `where`), then the
-    unit's fields; `subject_record` likewise for records. `steps`: send steps by id, for opened(…) and clicked(…);
-    None outside a journey.
-    """
-
-    unit: Unit = "customer"
-    record: str | None = None
-    event: str | None = None
-    subject_event: str | None = None
-    subject_record: str | None = None
-    steps: Mapping[str, Medium] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A typed node of a condition; concrete nodes below. Frozen and hashable, so that equal conditions are one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Happened(Node):
-    """An event of this type (with `where` true of it) since the enrollment's entry or since it came to this step.
-
-    "Since" is both by arrival and by occurrence: occurred_at ≥ the mark, received by now.
-    """
-
-    event: str
-    where: Node | None
-    since: Literal["entry", "step", "ever"]
-    within_seconds: int | None = None  # counted from the entry: a goal's `within`
-
-
-@dataclass(frozen=True, slots=True)
-class Heard(Node):
-    """Feedback of one of these kinds for this enrollment's message of a step (at its present visit when since=step)."""
-
-    step: str
-    kinds: frozenset[EventKind]
-    since: Literal["entry", "step"] = "entry"
+__all__ = [
+    "Condition", "Expression", "Happened", "Heard", "Node", "Scope", "happened", "heard", "parse", "parse_expression",
+    "segments_named",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,14 @@ class Expression:
 
 def parse(text: str, span: Span, scope: Scope, vocabulary: Vocabulary, problems: Problems) -> Condition | None:
     """A condition, or None with every mistake in it added to `problems`, each at its own place within `span`."""
-    raise NotImplementedError
+    checker = _Checker(text, span, scope, vocabulary, problems)
+    tree = checker.read()
+    if tree is None:
+        return None
+    root = checker.truth(tree, checker.env)
+    if root is None or checker.wrong:
+        return None
+    return Condition(written(root, inside=checker.env.subject is not None), root, scope.unit, span)
 
 
 def parse_expression(
@@ -94,7 +108,16 @@ def parse_expression(
     expect: frozenset[Kind] | None = None,
 ) -> Expression | None:
     """A scalar expression of one of the expected kinds, or None with problems."""
-    raise NotImplementedError
+    checker = _Checker(text, span, scope, vocabulary, problems)
+    tree = checker.read()
+    if tree is None:
+        return None
+    root = checker.scalar(tree, checker.env)
+    if root is not None and expect is not None:
+        root = checker.expected(root, expect, tree)
+    if root is None or checker.wrong:
+        return None
+    return Expression(written(root, inside=checker.env.subject is not None), root, kind_of(root), scope.unit, span)
 
 
 def happened(
@@ -105,13 +128,275 @@ def happened(
     within_seconds: int | None = None,
 ) -> Condition:
     """`wait_for`, `goal` and `exit_when` by event, as a condition: the engine knows no other evaluator."""
-    where_text = f" where {where.text}" if where else ""
-    within = f" within {within_seconds}s" if within_seconds is not None else ""
     node = Happened(event, where.root if where else None, since, within_seconds)
-    return Condition(f"happened({event}{where_text} since {since}{within})", node, unit)
+    return Condition(written(node), node, unit)
 
 
 def heard(step: str, kinds: frozenset[EventKind], unit: Unit, since: Literal["entry", "step"] = "entry") -> Condition:
     """`first_of … until`, `wait_for: {message}` and opened(…) as a condition."""
-    listed = ",".join(sorted(kinds))
-    return Condition(f"heard({step} {listed} since {since})", Heard(step, kinds, since), unit)
+    node = Heard(step, kinds, since)
+    return Condition(written(node), node, unit)
+
+
+def segments_named(*conditions: Condition | Expression) -> frozenset[str]:
+    """The segments these ask for by name (not those that the segments ask for in turn)."""
+    return frozenset(node.name for c in conditions for node in walk(c.root) if isinstance(node, InSegment))
+
+
+class _Checker(Values):
+    """Walks the tree once; a part that is wrong is told once and comes back as None, so nothing is told of it twice."""
+
+    def truth(self, tree: Parsed, env: Env) -> Truth | None:
+        if isinstance(tree, Tree):
+            on = getattr(self, f"_truth_{tree.data}", None)
+            if on is not None:
+                found: Truth | None = on(tree, env)
+                return found
+        node = self.either(tree, env)
+        if node is None or isinstance(node, Truth):
+            return node
+        if kind_of(node) is not Kind.YES_NO:
+            return self.error(
+                "type-mismatch",
+                f"`{self.slice(tree)}` is {KIND_WORDS[kind_of(node)]}, not something that is true or false",
+                tree,
+                "compare it, or ask `is set`",
+            )
+        return Is(node)
+
+    def _truth_group(self, tree: Tree[Token], env: Env) -> Truth | None:
+        return self.truth(child(tree), env)
+
+    def _truth_or_(self, tree: Tree[Token], env: Env) -> Truth | None:
+        parts = [self.truth(parsed(c), env) for c in tree.children]
+        return Or(_flat(Or, parts)) if None not in parts else None
+
+    def _truth_and_(self, tree: Tree[Token], env: Env) -> Truth | None:
+        children = [parsed(c) for c in tree.children]
+        parts = [self.truth(c, env) for c in children]
+        for mine in parts:
+            if not (isinstance(mine, Compare) and mine.op == "==" and isinstance(mine.left, Ref)):
+                continue
+            if not (is_class(mine.left) and isinstance(mine.right, Literal_)):
+                continue
+            ladder = self.words.classes[str(mine.right.value)]
+            for here, part in zip(children, parts, strict=True):
+                if isinstance(part, TierIs) and part.tier.owner == mine.left.owner:
+                    self._on_ladder(ladder, part, here)
+        return And(_flat(And, parts)) if None not in parts else None
+
+    def _on_ladder(self, ladder: CustomerClass, part: TierIs, at: Parsed) -> None:
+        for name in part.names:
+            if name not in ladder.tiers:
+                message = f"class `{ladder.name}` has no tier `{name}`"
+                self.error("unknown-tier", message, at, suggest(name, ladder.tiers))
+
+    def _truth_negation(self, tree: Tree[Token], env: Env) -> Truth | None:
+        part = self.truth(child(tree), env)
+        return _negated(part) if part is not None else None
+
+    def _truth_compare(self, tree: Tree[Token], env: Env) -> Truth | None:
+        left, op, right = parsed(tree.children[0]), str(tree.children[1]), parsed(tree.children[2])
+        a, b = self.pair(left, right, env)
+        if a is None or b is None:
+            return None
+        return self._compared(op, a, b, left, right, tree)
+
+    def _truth_one_of(self, tree: Tree[Token], env: Env) -> Truth | None:
+        value_tree, listed = parsed(tree.children[0]), tree.children[1]
+        assert isinstance(listed, Tree)
+        value = self.scalar(value_tree, env)
+        if value is None:
+            return None
+        if listed.children == [None]:
+            return self.error("bad-condition", "the list is empty", listed, "name at least one value")
+        options = [self._option(parsed(c), value, value_tree, env) for c in listed.children]
+        if None in options:
+            return None
+        found = tuple(dict.fromkeys(o for o in options if o is not None))
+        if kind_of(value) is Kind.TIER and isinstance(value, Ref):
+            return TierIs(value, "==", tuple(str(o.value) for o in found if isinstance(o, Literal_)))
+        return OneOf(value, found)
+
+    def _option(self, tree: Parsed, value: Scalar, value_tree: Parsed, env: Env) -> Scalar | None:
+        """One of a list: a literal of the value's kind."""
+        option = self.literal(tree, value, env)
+        if option is None:
+            return None
+        if not isinstance(option, (Literal_, Amount)):
+            hint = "compare with `==`, joined by `or`; if it is a text, put it in quotation marks"
+            return self.error("bad-condition", "a list holds written-out values, not fields", tree, hint)
+        one, two = kind_of(value), kind_of(option)
+        if one is not two and not {one, two} <= TEXTS:
+            message = f"`{self.slice(value_tree)}` is {KIND_WORDS[one]}, `{self.slice(tree)}` is {KIND_WORDS[two]}"
+            return self.error("type-mismatch", message, tree, _mismatch_hint({one, two}))
+        return None if self.mixed(value, option, tree) else option
+
+    def _truth_none_of(self, tree: Tree[Token], env: Env) -> Truth | None:
+        part = self._truth_one_of(tree, env)
+        return Not(part) if part is not None else None
+
+    def _truth_is_(self, tree: Tree[Token], env: Env) -> Truth | None:
+        value_tree, test = parsed(tree.children[0]), tree.children[1]
+        assert isinstance(test, Tree)
+        words = [str(c) for c in test.children if isinstance(c, Token)]
+        value = self.scalar(value_tree, env)
+        if words == ["set"]:
+            return IsSet(value) if value is not None else None
+        spans = [c for c in test.children if isinstance(c, Tree)]
+        span = self.duration(spans[0], spans[0].children[0], spans[0].children[1]) if spans else None
+        if value is None or (spans and span is None):
+            return None
+        kind = kind_of(value)
+        if kind not in (Kind.DATE, Kind.INSTANT):
+            return self.error(
+                "type-mismatch",
+                f"`{self.slice(value_tree)}` is {KIND_WORDS[kind]}, not a date",
+                value_tree,
+                "past, future and `within` are asked of dates and instants",
+            )
+        if kind is Kind.DATE and span is not None and span.seconds:
+            return self.error("type-mismatch", "a date has no hours", spans[0], "count in days, weeks, months or years")
+        how = words[0]
+        assert how in ("past", "future", "next", "last", "more", "less")
+        return When(value, how, span)  # type: ignore[arg-type]
+
+    def _truth_is_not(self, tree: Tree[Token], env: Env) -> Truth | None:
+        part = self._truth_is_(tree, env)
+        return Not(part) if part is not None else None
+
+    def _truth_in_segment(self, tree: Tree[Token], env: Env) -> Truth | None:
+        argument = tree.children[1]
+        assert isinstance(argument, Tree)
+        given, where = halves(argument)
+        if where is not None or given is None or not isinstance(given, Token) or given.type not in ("STRING", "NAME"):
+            return self.error("bad-condition", "this is no segment's name", argument, 'write in segment("its-name")')
+        name = unquoted(given)
+        if name not in self.words.segments:
+            return self.error(
+                "unknown-segment", f"there is no segment `{name}`", given, suggest(name, self.words.segments)
+            )
+        return InSegment(name)
+
+    def _truth_of_contacts(self, tree: Tree[Token], env: Env) -> Truth | None:
+        word = tree.children[0]
+        if str(word) != "any":
+            return self.error("bad-condition", f"there is no `{word} contact`", tree, "write any contact(…)")
+        if env.unit != "account":
+            return self.error(
+                "not-in-scope",
+                "a customer has no contacts",
+                tree,
+                "any contact(…) is asked of accounts: here, name the field itself",
+            )
+        if env.subject is not None:
+            return self.error(
+                "not-in-scope", "any contact(…) cannot stand within a where", tree, "ask it beside, joined by `and`"
+            )
+        where = self.truth(parsed(tree.children[1]), Env("customer", None, nested=True))
+        return AnyContact(where) if where is not None else None
+
+    def _truth_call(self, tree: Tree[Token], env: Env) -> Truth | None:
+        name, arguments = called(tree)
+        if name in STEP_WORDS:
+            return self._step(name, tree, arguments, env)
+        if name not in EXISTENCE:
+            value = self.scalar_call(tree, env)
+            if value is None:
+                return None
+            if kind_of(value) is Kind.YES_NO:
+                return Is(value)
+            return self.error(
+                "type-mismatch",
+                f"`{self.slice(tree)}` is {KIND_WORDS[kind_of(value)]}, not something that is true or false",
+                tree,
+                "compare it, for example with `>= 1`",
+            )
+        rows, prop = self.rows(name, tree, arguments, env)
+        if rows is None:
+            return None
+        if prop is not None:
+            return self.error(
+                "bad-condition", f"`{name}` looks for whole rows, not for `{prop.name}`", tree, "leave the property out"
+            )
+        if name == "all" and rows.where is None:
+            return self.error(
+                "bad-condition", "`all` needs what is to be true of them", tree, f"write all({rows.of} where …)"
+            )
+        return Not(Any_(rows)) if name == "never" else Any_(rows, every=name == "all")
+
+    def _step(self, word: str, tree: Tree[Token], arguments: list[Tree[Token]], env: Env) -> Truth | None:
+        if self.scope.steps is None or env.nested or env.subject is not None:
+            return self.error(
+                "not-in-scope",
+                f"`{word}(…)` asks about a step of a journey, and there is none here",
+                tree,
+                "ask it in a journey's steps" if self.scope.steps is None else "ask it beside, joined by `and`",
+            )
+        if len(arguments) != 1 or arguments[0].children[1] is not None:
+            return self.error("bad-condition", f"`{word}` takes one step", tree, f"write {word}(email:some-letter)")
+        # A step id may hold dashes and digits that read as arithmetic: its text is what counts.
+        step = self.slice(arguments[0]).strip("\"'")
+        if step not in self.scope.steps:
+            hint = suggest(step, self.scope.steps)
+            return self.error("unknown-step", f"this journey sends nothing at a step `{step}`", arguments[0], hint)
+        return Heard(step, STEP_WORDS[word])
+
+    def _compared(self, op: str, a: Scalar, b: Scalar, left: Parsed, right: Parsed, tree: Parsed) -> Truth | None:
+        first, second = self.as_kind(a, kind_of(b), left, b), self.as_kind(b, kind_of(a), right, a)
+        if first is None or second is None:
+            return None
+        a, b = first, second
+        one, two = kind_of(a), kind_of(b)
+        alike = one is two or {one, two} <= TEXTS or ({one, two} == {Kind.DATE, Kind.INSTANT} and _is_day(a, b))
+        if not alike:
+            return self.error(
+                "type-mismatch",
+                f"`{self.slice(left)}` is {KIND_WORDS[one]}, `{self.slice(right)}` is {KIND_WORDS[two]}",
+                tree,
+                _mismatch_hint({one, two}),
+            )
+        if op not in ("==", "!=") and one not in ORDERED:
+            return self.error("type-mismatch", f"{KIND_WORDS[one]} is not more or less than another", tree,
+                               "compare with `==` or `!=`")  # fmt: skip
+        if self.mixed(a, b, tree):
+            return None
+        assert op in get_args(Operator)
+        if one is Kind.TIER and isinstance(b, Literal_) and isinstance(a, Ref):
+            return _tier_is(a, op, str(b.value))
+        if one is Kind.TIER and isinstance(a, Literal_) and isinstance(b, Ref):
+            return _tier_is(b, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op), str(a.value))
+        if one is Kind.TIER and op not in ("==", "!="):
+            return self.error(
+                "type-mismatch", "two tiers may be of different ladders", tree, "compare with one by name"
+            )
+        return Compare(op, a, b)  # type: ignore[arg-type]
+
+
+def _flat(joint: type[And] | type[Or], parts: list[Truth | None]) -> tuple[Truth, ...]:
+    return tuple(p for part in parts if part is not None for p in (part.parts if isinstance(part, joint) else (part,)))
+
+
+def _negated(part: Truth) -> Truth:
+    return part.part if isinstance(part, Not) else Not(part)
+
+
+def _tier_is(tier: Ref, op: str, name: str) -> Truth:
+    if op == "!=":
+        return Not(TierIs(tier, "==", (name,)))
+    return TierIs(tier, op, (name,))  # type: ignore[arg-type]
+
+
+def _is_day(a: Scalar, b: Scalar) -> bool:
+    """An instant is compared with a day that is written out; with a date field it would be a riddle."""
+    return isinstance(a, Literal_) or isinstance(b, Literal_)
+
+
+def _mismatch_hint(kinds: set[Kind]) -> str:
+    if Kind.MONEY in kinds:
+        return "write money as `500 EUR`"
+    if Kind.DATE in kinds or Kind.INSTANT in kinds:
+        return "write a day as 2027-01-31, or ask `is within last 90 days`"
+    if Kind.YES_NO in kinds:
+        return "compare it with `yes` or `no`, or write the field alone"
+    return ""

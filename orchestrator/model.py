@@ -182,6 +182,18 @@ ACCOUNT_FIELDS: Mapping[str, Field] = _standard(
     ("manager_email", Kind.TEXT),
     ("joined", Kind.DATE),
 )
+_MINOR_DIGITS = {  # ISO 4217: those that differ from two
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimals of a currency make its minor unit: EUR 2, JPY 0, KWD 3."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
 MESSAGE_STATES = (
     "planned",
     "held",

@@ -1,0 +1,194 @@
+"""What a name in a condition means where it stands: the unit's fields, a judged row's, a record's or event's in scope.
+
+A name that means nothing is told with what was probably meant.
+"""
+
+# mypy: disable-error-code="func-returns-value"
+# `return self.error(…)` tells a problem and gives None up the tree in one go.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lark import Token
+
+from channels.base import Medium
+from orchestrator.grammar import Parsed, Stretch, Unreadable, read, stretch
+from orchestrator.model import Field, Kind, Unit, Vocabulary
+from orchestrator.problems import Problems, Span, suggest
+from orchestrator.terms import Holder, Owner, Ref, Scalar
+
+LOYALTY = frozenset({"nps", "value.band", "points", "value", "balance", "badge", "benefits"})
+_OCCURRED = Field("occurred_at", Kind.INSTANT, column="occurred_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may be named where a condition stands.
+
+    `record`: that record type is in scope by its name (contract.ends). `event`: the triggering event's type, in scope
+    as `event.PROPERTY`. `subject_event`: bare names are properties of this event type first (inside `where`), then the
+    unit's fields; `subject_record` likewise for records. `steps`: send steps by id, for opened(…) and clicked(…);
+    None outside a journey.
+    """
+
+    unit: Unit = "customer"
+    record: str | None = None
+    event: str | None = None
+    subject_event: str | None = None
+    subject_record: str | None = None
+    steps: Mapping[str, Medium] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What bare names mean at this depth. `subject`: the holder and type of the row a `where` judges."""
+
+    unit: Unit
+    subject: tuple[Literal["event", "record"], str] | None = None
+    nested: bool = False  # within any contact(…) or a where: the enrollment's messages are out of sight
+
+
+class Names:
+    """Walks the tree once; a part that is wrong is told once and comes back as None, so nothing is told of it twice."""
+
+    def __init__(self, text: str, span: Span, scope: Scope, vocabulary: Vocabulary, problems: Problems) -> None:
+        self.text, self.span, self.scope, self.words, self.problems = text, span, scope, vocabulary, problems
+        self.wrong = False
+        subject: tuple[Literal["event", "record"], str] | None = None
+        if scope.subject_event is not None:
+            subject = ("event", scope.subject_event)
+        elif scope.subject_record is not None:
+            subject = ("record", scope.subject_record)
+        self.env = Env(scope.unit, subject)
+
+    # -- problems
+
+    def read(self) -> Parsed | None:
+        try:
+            return read(self.text)
+        except Unreadable as error:
+            return self.error("bad-condition", error.message, error.stretch, error.hint)
+
+    def error(self, code: str, message: str, at: Parsed | Stretch, hint: str = "") -> None:
+        self.wrong = True
+        where = at if isinstance(at, tuple) else stretch(at)
+        self.problems.error(code, message, self.place(where), hint)
+
+    def place(self, where: Stretch) -> Span:
+        """A stretch of the text as a place in the file: exact in a scalar on one line without escapes."""
+        span = self.span
+        inset, odd = divmod(span.end_col - span.col - len(self.text), 2)
+        if span.line != span.end_line or odd or inset not in (0, 1):
+            return span
+        start, end = span.col + inset + where[0], span.col + inset + where[1]
+        return Span(span.file, span.line, start, span.line, max(end, start + 1))
+
+    def slice(self, tree: Parsed) -> str:
+        start, end = stretch(tree)
+        return self.text[start:end]
+
+    # -- names
+
+    def ref(self, owner: Owner, holder: Holder, of: str, found: Field) -> Ref:
+        return Ref(owner, holder, of, found.name, found.kind, found.column)
+
+    def fields(self, holder: Holder, of: str) -> Mapping[str, Field]:
+        if holder == "customer":
+            return self.words.customer
+        if holder == "account":
+            return self.words.account
+        if holder == "event":
+            fields = self.words.events[of].fields if of in self.words.events else {}
+            return {"occurred_at": _OCCURRED, **fields}
+        record = self.words.records.get(of)
+        if record is None:
+            return {}
+        return {record.key: Field(record.key, Kind.KEY, column="key"), **record.fields}
+
+    def _owners(self, env: Env) -> Mapping[str, tuple[Owner, Holder, str]]:
+        """What may stand before a dot here."""
+        found: dict[str, tuple[Owner, Holder, str]] = {}
+        if env.subject is not None:
+            found[env.subject[1]] = ("subject", *env.subject)
+        found[env.unit] = ("unit", env.unit, env.unit)
+        if env.unit == "customer":
+            found["account"] = ("account", "account", "account")
+        if self.scope.event is not None:
+            found["event"] = ("event", "event", self.scope.event)
+        if self.scope.record is not None:
+            found[self.scope.record] = ("record", "record", self.scope.record)
+        return found
+
+    def named(self, name: str, env: Env) -> Ref | None:
+        """The field of that name, or None without a word."""
+        owner, dot, rest = name.partition(".")
+        if dot:
+            place = self._owners(env).get(owner)
+            found = self.fields(place[1], place[2]).get(rest) if place else None
+            return self.ref(*place, found) if place and found else None
+        if env.subject is not None and (found := self.fields(*env.subject).get(name)):
+            return self.ref("subject", *env.subject, found)
+        found = self.fields(env.unit, env.unit).get(name)
+        return self.ref("unit", env.unit, env.unit, found) if found else None
+
+    def by_name(self, token: Token, env: Env) -> Scalar | None:
+        name = str(token)
+        found = self.named(name, env)
+        if found is not None:
+            return found
+        owner, dot, rest = name.partition(".")
+        if name in LOYALTY:
+            return self.error("unknown-field", *loyalty(name, token))
+        if dot:
+            return self._unknown_dotted(owner, rest, token, env)
+        return self._unknown_bare(name, token, env)
+
+    def _unknown_dotted(self, owner: str, rest: str, token: Token, env: Env) -> None:
+        owners = self._owners(env)
+        if owner in owners:
+            of = owners[owner]
+            fields = self.fields(of[1], of[2])
+            what = f"event `{of[2]}`" if of[0] == "event" else f"`{owner}`"
+            return self.error("unknown-field", f"{what} has no `{rest}`", token, suggest(rest, fields))
+        if owner == "customer":
+            return self.error("not-in-scope", "an account is not one customer", token, f"write any contact({rest} …)")
+        if owner == "event":
+            return self.error(
+                "not-in-scope", "no event has started this", token, "only a journey with an event trigger has `event`"
+            )
+        if owner in self.words.records:
+            hint = f"write any({owner} where {rest} …)"
+            return self.error("not-in-scope", f"no one `{owner}` is meant here", token, hint)
+        if owner in self.words.events:
+            hint = f"write last({owner}.{rest}), or sum, min, max, avg"
+            return self.error("not-in-scope", f"no one `{owner}` is meant here", token, hint)
+        known = [f"{o}.{rest}" for o, place in owners.items() if rest in self.fields(place[1], place[2])]
+        return self.error("unknown-field", f"there is no `{owner}` here", token, suggest(f"{owner}.{rest}", known))
+
+    def _unknown_bare(self, name: str, token: Token, env: Env) -> None:
+        if name in self.words.events:
+            hint = f"write count({name}, 90 days) >= 1, or never({name})"
+            return self.error("unknown-field", f"`{name}` is an event, not a field", token, hint)
+        if name in self.words.records:
+            return self.error(
+                "unknown-field", f"`{name}` is a record, not a field", token, f"write any({name} where …)"
+            )
+        for owner, place in self._owners(env).items():
+            if place[0] != "unit" and name in self.fields(place[1], place[2]):
+                return self.error(
+                    "unknown-field", f"there is no field `{name}`", token, f"did you mean `{owner}.{name}`?"
+                )
+        if env.unit == "account" and name in self.words.customer:
+            return self.error(
+                "not-in-scope", f"`{name}` is a contact's, not an account's", token, f"write any contact({name} …)"
+            )
+        known = [*self.fields(env.unit, env.unit), *(self.fields(*env.subject) if env.subject else ())]
+        return self.error("unknown-field", f"there is no field `{name}`", token, suggest(name, known))
+
+
+def loyalty(name: str, at: Token) -> tuple[str, Token, str]:
+    message = f"`{name}` comes with the loyalty programme; not declared"
+    return message, at, "declare it under `program` in workspace.yaml, once your version offers it"
