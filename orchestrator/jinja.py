@@ -28,12 +28,12 @@ LOOPS = 10_000  # rounds of all loops of one message together
 LONG = 200_000  # characters of one intermediate value
 WIDE = 100  # of range(), batch() and the like: what a person would write, not what fills a machine
 
-_TEXT_METHODS = frozenset({
+TEXT_METHODS = frozenset({
     "capitalize", "casefold", "count", "endswith", "find", "isalpha", "isdigit", "islower", "isupper", "lower",
     "lstrip", "partition", "removeprefix", "removesuffix", "rpartition", "rsplit", "rstrip", "split",
     "splitlines", "startswith", "strip", "swapcase", "title", "upper",
 })  # fmt: skip
-_DICT_METHODS = frozenset(["get", "items", "keys", "values"])
+DICT_METHODS = frozenset(["get", "items", "keys", "values"])
 _FILTERS = frozenset({
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int",
     "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select",
@@ -303,7 +303,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
             undefined=Blank if blank else Missing,
             autoescape=autoescape,
-            finalize=self._final,
+            finalize=self.printed,
             cache_size=0,
         )
         self.constants = constants
@@ -314,8 +314,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {"range": _range}
         self.tests["none"] = lambda value: value is None or isinstance(value, Undefined)
 
-    def _final(self, value: Any) -> Any:
-        return self.undefined(name="a value") if value is None else value
+    def printed(self, value: Any) -> Any:
+        """What an output prints: None counts as missing, and a whole record or list is a mistake."""
+        if value is None:
+            return self.undefined(name="a value")
+        if isinstance(value, dict | list | tuple | set):
+            raise TypeError("not a single value")
+        return value
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -335,16 +340,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, Missing):
-            return self.undefined(obj=obj, name=argument)
+            return self.undefined(obj=obj, name="[…]")
         value = super().getitem(obj, argument)
-        return self.undefined(obj=obj, name=argument) if value is None else value
+        if value is None or (isinstance(value, Missing) and value._undefined_exception is MissingValue):
+            return self.undefined(name="[…]")  # what stands in brackets may be a customer's
+        return value
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         # Allowed by name: padding, formatting and encoding methods write more than an output cap can stop.
         if isinstance(obj, str):
-            return attr in _TEXT_METHODS
+            return attr in TEXT_METHODS
         if isinstance(obj, dict):
-            return attr in _DICT_METHODS
+            return attr in DICT_METHODS
         return isinstance(obj, LoopContext) and not attr.startswith("_")
 
     def wrap_str_format(self, value: Any) -> Any:

@@ -96,7 +96,12 @@ class Masked:
 
     def restore(self, text: str) -> str:
         """Puts the tags back."""
-        return _MASK.sub(lambda found: self.tags[int(found[1] or found[2])][0], text)
+
+        def tag(found: re.Match[str]) -> str:
+            number = int(found[1] or found[2])
+            return self.tags[number][0] if number < len(self.tags) else found[0]
+
+        return _MASK.sub(tag, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,8 @@ class _Checker:
                 self._close(event)
             elif event.kind == "text":
                 self._text(event)
+            elif event.kind == "other" and self._parent() in _TEXTUAL:
+                self.out.append(self.page.text[event.start : event.end])
             elif event.kind == "stray":
                 self._tell("stray-character", "`<` does not begin a tag here", event, "write `&lt;` for the character")
         for event in reversed(self.stack):

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
-from orchestrator.jinja import Sandbox, used_names
+from orchestrator.jinja import DICT_METHODS, TEXT_METHODS, Sandbox, used_names
 from orchestrator.model import Kind, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 
@@ -28,6 +28,7 @@ _REFUSED = (
     nodes.Import,
     nodes.FromImport,
     nodes.ScopedEvalContextModifier,
+    nodes.NSRef,
 )
 
 
@@ -60,7 +61,9 @@ class Names:
         """(the wrong word, what is wrong, hint) or None."""
         words = path.split(".")
         if called and len(words) > 1 and words[0] != "links":
-            words.pop()  # a method of the value; the sandbox says which there are
+            method = words.pop()
+            if method not in TEXT_METHODS | DICT_METHODS:
+                return method, f"`{method}` is nothing that can be called", suggest(method, TEXT_METHODS)
         if words[0] not in self.roots:
             return words[0], f"`{words[0]}` is not known in texts", suggest(words[0], self.roots)
         known = words[0]
@@ -83,7 +86,6 @@ class Proof:
         self.names = names
         self.problems = problems
         self.sandbox = Sandbox({})
-        self.done: set[tuple[str, str]] = set()
 
     def text(self, text: str, locate: Locate, local: frozenset[str] = frozenset()) -> nodes.Template | None:
         """The parsed source, None when it is no Jinja at all."""
@@ -117,9 +119,7 @@ class Proof:
         return tree
 
     def tell(self, code: str, message: str, span: Span, hint: str = "") -> None:
-        if (str(span), message) not in self.done:
-            self.done.add((str(span), message))
-            self.problems.error(code, message, span, hint)
+        self.problems.error(code, message, span, hint)
 
     def _syntax(self, error: TemplateSyntaxError, text: str, place: Place) -> None:
         message = (error.message or "not valid").rstrip(".")
@@ -144,6 +144,13 @@ class Proof:
             self._known("filter", used.name, used.lineno, self.sandbox.filters, r"\|\s*", place)
         for test in tree.find_all(nodes.Test):
             self._known("test", test.name, test.lineno, self.sandbox.tests, r"\bis\s+(?:not\s+)?", place)
+        for output in tree.find_all(nodes.Output):
+            for printed in output.nodes:
+                inside = self.names.roots.get(printed.name) if isinstance(printed, nodes.Name) else None
+                if inside and inside is not ... and isinstance(printed, nodes.Name):
+                    hint = f"write one of its values, such as `{printed.name}.{min(inside)}`"
+                    span = place(printed.lineno, rf"(?<![\w.]){printed.name}\b")
+                    self.tell("whole-record", f"`{printed.name}` is not a single value", span, hint)
         for refused in tree.find_all(_REFUSED):
             hint = "use {% if %}, {% for %}, {% set %} and {% include %}"
             self.tell("text-syntax", "this tag is not used in texts", place(refused.lineno, r"\{%.*?%\}"), hint)

@@ -120,7 +120,8 @@ class Compiled:
 
     def _full(self, name: str, slot: int) -> str:
         names = self._uses[slot][1] if slot < len(self._uses) else ()
-        return next((n for n in names if n == name or n.endswith("." + name)), name)
+        near = [n for n in names if n == name or n.endswith("." + name)] or (names if len(names) == 1 else [name])
+        return near[0]
 
     def _check_cap(self, part: Part, values: Sequence[str]) -> None:
         text = self.skeleton.fill(part.name, values)
@@ -143,6 +144,8 @@ class _Builder:
     def add(self, part: Part) -> None:
         tree = self.sandbox.parse(part.source)
         self.names.update(path for path, _, _ in used_names(tree))
+        if any(used.name == "date" for used in tree.find_all(nodes.Filter)):
+            self.names.add("customer.timezone")  # the day of an instant is that of the reader's zone
         assigned = _assigned(tree)
         pieces: list[str] = [""]
         slots: list[int] = []
@@ -204,7 +207,7 @@ class _Builder:
         try:
             value = child.as_const(context)
             if not isinstance(child, nodes.TemplateData):
-                value = self.sandbox._final(value)
+                value = self.sandbox.printed(value)
             return str(escape(value) if context.autoescape else value)
         except Exception:
             return None  # fails for everybody, or is not constant: told when it is evaluated

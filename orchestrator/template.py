@@ -50,6 +50,7 @@ _OPTIONS = {
 }
 _TEXTS = {Medium.EMAIL: ("subject", "preheader"), Medium.PUSH: ("title", "body", "url")}
 _REQUIRED = {Medium.EMAIL: ("subject",), Medium.PUSH: ("title", "body")}
+_UTM = ("campaign", "content", "medium", "source", "term")
 _ONE_OF = {"missing_variable": ("skip_recipient", "default"), "format": ("A4", "A5", "letter")}
 _CAPS = {
     "subject": 500,
@@ -133,7 +134,11 @@ class Templates:
 
 def load_templates(files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems) -> Templates:
     """Every text under templates/, checked and compiled; one with an error is left out. `files`: path → text."""
-    return _Loader(files, vocabulary, problems).load()
+    own = Problems()
+    loaded = _Loader(files, vocabulary, own).load()
+    # A mistake in a snippet is one mistake, however many texts include it.
+    problems.found.extend(dict.fromkeys(own.found))
+    return loaded
 
 
 def compile_text(
@@ -345,8 +350,12 @@ class _Loader:
             self._same_topic(head, options[default].get("topic"))
             try:
                 made = self._variant(medium, variants[locale], head, locale, options[locale])
-            except TemplateSyntaxError:
-                made = None  # told when the file was checked
+            except TemplateSyntaxError as error:
+                made = None
+                if len(self.problems.errors) == before:
+                    message = f"the tags of this text do not match once it is put together: {error.message}"
+                    span, hint = Span.whole(variants[locale]), "open and close a tag in the same file and element"
+                    self.problems.error("text-syntax", message, span, hint)
             if made is not None:
                 compiled[locale] = made
         if len(self.problems.errors) > before or not compiled:
@@ -386,6 +395,11 @@ class _Loader:
             if entry.key not in allowed:
                 message = f"`{entry.key}` is not a key of {medium} templates"
                 self.problems.error("unknown-key", message, entry.key_span, suggest(entry.key, allowed))
+            elif entry.key == "utm":
+                self._utm(entry.value)
+            elif entry.value.kind != ("list" if entry.key == "attachments" else "scalar"):
+                what = "a list of files" if entry.key == "attachments" else "one value"
+                self.problems.error("bad-value", f"`{entry.key}` takes {what}", entry.value.span, "")
             elif entry.key in _ONE_OF and entry.value.text not in _ONE_OF[entry.key]:
                 message, hint = f"`{entry.key}` cannot be `{entry.value.text}`", suggest("", _ONE_OF[entry.key])
                 self.problems.error("bad-value", message, entry.value.span, hint)
@@ -399,6 +413,15 @@ class _Loader:
                 span = node.span if node else Span.whole(path)
                 self.problems.error(f"missing-{key}", f"this text has no {key}", span, f"add `{key}: …`")
         return head
+
+    def _utm(self, node: source.Node) -> None:
+        if node.kind != "map":
+            hint = "write `utm: { campaign: spring }`"
+            self.problems.error("bad-value", "`utm` takes names and values", node.span, hint)
+        for entry in node.entries:
+            if entry.key not in _UTM:
+                message = f"`{entry.key}` is not a utm parameter"
+                self.problems.error("unknown-key", message, entry.key_span, suggest(entry.key, _UTM))
 
     def _same_topic(self, head: source.Node | None, wanted: Any) -> None:
         node = head.get("topic") if head else None
@@ -422,7 +445,9 @@ class _Loader:
             file = self._file(path)
             page = mjml.Masked()
             self._expand(file, page, locale, (), medium != Medium.EMAIL)
-            if len(self.problems.errors) == before:
+            if len(self.problems.errors) == before and not page.text.strip():
+                self.problems.error("missing-text", "this text is empty", Span.whole(path), "write it below the `---`")
+            elif len(self.problems.errors) == before:
                 parts += self._body(medium, page, texts, locale, path)
         if len(self.problems.errors) > before or head is None:
             return None
@@ -435,8 +460,7 @@ class _Loader:
         if node is None or node.empty:
             return Part(key, "")
         if node.kind != "scalar":
-            self.problems.error("bad-value", f"`{key}` is a text", node.span, "write it in quotes, on one line")
-            return Part(key, "")
+            return Part(key, "")  # told with its key
         text = node.text.strip()
         inset = len(node.text) - len(node.text.lstrip())
         self.proof.text(text, lambda offset, length: node.at(offset + inset, length))
