@@ -1,0 +1,642 @@
+"""Takes in customers, accounts, records, events, consents and devices: checked, by set, restartable, idempotent.
+
+A bad row goes to a quarantine file with its line and what is wrong with it; the rest goes on. That file has the
+columns of the one it came from: mended, it is imported as it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import sqlalchemy as sa
+
+from orchestrator.model import Vocabulary
+from orchestrator.problems import Conflict
+from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
+from orchestrator.sheet import CsvSheet, Entry, JsonSheet, Unreadable
+from orchestrator.store import Store, imports, people
+from orchestrator.store.people import Wanted
+from orchestrator.store.tables import account, customer, device, record
+
+if TYPE_CHECKING:
+    from orchestrator.store.merging import Merged
+
+BATCH = 5_000
+OnEvents = Callable[[sa.Connection, int, int], None]
+"""Called with the first and last id of events just stored, in their transaction, so that it can wake sleepers."""
+Progress = Callable[[int, int | None], None]
+"""Called after each batch with rows done and rows in all (about; None when not known)."""
+
+
+class ImportRefused(Exception):
+    """The file as a whole cannot be imported; nothing of it was stored by this call. Says where, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that was not stored. `problem` names no person's data; `row` is that data."""
+
+    line: int
+    row: Mapping[str, Any]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of the rows: rows = inserted + updated + unchanged + quarantined. Warnings are counted by text.
+
+    `already`: this content was imported before, and nothing was done. `resumed_at`: rows that an earlier, interrupted
+    run had done; they are counted in. `refused` is filled where there is no file to write to.
+    """
+
+    kind: ImportKind
+    rows: int
+    inserted: int
+    updated: int
+    unchanged: int
+    quarantined: int
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    quarantine_file: Path | None = None
+    refused: tuple[Refused, ...] = ()
+    already: bool = False
+    resumed_at: int = 0
+
+
+class _Sheet(Protocol):
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[Entry]: ...
+    def quarantine_header(self) -> str: ...
+    def quarantine(self, line: int, row: Mapping[str, Any], problem: str) -> str: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    """What every batch of one import needs."""
+
+    reader: RowReader
+    now: datetime
+    on_events: OnEvents | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.reader.vocabulary
+
+
+# ---- the verb -------------------------------------------------------------------------------------------------------
+
+
+def import_file(
+    store: Store,
+    vocabulary: Vocabulary,
+    kind: ImportKind,
+    path: Path,
+    *,
+    now: datetime,
+    quarantine_dir: Path | None = None,
+    progress: Progress | None = None,
+    on_events: OnEvents | None = None,
+    batch: int = BATCH,
+    again: bool = False,
+) -> ImportReport:
+    """Import a .csv, .jsonl or .parquet file. The same content twice is done once; an interrupted import goes on.
+
+    `quarantine_dir` defaults to the file's own folder. `again` imports content that was imported before (it changes
+    what has been changed since). Raises ImportRefused, and what Store.write raises: what is committed stays, and the
+    next call goes on behind it.
+    """
+    source, lines = _fingerprint(path)
+    job = _Job(RowReader(kind, vocabulary, now), now, on_events)
+    with _opened(path) as sheet:
+        missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
+        if missing:
+            raise ImportRefused(f"{path.name}: line 1: {missing}")
+        with store.write() as conn:
+            run = imports.begin(conn, kind, source, now, again=again)
+        if run.finished:
+            return _report(job, run.counts, run.rows_done, already=True)
+        ending = path.suffix if isinstance(sheet, CsvSheet) else ".jsonl"
+        file = (quarantine_dir or path.parent) / f"{path.stem}.quarantine-{source[:8]}{ending}"
+        with _Quarantine(file, sheet) as quarantine:
+            quarantine.keep(run.counts["quarantined"])
+            going = _FileRun(path.name, run.id, quarantine, Counter(run.counts), run.rows_done)
+            entries = islice(iter(sheet), run.rows_done, None)
+            last = False
+            while not last:
+                chunk = list(islice(entries, batch))
+                last = len(chunk) < batch
+                going.take(store, job, chunk, now if last else None)
+                if progress is not None:
+                    progress(going.done, lines)
+    written = file if going.counts["quarantined"] else None
+    return _report(job, going.counts, going.done, quarantine_file=written, resumed_at=run.rows_done)
+
+
+@dataclass(slots=True)
+class _FileRun:
+    """An import of a file under way: what is committed of it."""
+
+    name: str
+    run_id: int
+    quarantine: _Quarantine
+    counts: Counter[str]
+    done: int
+
+    def take(self, store: Store, job: _Job, chunk: Sequence[Entry], finished_at: datetime | None) -> None:
+        """Store one batch, and in the same transaction how far that brings us."""
+        mark = self.quarantine.size()
+        after = self.done + len(chunk)
+
+        def commit(conn: sa.Connection, found: Counter[str], refused: list[Refused]) -> None:
+            # Before the commit, because no row may be lost; should it fail, what was written is cut off again.
+            self.quarantine.cut(mark)
+            self.quarantine.write(refused)
+            if not imports.move(conn, self.run_id, self.done, after, self.counts + found, finished_at):
+                raise ImportRefused(f"{self.name}: another process is importing this file; let it finish")
+
+        found, _ = _stored(store, job, chunk, commit)
+        self.counts += found
+        self.done = after
+
+
+def import_rows(
+    store: Store,
+    vocabulary: Vocabulary,
+    kind: ImportKind,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    now: datetime,
+    on_events: OnEvents | None = None,
+    batch: int = BATCH,
+) -> ImportReport:
+    """Import rows that are no file: checked and stored in the same way. Refused ones are in the report, by number."""
+    job = _Job(RowReader(kind, vocabulary, now), now, on_events)
+    entries = ((line, dict(row), "") for line, row in enumerate(rows, 1))
+    counts: Counter[str] = Counter()
+    refused: list[Refused] = []
+    done = 0
+    while chunk := list(islice(entries, batch)):
+        found, bad = _stored(store, job, chunk, lambda conn, found, bad: None)
+        counts += found
+        refused += bad
+        done += len(chunk)
+    return _report(job, counts, done, refused=tuple(refused))
+
+
+def _report(job: _Job, counts: Mapping[str, int], rows: int, **more: Any) -> ImportReport:
+    inserted, updated, unchanged, quarantined = (counts.get(name, 0) for name in imports.COUNTS)
+    warnings = dict(job.reader.warnings.most_common())
+    return ImportReport(job.reader.kind, rows, inserted, updated, unchanged, quarantined, warnings, **more)
+
+
+def merge_customers(store: Store, keep_key: str, drop_key: str, *, now: datetime) -> Merged:
+    """Two records of one person become one: events, records, devices, consents and runs go over to `keep_key`.
+
+    Withdrawals win. Of two runs through one journey the dropped one ends. What `keep_key` says about name, address and
+    attributes stands. It cannot be undone, and can be traced: the dropped row stays and names where it went, and its
+    key finds the kept customer in every later import. Raises ValueError when that makes no sense.
+    """
+    from orchestrator.store.merging import merge
+
+    with store.write() as conn:
+        rows = people.current(conn, customer, [(keep_key,), (drop_key,)])
+        for key in (keep_key, drop_key):
+            row = rows.get((key,))
+            if row is None:
+                raise ValueError(f"there is no customer `{key}`")
+            if row["merged_into"] is not None:
+                raise ValueError(f"customer `{key}` has been merged into another one already")
+        if keep_key == drop_key:
+            raise ValueError("a customer cannot be merged with itself; name two")
+        return merge(conn, rows[keep_key,]["id"], rows[drop_key,]["id"], now=now)
+
+
+# ---- one batch ------------------------------------------------------------------------------------------------------
+
+_Read = list[tuple[Entry, ReadRow]]
+_Commit = Callable[[sa.Connection, Counter[str], list[Refused]], None]
+
+
+def _stored(
+    store: Store, job: _Job, chunk: Sequence[Entry], commit: _Commit, attempts: int = 4
+) -> tuple[Counter[str], list[Refused]]:
+    """Check a batch outside and store it inside one transaction; `commit` adds its own part to that."""
+    read, bad = _checked(store, job, chunk)
+    while True:
+        attempts -= 1
+        try:
+            with store.write() as conn:
+                found, unfit = _STORE[job.reader.kind](conn, job, read)
+                refused = sorted([*bad, *unfit], key=lambda r: r.line)
+                found["quarantined"] = len(refused)
+                commit(conn, found, refused)
+            return found, refused
+        except Conflict:
+            # PostgreSQL broke a circle of locks by giving up on us: nothing of this batch is stored.
+            if not attempts:
+                raise
+
+
+def _checked(store: Store, job: _Job, chunk: Sequence[Entry]) -> tuple[_Read, list[Refused]]:
+    known: Mapping[str, str] = {}
+    if job.reader.kind == "customers":
+        # A national number is read by the customer's country; a sheet of phones alone has it from the store.
+        alone = [str(row.get("key", "")).strip() for _, row, _ in chunk if row.get("phone") and "country" not in row]
+        if alone:
+            with store.read() as conn:
+                known = people.countries(conn, alone)
+    read: _Read = []
+    bad: list[Refused] = []
+    for entry in chunk:
+        line, row, problem = entry
+        found = problem or job.reader.read(row, known.get(str(row.get("key", "")).strip()) if known else None)
+        if isinstance(found, str):
+            bad.append(Refused(line, row, found))
+        else:
+            read.append((entry, found))
+    return read, bad
+
+
+_Result = tuple[Counter[str], list[Refused]]
+
+
+def _refuse(refused: list[Refused], entry: Entry, problem: str) -> None:
+    refused.append(Refused(entry[0], entry[1], problem))
+
+
+def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    accounts = people.find_accounts(conn, _named(read, "account"))
+    existing = people.current(conn, customer, ((row.key,) for _, row in read))
+    class_of = {identity[0]: row["class"] for identity, row in existing.items()}
+    wanted = []
+    for entry, row in read:
+        values = row.values
+        if "account" in row.refs:
+            name = row.refs["account"]
+            if name is not None and name not in accounts:
+                _refuse(refused, entry, f"account `{name}` is not known; import the accounts first")
+                continue
+            values["account_id"] = None if name is None else accounts[name]
+        problem = _classed(job, row, class_of, "customer")
+        if problem:
+            _refuse(refused, entry, problem)
+            continue
+        wanted.append(Wanted((row.key,), values, row.members))
+    return _upserted(conn, job, customer, wanted, existing), refused
+
+
+def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    existing = people.current(conn, account, ((row.key,) for _, row in read))
+    class_of = {identity[0]: row["class"] for identity, row in existing.items()}
+    fitting: _Read = []
+    for entry, row in read:
+        problem = _classed(job, row, class_of, "account")
+        if problem:
+            _refuse(refused, entry, problem)
+        else:
+            fitting.append((entry, row))
+    fitting = _with_parents(conn, fitting, refused)
+    # Parents in a second step: in one, a daughter may come before her mother has an id.
+    wanted = [Wanted((row.key,), row.values, row.members) for _, row in fitting]
+    before = {identity: dict(row) for identity, row in existing.items()}
+    outcomes = people.upsert(conn, account, wanted, existing, now=job.now)
+    ids = people.find_accounts(conn, {*_named(fitting, "parent"), *(row.key for _, row in fitting)})
+    parents = [
+        Wanted((row.key,), {"parent_id": ids.get(row.refs["parent"] or "") if "parent" in row.refs else None})
+        if "parent" in row.refs
+        else Wanted((row.key,), {})
+        for _, row in fitting
+    ]
+    second = people.upsert(conn, account, parents, existing, now=job.now)
+    pairs = zip(outcomes, second, strict=True)
+    counts: Counter[str] = Counter(then if first == "unchanged" else first for first, then in pairs)
+    _tiers_changed(conn, job, account, before, existing)
+    return counts, refused
+
+
+def _with_parents(conn: sa.Connection, read: _Read, refused: list[Refused]) -> _Read:
+    """Those whose parent is known, or comes in the same batch, and whose parents do not go round in a circle."""
+    parent_of = people.ancestors(conn, {*_named(read, "parent"), *(row.key for _, row in read)})
+    while True:
+        known = {*parent_of, *(row.key for _, row in read)}
+        orphans = [pair for pair in read if pair[1].refs.get("parent") and pair[1].refs["parent"] not in known]
+        if not orphans:
+            break
+        for entry, row in orphans:
+            problem = f"parent `{row.refs['parent']}` is not known; import it first, then this row again"
+            _refuse(refused, entry, problem)
+        lost = {id(row) for _, row in orphans}
+        read = [pair for pair in read if id(pair[1]) not in lost]
+    kept: _Read = []
+    for entry, row in read:
+        above = row.refs.get("parent")
+        while above is not None and above != row.key:
+            above = parent_of.get(above)
+        if above == row.key:
+            _refuse(refused, entry, f"parent `{row.refs['parent']}` stands below this account itself; that is a circle")
+            continue
+        if "parent" in row.refs:
+            parent_of[row.key] = row.refs["parent"]
+        kept.append((entry, row))
+    return kept
+
+
+def _classed(job: _Job, row: ReadRow, class_of: dict[str, str], unit: str) -> str | None:
+    """Bring class and tier of a row together with what is stored; what is wrong with them, if anything is."""
+    values = row.values
+    class_name = values.get("class") or class_of.get(row.key)
+    if class_name is None:
+        return "class is missing; a new " + unit + " needs one"
+    if unit == "customer":
+        job.reader.shared_tier(values, class_name)
+    problem = tier_problem(job.vocabulary, class_name, values.get("tier"))
+    if problem:
+        return problem
+    if class_of.get(row.key, class_name) != class_name and "tier" not in values:
+        values["tier"] = None  # the old class's tier says nothing in the new one
+    class_of[row.key] = class_name
+    return None
+
+
+def _upserted(
+    conn: sa.Connection, job: _Job, table: sa.Table, wanted: list[Wanted], existing: dict[Any, dict[str, Any]]
+) -> Counter[str]:
+    before = {identity: dict(row) for identity, row in existing.items()}
+    outcomes = people.upsert(conn, table, wanted, existing, now=job.now)
+    _tiers_changed(conn, job, table, before, existing)
+    return Counter(outcomes)
+
+
+def _tiers_changed(
+    conn: sa.Connection,
+    job: _Job,
+    table: sa.Table,
+    before: Mapping[Any, Mapping[str, Any]],
+    after: Mapping[Any, Mapping[str, Any]],
+) -> None:
+    changes = []
+    for identity, row in after.items():
+        old = before.get(identity)
+        from_tier = old["tier"] if old else None
+        if row["tier"] == from_tier or row.get("merged_into") is not None:
+            continue
+        moved = old is not None and old["class"] == row["class"]
+        way = direction(job.vocabulary, row["class"], from_tier, row["tier"]) if moved else "set"
+        change = {"unit": table.name, "unit_id": row["id"], "class": row["class"], "from_tier": from_tier}
+        changes.append(change | {"to_tier": row["tier"], "direction": way, "at": job.now, "received_at": job.now})
+    people.add_tier_changes(conn, changes)
+
+
+def _store_records(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    found = _owners(conn, read)
+    existing = people.current(conn, record, ((row.type, row.key) for _, row in read))
+    there = set(existing)
+    wanted = []
+    for entry, row in read:
+        owner = _owner_of(row, found)
+        if isinstance(owner, str):
+            _refuse(refused, entry, owner)
+        elif not any(owner.values()) and (row.type, row.key) not in there:
+            _refuse(refused, entry, f"{job.vocabulary.records[row.type].of} is missing: whose is it?")
+        else:
+            there.add((row.type, row.key))
+            wanted.append(Wanted((row.type, row.key), owner if any(owner.values()) else {}, row.members))
+    outcomes = people.upsert(conn, record, wanted, existing, now=job.now)
+    return Counter(outcomes), refused
+
+
+def _store_events(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    found = _owners(conn, read)
+    rows = []
+    for entry, row in read:
+        owner = _owner_of(row, found)
+        if isinstance(owner, str):
+            _refuse(refused, entry, owner)
+            continue
+        said = {"type": row.type, "key": row.key, "occurred_at": row.values["occurred_at"], "received_at": job.now}
+        rows.append(said | owner | {"properties": row.members})
+    ids = people.add_events(conn, rows)
+    if ids and job.on_events is not None:
+        job.on_events(conn, ids[0], ids[-1])
+    return Counter(inserted=len(ids), unchanged=len(rows) - len(ids)), refused
+
+
+def _store_consents(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    customers = people.find_customers(conn, _named(read, "customer"))
+    rows = []
+    for entry, row in read:
+        person = customers.get(row.refs["customer"] or "")
+        if person is None:
+            _refuse(refused, entry, _UNKNOWN_CUSTOMER)
+            continue
+        said = {c: row.values.get(c) for c in ("medium", "topic", "action", "occurred_at", "basis", "method", "source")}
+        rows.append({"key": row.key, "customer_id": person.id, "received_at": job.now, **said})
+    added = people.record_consents(conn, rows)
+    return Counter(inserted=added, unchanged=len(rows) - added), refused
+
+
+def _store_devices(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    customers = people.find_customers(conn, _named(read, "customer"))
+    existing = people.current(conn, device, ((row.key,) for _, row in read))
+    there = {identity[0] for identity in existing}
+    wanted = []
+    for entry, row in read:
+        person = customers.get(row.refs["customer"] or "")
+        if person is None:
+            _refuse(refused, entry, _UNKNOWN_CUSTOMER)
+        elif row.key not in there and not row.values.get("platform"):
+            _refuse(refused, entry, "platform is missing; a new device needs one")
+        else:
+            there.add(row.key)
+            wanted.append(Wanted((row.key,), {**row.values, "customer_id": person.id}))
+    return Counter(people.upsert(conn, device, wanted, existing, now=job.now)), refused
+
+
+_STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
+    "customers": _store_customers,
+    "accounts": _store_accounts,
+    "records": _store_records,
+    "events": _store_events,
+    "consents": _store_consents,
+    "devices": _store_devices,
+}
+_UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
+
+
+def _named(read: _Read, ref: str) -> set[str]:
+    return {name for _, row in read if (name := row.refs.get(ref))}
+
+
+def _owners(conn: sa.Connection, read: _Read) -> tuple[dict[str, people.Person], dict[str, int]]:
+    return people.find_customers(conn, _named(read, "customer")), people.find_accounts(conn, _named(read, "account"))
+
+
+def _owner_of(
+    row: ReadRow, found: tuple[Mapping[str, people.Person], Mapping[str, int]]
+) -> dict[str, int | None] | str:
+    """Whose it is, as ids (both None when nobody is named); or why that is not known."""
+    customers, accounts = found
+    name, company = row.refs.get("customer"), row.refs.get("account")
+    if name and name not in customers:
+        return _UNKNOWN_CUSTOMER
+    if company and company not in accounts:
+        return f"account `{company}` is not known; import the accounts first"
+    return {
+        "customer_id": customers[name].id if name else None,
+        "account_id": accounts[company] if company else None,
+    }
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+_CSV, _JSON, _PARQUET = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".parquet", ".pq")
+
+
+def _fingerprint(path: Path) -> tuple[str, int | None]:
+    """(SHA-256 of the content, its lines), and a look at every byte: half a file in another encoding is none."""
+    if path.suffix.lower() not in (*_CSV, *_JSON, *_PARQUET):
+        raise ImportRefused(
+            f"{path.name}: the ending `{path.suffix}` is not known; import .csv, .jsonl or .parquet files"
+        )
+    digest, lines = hashlib.sha256(), 0
+    decode = None if path.suffix.lower() in _PARQUET else codecs.getincrementaldecoder("utf-8")().decode
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+                if decode is not None:
+                    if b"\0" in chunk:
+                        raise ImportRefused(f"{path.name}: this is not UTF-8 text; save it as `CSV UTF-8`")
+                    decode(chunk)
+                    lines += chunk.count(b"\n")
+            if decode is not None:
+                decode(b"", True)
+    except UnicodeDecodeError as exc:
+        line = lines + exc.object.count(b"\n", 0, exc.start) + 1
+        raise ImportRefused(
+            f"{path.name}: line {line}: this is not UTF-8 (it looks like Latin-1 or Windows-1252, in which umlauts and "
+            "accents would be guesses); save it as `CSV UTF-8`"
+        ) from None
+    except OSError as exc:
+        raise ImportRefused(f"{path.name}: cannot be read: {exc.strerror}") from None
+    return digest.hexdigest(), lines if decode is not None else None
+
+
+class _opened:
+    """The sheet in a file, which is closed at the end of the block."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = None
+
+    def __enter__(self) -> _Sheet:
+        path = self._path
+        if path.suffix.lower() in _PARQUET:
+            return _ParquetSheet(path)
+        self._file = path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() in _CSV else "\n")
+        try:
+            return CsvSheet(self._file) if path.suffix.lower() in _CSV else JsonSheet(self._file)
+        except Unreadable as exc:
+            self._file.close()
+            raise ImportRefused(f"{path.name}: {exc}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class _ParquetSheet(JsonSheet):
+    """Rows of a Parquet file; refused ones are written as JSON Lines, which can be mended with an editor."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow.parquet
+        except ImportError:
+            raise ImportRefused(
+                f"{path.name}: reading Parquet needs the package pyarrow; install `campaign-orchestrator[parquet]`, "
+                "or export the file as CSV or JSON Lines"
+            ) from None
+        try:
+            self._parquet = pyarrow.parquet.ParquetFile(path)
+        except (OSError, ValueError) as exc:  # pyarrow's own errors are both
+            raise ImportRefused(f"{path.name}: this is no Parquet file: {str(exc).splitlines()[0]}") from None
+        self.columns = tuple(self._parquet.schema_arrow.names)
+
+    def __iter__(self) -> Iterator[Entry]:
+        line = 0
+        with self._parquet as opened:
+            for part in opened.iter_batches(batch_size=10_000):
+                for row in part.to_pylist():
+                    line += 1
+                    yield line, row, ""
+
+
+class _Quarantine:
+    """Where refused rows go. Made at the first of them; readable for its owner only, as it holds people's data."""
+
+    def __init__(self, path: Path, sheet: _Sheet) -> None:
+        self.path = path
+        self._sheet = sheet
+        self._file: Any = None
+
+    def __enter__(self) -> _Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def keep(self, rows: int) -> None:
+        """Leave the first so many rows of an interrupted run: what came after them was not committed."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8", newline="") as file:
+            found = CsvSheet(file) if self.path.suffix.lower() in _CSV else JsonSheet(file)
+            kept = list(islice(found, rows))
+        self.path.unlink()
+        self._open()
+        # Read back and written anew they are the same lines.
+        self._write(Refused(row.pop("_line"), row, row.pop("_problem")) for _, row, _ in kept)
+
+    def write(self, refused: Sequence[Refused]) -> None:
+        """Append, and see it on the disk."""
+        if refused:
+            self._open()
+            self._write(refused)
+
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def cut(self, size: int) -> None:
+        """Back to a length it had."""
+        if self.size() > size:
+            os.truncate(self.path, size)
+
+    def _open(self) -> None:
+        if self._file is None:
+            new = self.size() == 0
+            self._file = os.fdopen(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "w", newline="")
+            if new:
+                self._file.write(self._sheet.quarantine_header())
+
+    def _write(self, refused: Iterable[Refused]) -> None:
+        for r in refused:
+            self._file.write(self._sheet.quarantine(r.line, r.row, r.problem))
+        self._file.flush()
+        os.fsync(self._file.fileno())

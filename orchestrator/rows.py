@@ -1,0 +1,442 @@
+"""Rows from outside: what the importer stores and what it refuses.
+
+An absent column says nothing; an empty cell (or null) clears the value. Problems name no person's data, except where
+the value is a choice from a list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from channels.base import Medium
+from orchestrator.cells import (
+    Parse,
+    address_region,
+    address_warning,
+    country,
+    day,
+    email,
+    key,
+    locale,
+    moment,
+    money,
+    name,
+    number,
+    one_of,
+    phone,
+    text,
+    yes_no,
+)
+from orchestrator.model import Field, Kind, Vocabulary
+from orchestrator.problems import suggest
+from orchestrator.zones import zone
+
+ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices"]
+KINDS: tuple[ImportKind, ...] = ("customers", "accounts", "records", "events", "consents", "devices")
+
+AHEAD = timedelta(days=1)
+"""How far in the future something may have happened: senders' clocks and zones are wrong by hours, not by days."""
+
+CONSENT_ACTIONS = ("request", "confirm", "grant", "withdraw", "expire", "import")
+CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
+PLATFORMS = ("ios", "android", "web")
+
+
+@dataclass(slots=True)
+class ReadRow:
+    """One row that may be stored. `refs` are keys of others, still to be found: account, customer, parent."""
+
+    key: str
+    type: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    members: dict[str, Any] = field(default_factory=dict)  # of the row's Json column; None: take it out
+    refs: dict[str, str | None] = field(default_factory=dict)
+
+
+# ---- whole rows -----------------------------------------------------------------------------------------------------
+
+
+class RowReader:
+    """Reads rows of one kind against one vocabulary; counts `warnings` (what was odd and not refused) as it goes."""
+
+    def __init__(self, kind: ImportKind, vocabulary: Vocabulary, now: datetime) -> None:
+        self.kind = kind
+        self.vocabulary = vocabulary
+        self.now = now
+        self.warnings: Counter[str] = Counter()
+        self._plans: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str, Parse | None]]] = {}
+        self._standard = self._standard_columns()
+
+    # -- which columns there are
+
+    def _standard_columns(self) -> dict[str, tuple[str, Parse | None]]:
+        """Column → (where its value goes, how it is read). `special` ones are read by the kind's own method."""
+        moment_ = self._moment
+        if self.kind == "customers":
+            names = ("first_name", "last_name", "company", "street", "city", "postcode", "region", "role")
+            found: dict[str, tuple[str, Parse | None]] = dict.fromkeys(names, ("values", name))
+            return found | {
+                "key": ("special", None),
+                "class": ("values", one_of(self.vocabulary.classes, "a declared class")),
+                "tier": ("values", one_of(self.vocabulary.tiers(), "a declared tier")),
+                "account": ("refs", key),
+                "email": ("values", email),
+                "phone": ("special", None),
+                "country": ("values", country),
+                "locale": ("values", locale),
+                "timezone": ("values", self._zone),
+                "legal_form": ("values", name),
+                "joined": ("values", day),
+                "left_at": ("values", moment_),
+            }
+        if self.kind == "accounts":
+            return {
+                "key": ("special", None),
+                "class": ("values", one_of(self.vocabulary.classes, "a declared class")),
+                "tier": ("values", one_of(self.vocabulary.tiers(), "a declared tier")),
+                "name": ("values", name),
+                "parent": ("refs", key),
+                "country": ("values", country),
+                "timezone": ("values", self._zone),
+                "annual_value": ("money", None),
+                "annual_value_currency": ("special", None),
+                "manager_name": ("values", name),
+                "manager_email": ("values", email),
+                "joined": ("values", day),
+            }
+        if self.kind == "devices":
+            return {
+                "token": ("special", None),
+                "customer": ("refs", key),
+                "platform": ("values", one_of(PLATFORMS, "a platform")),
+                "retired_at": ("values", moment_),
+            }
+        owners: dict[str, tuple[str, Parse | None]] = {"customer": ("refs", key), "account": ("refs", key)}
+        if self.kind == "events":
+            special = ("type", "event_id", "properties")
+            return owners | dict.fromkeys(special, ("special", None)) | {"occurred_at": ("values", moment_)}
+        if self.kind == "records":
+            return owners | {"type": ("special", None), "of": ("special", None)}
+        return {
+            "event_id": ("special", None),
+            "customer": ("refs", key),
+            "medium": ("values", one_of(CONSENT_MEDIA, "a medium one can consent to")),
+            "topic": ("values", one_of((*self.vocabulary.topics, "*"), "a declared topic")),
+            "action": ("values", one_of(CONSENT_ACTIONS, "an action")),
+            "occurred_at": ("values", moment_),
+            "basis": ("values", text),
+            "method": ("values", text),
+            "source": ("values", text),
+        }
+
+    def identity(self) -> str:
+        """The column that tells rows apart; "" where it depends on the row."""
+        return {"customers": "key", "accounts": "key", "devices": "token"}.get(self.kind, "")
+
+    def missing_columns(self, columns: Iterable[str]) -> str | None:
+        """Why a sheet with these columns cannot be imported at all; None when it can."""
+        there = set(columns)
+        needed = {
+            "events": ("occurred_at",),
+            "consents": ("customer", "medium", "topic", "action", "occurred_at"),
+            "devices": ("token", "customer"),
+        }.get(self.kind, ("key",) if self.identity() else ())
+        absent = [column for column in needed if column not in there]
+        if absent:
+            listed = ", ".join(f"`{c}`" for c in absent)
+            near = suggest(absent[0], there)
+            return f"there is no column {listed}" + (f"; {near}" if near.startswith("did you mean") else "")
+        if self.kind in ("events", "records") and not there & {"customer", "account", "of"}:
+            return "there is no column `customer` or `account` to say whose they are"
+        return None
+
+    def _plan(self, type_name: str, columns: tuple[str, ...]) -> list[tuple[str, str, str, Parse | None]]:
+        """(column, where to, name there, how) for each column that is known; a warning for each that is not."""
+        declared = self._declared(type_name)
+        plan = []
+        for column in columns:
+            if column in self._standard:
+                target, parse = self._standard[column]
+                plan.append((column, target, column, parse))
+            elif column in declared:
+                found = declared[column]
+                target = "money" if found.kind is Kind.MONEY else "members"
+                plan.append((column, target, column, None if target == "money" else self._parser(found)))
+            elif self._is_currency(column, declared) or column.startswith("_"):
+                continue
+            else:
+                where = f" of `{type_name}`" if type_name else ""
+                hint = suggest(column, {*self._standard, *declared})
+                hint = f"; {hint}" if hint.startswith("did you mean") else ""
+                self.warnings[f"column `{column}`{where} is not declared: left out{hint}"] += 1
+        return plan
+
+    def _declared(self, type_name: str) -> Mapping[str, Field]:
+        v = self.vocabulary
+        if self.kind == "customers":
+            return {n: f for n, f in v.customer.items() if f.column is None}
+        if self.kind == "accounts":
+            return {n: f for n, f in v.account.items() if f.column is None}
+        if self.kind == "records":
+            record = v.records[type_name]
+            return {**record.fields, record.key: Field(record.key, Kind.KEY)}
+        return v.events[type_name].fields if self.kind == "events" else {}
+
+    def _is_currency(self, column: str, declared: Mapping[str, Field]) -> bool:
+        amount = declared.get(column.removesuffix("_currency"))
+        return column.endswith("_currency") and amount is not None and amount.kind is Kind.MONEY
+
+    def _parser(self, found: Field) -> Parse:
+        simple: dict[Kind, Parse] = {
+            Kind.TEXT: text,
+            Kind.KEY: key,
+            Kind.NUMBER: number,
+            Kind.YES_NO: yes_no,
+            Kind.DATE: lambda raw: day(raw).isoformat(),
+            Kind.INSTANT: lambda raw: self._moment(raw).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0"),
+            Kind.TIER: one_of(self.vocabulary.tiers(), "a declared tier"),
+        }
+        return simple.get(found.kind) or one_of(found.choices)
+
+    def _moment(self, raw: Any) -> datetime:
+        return moment(raw, self.vocabulary.timezone)
+
+    def _zone(self, raw: Any) -> str:
+        value = name(raw)
+        if zone(value) is None:
+            # Kept as it is, so that a person sees it; no window is ever open there.
+            self.warnings["a time zone that is not known: no text will be sent there"] += 1
+        return value
+
+    # -- one row
+
+    def read(self, row: Mapping[str, Any], country_hint: str | None = None) -> ReadRow | str:
+        """The row ready to be stored, or what is wrong with it: every mistake, separated by semicolons.
+
+        `country_hint` is the country already known of this customer, for a phone number without one in the row.
+        """
+        problems: list[str] = []
+        out = ReadRow("")
+        type_name = self._type(row, problems)
+        if problems:
+            return "; ".join(problems)
+        if self.kind == "events" and row.get("properties"):
+            flat = _unfolded(row, problems)
+            if flat is None:
+                return "; ".join(problems)
+            row = flat
+        self._cells(row, type_name, out, problems)
+        getattr(self, f"_{self.kind}")(row, type_name, out, problems, country_hint)
+        return "; ".join(problems) if problems else out
+
+    def _cells(self, row: Mapping[str, Any], type_name: str, out: ReadRow, problems: list[str]) -> None:
+        columns = tuple(row)
+        plan = self._plans.get((type_name, columns))
+        if plan is None:
+            plan = self._plans[type_name, columns] = self._plan(type_name, columns)
+        values, members, refs = out.values, out.members, out.refs
+        for column, target, there, parse in plan:
+            raw = row[column]
+            try:
+                if target == "values":
+                    assert parse is not None
+                    values[there] = None if raw is None or raw == "" else parse(raw) or None
+                elif target == "members":
+                    assert parse is not None
+                    value = None if raw is None or raw == "" else parse(raw)
+                    members[there] = None if value == "" else value
+                elif target == "refs":
+                    refs[there] = None if raw is None or raw == "" else key(raw) or None
+                elif target == "money":
+                    into = values if self.kind == "accounts" and there == "annual_value" else members
+                    self._money(row, column, into)
+            except ValueError as exc:
+                problems.append(f"{column} {exc}")
+
+    def _money(self, row: Mapping[str, Any], column: str, into: dict[str, Any]) -> None:
+        raw = row[column]
+        amount, currency = None, None
+        if raw is not None and raw != "":
+            amount, currency = money(raw, row.get(f"{column}_currency"), self.vocabulary.currency)
+        into[column], into[f"{column}_currency"] = amount, currency
+
+    def _type(self, row: Mapping[str, Any], problems: list[str]) -> str:
+        """The declared type of an event or a record; a record without one is known by its key's column."""
+        if self.kind not in ("events", "records"):
+            return ""
+        known: Mapping[str, Any] = self.vocabulary.events if self.kind == "events" else self.vocabulary.records
+        said = row.get("type")
+        if not said and self.kind == "records":
+            fitting = [r.name for r in self.vocabulary.records.values() if row.get(r.key)]
+            if len(fitting) == 1:
+                return fitting[0]
+        if not said:
+            problems.append("type is missing")
+        elif not isinstance(said, str) or said.strip() not in known:
+            hint = suggest(str(said).strip(), known)
+            what = "event" if self.kind == "events" else "record"
+            problems.append(f"type `{str(said)[:40]}` is no declared {what}" + (f"; {hint}" if hint else ""))
+        else:
+            return said.strip()
+        return ""
+
+    def _own_key(self, row: Mapping[str, Any], column: str, problems: list[str]) -> str:
+        try:
+            found = key(row.get(column) or "") if row.get(column) != 0 else "0"
+        except ValueError as exc:
+            problems.append(f"{column} {exc}")
+            return ""
+        if not found:
+            problems.append(f"{column} is missing")
+        return found
+
+    def _customers(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], hint: str | None) -> None:
+        out.key = self._own_key(row, "key", problems)
+        values = out.values
+        self._not_empty(values, ("class",), problems)
+        if "phone" in row:
+            raw = row["phone"]
+            try:
+                near = values.get("country", hint)
+                values["phone"], values["phone_zones"] = phone(raw, near) if raw not in (None, "") else (None, None)
+            except ValueError as exc:
+                problems.append(f"phone {exc}")
+        region = values.get("region")
+        if region and values.get("country"):
+            values["region"] = address_region(values["country"], region)
+        if values.get("street") and (odd := address_warning(values)):
+            self.warnings[odd] += 1
+
+    def shared_tier(self, values: dict[str, Any], class_name: str) -> None:
+        """Contacts share their account's tier: a second truth in the customer's own row is left out."""
+        found = self.vocabulary.classes.get(class_name)
+        if found is not None and found.unit == "account" and values.pop("tier", None) is not None:
+            self.warnings[f"the tier of a {found.name} customer is its account's: left out"] += 1
+
+    def _accounts(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        out.key = self._own_key(row, "key", problems)
+        self._not_empty(out.values, ("class",), problems)
+        if "name" in out.values:
+            out.values["name"] = out.values["name"] or ""
+        if out.key and out.refs.get("parent") == out.key:
+            problems.append("parent is the account itself")
+
+    def _not_empty(self, values: Mapping[str, Any], columns: Iterable[str], problems: list[str]) -> None:
+        for column in columns:
+            if column in values and values[column] is None:
+                problems.append(f"{column} must not be empty")
+
+    def _owner(self, refs: dict[str, str | None], problems: list[str], at_most_one: bool) -> None:
+        given = [n for n in ("customer", "account") if refs.get(n)]
+        if not given:
+            problems.append("customer or account is missing: whose is it?")
+        elif len(given) == 2 and at_most_one:
+            problems.append("both a customer and an account are named; a record belongs to one")
+
+    def _records(
+        self, row: Mapping[str, Any], type_name: str, out: ReadRow, problems: list[str], _: str | None
+    ) -> None:
+        record = self.vocabulary.records[type_name]
+        out.type = type_name
+        out.key = self._own_key(row, record.key, problems)
+        out.members[record.key] = out.key
+        for other in ("customer", "account"):
+            if other != record.of and out.refs.get(other):
+                problems.append(f"{other}: a {type_name} belongs to a record of {record.of}; name the {record.of}")
+        if row.get("of") and not out.refs.get(record.of):
+            try:
+                out.refs[record.of] = key(row["of"])
+            except ValueError as exc:
+                problems.append(f"of {exc}")
+        if {"customer", "account", "of"} & set(row) and not out.refs.get(record.of):
+            problems.append(f"{record.of} is missing: whose is it?")
+
+    def _events(self, row: Mapping[str, Any], type_name: str, out: ReadRow, problems: list[str], _: str | None) -> None:
+        out.type = type_name
+        self._owner(out.refs, problems, at_most_one=False)
+        at = self._occurred(out.values, problems)
+        out.members = {k: v for k, v in out.members.items() if v is not None}
+        if row.get("event_id"):
+            out.key = self._own_key(row, "event_id", problems)
+        elif at is not None:
+            out.key = fingerprint(type_name, out.refs.get("customer"), out.refs.get("account"), at, out.members)
+
+    def _consents(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        for column in ("medium", "topic", "action"):
+            if out.values.get(column) is None and not any(p.startswith(f"{column} ") for p in problems):
+                problems.append(f"{column} is missing")
+        if not out.refs.get("customer"):
+            problems.append("customer is missing")
+        at = self._occurred(out.values, problems)
+        if row.get("event_id"):
+            out.key = self._own_key(row, "event_id", problems)
+        elif at is not None:
+            said = {k: v for k, v in out.values.items() if k != "occurred_at"}
+            out.key = fingerprint("consent", out.refs.get("customer"), None, at, said)
+
+    def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        raw = row.get("token")
+        # Web push "tokens" are whole subscriptions: longer than a key may be.
+        token = raw.strip() if isinstance(raw, str) else ""
+        if not token or any(c < " " for c in token) or len(token) > 4_096:
+            problems.append("token is missing" if not token else "token is no device's token")
+        out.key = token
+        if not out.refs.get("customer"):
+            problems.append("customer is missing")
+        self._not_empty(out.values, ("platform",), problems)
+
+    def _occurred(self, values: Mapping[str, Any], problems: list[str]) -> datetime | None:
+        at = values.get("occurred_at")
+        if at is None:
+            if not any(p.startswith("occurred_at ") for p in problems):
+                problems.append("occurred_at is missing")
+            return None
+        if at > self.now + AHEAD:
+            problems.append("occurred_at is in the future")
+        assert isinstance(at, datetime)
+        return at
+
+
+def _unfolded(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:
+    """An event's row with its `properties` (an object, or one as JSON text) beside the other columns."""
+    found = row["properties"]
+    if isinstance(found, str):
+        try:
+            found = msgspec.json.decode(found)
+        except msgspec.DecodeError:
+            found = None
+    if not isinstance(found, Mapping):
+        problems.append("properties is no JSON object")
+        return None
+    # What is said beside them wins; a property must not pose as the event's type or time.
+    return {**found, **{k: v for k, v in row.items() if k != "properties"}}
+
+
+def fingerprint(kind: str, customer: str | None, account: str | None, at: datetime, rest: Mapping[str, Any]) -> str:
+    """The key of something that brought none: the same content is the same thing."""
+    content = msgspec.json.encode([kind, customer, account, at, rest], order="deterministic")
+    return "h:" + hashlib.sha256(content).hexdigest()[:40]
+
+
+def tier_problem(vocabulary: Vocabulary, class_name: str | None, tier: str | None) -> str | None:
+    """Why this tier cannot stand beside this class; None when it can."""
+    found = vocabulary.classes.get(class_name or "")
+    if tier is None or found is None or tier in found.tiers:
+        return None
+    hint = suggest(tier, found.tiers)
+    return f"tier `{tier}` is no tier of {found.name}" + (f"; {hint}" if hint else "")
+
+
+def direction(vocabulary: Vocabulary, class_name: str, before: str | None, after: str | None) -> str:
+    """up, down, or set where the two cannot be compared."""
+    found = vocabulary.classes.get(class_name)
+    if found is None or before not in found.tiers or after not in found.tiers:
+        return "set"
+    return "up" if found.tiers.index(after or "") > found.tiers.index(before or "") else "down"

@@ -1,0 +1,121 @@
+"""Two records of one person become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from orchestrator.store.database import id_list
+from orchestrator.store.journeys import add_trace, cancel_messages
+from orchestrator.store.people import record_consents
+from orchestrator.store.tables import (
+    consent_current,
+    consent_event,
+    customer,
+    device,
+    enrollment,
+    event,
+    message,
+    record,
+    reservation,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What went over from one customer to another."""
+
+    events: int
+    records: int
+    devices: int
+    consents: int
+    enrollments_moved: int
+    enrollments_ended: int
+    messages_cancelled: int
+
+
+def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged:
+    """Give everything of `drop` to `keep`, by ids; both exist and neither has been merged away. See merge_customers."""
+    consents = _merge_consents(conn, keep, drop, now)
+    moved, ended, cancelled = _merge_enrollments(conn, keep, drop, now)
+    counts = {}
+    for table in (event, record, device):
+        statement = sa.update(table).where(table.c.customer_id == drop).values(customer_id=keep)
+        counts[table.name] = conn.execute(statement).rowcount
+    # Caps count what a person got, under whichever of the two names.
+    conn.execute(sa.update(reservation).where(reservation.c.customer_id == drop).values(customer_id=keep))
+    conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
+    gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long
+    conn.execute(sa.update(customer).where(gone).values(merged_into=keep, updated_at=now))
+    return Merged(counts["event"], counts["record"], counts["device"], consents, moved, ended, cancelled)
+
+
+def _merge_consents(conn: sa.Connection, keep: int, drop: int, now: datetime) -> int:
+    """Withdrawals win: one of `drop` is said again for `keep`, now; a yes of `drop` goes over only unopposed."""
+    c = consent_event.c
+    query = (
+        sa.select(consent_current.c.customer_id, consent_current.c.state, consent_event)
+        .join(consent_event, c.id == consent_current.c.event_id)
+        .where(consent_current.c.customer_id.in_([keep, drop]))
+    )
+    rows = conn.execute(query).mappings().all()
+    of_keep = {(r[c.medium], r[c.topic]): r[consent_current.c.state] for r in rows if r[c.customer_id] == keep}
+    carried = []
+    for row in rows:
+        medium, topic, state = row[c.medium], row[c.topic], row[consent_current.c.state]
+        if row[c.customer_id] != drop:
+            continue
+        opposed = {of_keep.get((medium, topic)), of_keep.get((medium, "*"))} & {"withdrawn"}
+        if state != "withdrawn" and (opposed or (medium, topic) in of_keep):
+            continue
+        carried.append(
+            {
+                "key": f"merge:{drop}:{keep}:{medium}:{topic}",
+                "customer_id": keep,
+                "medium": medium,
+                "topic": topic,
+                "action": "withdraw" if state == "withdrawn" else row[c.action],
+                "occurred_at": now if state == "withdrawn" else row[c.occurred_at],
+                "received_at": now,
+                "basis": row[c.basis],
+                "method": "merge",
+                "source": f"consent event {row[c.id]} of customer {drop}",
+            }
+        )
+    return record_consents(conn, carried)
+
+
+def _merge_enrollments(conn: sa.Connection, keep: int, drop: int, now: datetime) -> tuple[int, int, int]:
+    e = enrollment.c
+    mine = sa.and_(e.unit == "customer", e.unit_id == drop)
+    other = enrollment.alias("other")
+    theirs = sa.and_(other.c.journey == e.journey, other.c.unit == "customer", other.c.unit_id == keep)
+    same_run = sa.exists().where(theirs, other.c.run_key == e.run_key)
+    same_live = sa.exists().where(theirs, other.c.live_key == e.live_key)
+    # The same journey cannot be gone through twice at once: the run of the one who stays goes on, the other one ends.
+    ending = list(
+        conn.execute(sa.select(e.id, e.step, e.visit).where(mine, e.ended_at.is_(None), sa.or_(same_run, same_live)))
+    )
+    closed = id_list(conn, [row.id for row in ending])
+    conn.execute(
+        sa.update(enrollment)
+        .where(e.id.in_(sa.select(closed.c.id)))
+        .values(ended_at=now, ended_because="merged", live_key=None, wake_at=None)
+    )
+    add_trace(conn, [(row.id, now, row.step, row.visit, "ended", {"because": "merged"}) for row in ending])
+    cancelled = cancel_messages(conn, {row.id: (None, "merged") for row in ending}, now)
+    moving = sa.and_(mine, ~same_run)
+    moved = list(conn.execute(sa.select(e.id, e.ended_at).where(moving)))
+    listed = id_list(conn, [row.id for row in moved])
+    ids = sa.select(listed.c.id)
+    conn.execute(sa.update(enrollment).where(e.id.in_(ids)).values(unit_id=keep, customer_id=keep))
+    m = message.c
+    waiting = m.state.in_(["planned", "held"])
+    conn.execute(
+        sa.update(message)
+        .where(m.enrollment_id.in_(ids), waiting, m.addressee == "customer", m.addressee_id == drop)
+        .values(addressee_id=keep)
+    )
+    return sum(row.ended_at is None for row in moved), len(ending), cancelled

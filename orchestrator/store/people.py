@@ -1,0 +1,300 @@
+"""Customers, accounts and what is theirs: upserts by set, consents, merging. A fixed number of statements per batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from zlib import crc32
+
+import sqlalchemy as sa
+
+from orchestrator.store.database import allocate_ids, id_list, insert_ids, insert_many, key_list, update_many
+from orchestrator.store.tables import (
+    account,
+    consent_current,
+    consent_event,
+    customer,
+    event,
+    tier_change,
+)
+
+Outcome = Literal["inserted", "updated", "unchanged"]
+
+
+def take_turns(conn: sa.Connection, *names: str) -> None:
+    """Until this transaction ends, nobody else who takes one of these names gets past this line.
+
+    SQLite has one writer anyway. On PostgreSQL two transactions may commit in another order than they took their ids;
+    a reader that remembers the highest id it saw ("events after 4711") would then miss one for ever. So whoever
+    inserts into `event` or `tier_change` takes turns by the table's name.
+    """
+    if conn.dialect.name == "postgresql":
+        for name in sorted(names):
+            conn.execute(sa.text("SELECT pg_advisory_xact_lock(:space, :n)"), {"space": 0x0CA3, "n": _signed(name)})
+
+
+def _signed(name: str) -> int:
+    return crc32(name.encode()) - 2**31
+
+
+# ---- who is who -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a key stands for: the customer to write to (the one it was merged into), and that one's account."""
+
+    id: int
+    account_id: int | None
+
+
+def find_customers(conn: sa.Connection, keys: Iterable[str]) -> dict[str, Person]:
+    """Customers by key. A key that was merged away finds the one it went into."""
+    listed = key_list(conn, set(keys))
+    kept = customer.alias("kept")
+    # Merging keeps chains one link long.
+    query = (
+        sa.select(customer.c.key, kept.c.id, kept.c.account_id)
+        .join(listed, listed.c.key == customer.c.key)
+        .join(kept, kept.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
+    )
+    return {row.key: Person(row.id, row.account_id) for row in conn.execute(query)}
+
+
+def find_accounts(conn: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Accounts' ids by key."""
+    listed = key_list(conn, set(keys))
+    query = sa.select(account.c.key, account.c.id).join(listed, listed.c.key == account.c.key)
+    return {row.key: row.id for row in conn.execute(query)}
+
+
+def countries(conn: sa.Connection, keys: Iterable[str]) -> dict[str, str]:
+    """Customers' countries by key, of those that have one."""
+    listed = key_list(conn, set(keys))
+    query = sa.select(customer.c.key, customer.c.country).join(listed, listed.c.key == customer.c.key)
+    return {row.key: row.country for row in conn.execute(query.where(customer.c.country.is_not(None)))}
+
+
+def ancestors(conn: sa.Connection, keys: Iterable[str]) -> dict[str, str | None]:
+    """Account key → its parent's key (None at the top), for these accounts and all above them."""
+    listed = key_list(conn, set(keys))
+    up = (
+        sa.select(account.c.id, account.c.key, account.c.parent_id)
+        .join(listed, listed.c.key == account.c.key)
+        .cte("up", recursive=True)
+    )
+    above = account.alias("above")
+    # UNION without ALL: were there ever a cycle, this would still end.
+    up = up.union(sa.select(above.c.id, above.c.key, above.c.parent_id).join(up, above.c.id == up.c.parent_id))
+    rows = conn.execute(sa.select(up.c.id, up.c.key, up.c.parent_id)).all()
+    key_of = {row.id: row.key for row in rows}
+    return {row.key: key_of.get(row.parent_id) for row in rows}
+
+
+# ---- upserts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One row as it should be. Columns and members that are not named keep what they have; a member None goes away."""
+
+    identity: tuple[str, ...]
+    values: Mapping[str, Any]
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+
+IDENTITY: Mapping[str, tuple[str, ...]] = {
+    "customer": ("key",),
+    "account": ("key",),
+    "device": ("token",),
+    "record": ("type", "key"),
+}
+_MEMBERS: Mapping[str, str] = {"customer": "attributes", "account": "attributes", "record": "fields"}
+
+
+def current(
+    conn: sa.Connection, table: sa.Table, identities: Iterable[tuple[str, ...]]
+) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Whole rows by identity, nobody else's to change until the transaction ends."""
+    take_turns(conn, table.name)
+    names = IDENTITY[table.name]
+    wanted = set(identities)
+    listed = key_list(conn, {identity[-1] for identity in wanted})
+    query = sa.select(table).where(table.c[names[-1]].in_(sa.select(listed.c.key)))
+    # In order of id: two transactions that lock the same rows wait for one another and not in a circle.
+    query = query.order_by(table.c.id).with_for_update()
+    found = {}
+    for row in conn.execute(query).mappings():
+        identity = tuple(row[name] for name in names)
+        if identity in wanted:
+            found[identity] = dict(row)
+    return found
+
+
+def upsert(
+    conn: sa.Connection,
+    table: sa.Table,
+    wanted: Sequence[Wanted],
+    rows: dict[tuple[str, ...], dict[str, Any]],
+    *,
+    now: datetime,
+) -> list[Outcome]:
+    """Insert what is new, update what differs, leave the rest alone; says which it was of each. Three statements.
+
+    `rows` is what `current` found of them in this transaction; it is changed in place. The comparison is made here and
+    not by the database, because members of Json columns are merged one by one and because the caller needs to know what
+    each row was before. Rows that come twice are applied one after the other.
+    """
+    names, members = IDENTITY[table.name], _MEMBERS.get(table.name)
+    fresh: dict[tuple[str, ...], dict[str, Any]] = {}
+    touched: dict[tuple[str, ...], dict[str, Any]] = {}
+    blank = _blank(table, now)
+    outcomes: list[Outcome] = []
+    for w in wanted:
+        row = rows.get(w.identity)
+        if row is None:
+            row = {**blank, **dict(zip(names, w.identity, strict=True)), **w.values}
+            if members:
+                row[members] = {k: v for k, v in w.members.items() if v is not None}
+            rows[w.identity] = fresh[w.identity] = row
+            outcomes.append("inserted")
+        elif _apply(row, w, members):
+            if "updated_at" in row:
+                row["updated_at"] = now
+            if w.identity not in fresh:
+                touched[w.identity] = row
+            outcomes.append("updated")
+        else:
+            outcomes.append("unchanged")
+    if fresh:
+        for row, new_id in zip(fresh.values(), allocate_ids(conn, table, len(fresh)), strict=True):
+            row["id"] = new_id
+        insert_many(conn, table, list(fresh.values()))
+    if touched:
+        fixed = {*names, "created_at"}
+        changed = [{k: v for k, v in row.items() if k not in fixed} for row in touched.values()]
+        update_many(conn, table, changed, where=("id",))
+    return outcomes
+
+
+def _blank(table: sa.Table, now: datetime) -> dict[str, Any]:
+    blank: dict[str, Any] = dict.fromkeys(c.name for c in table.columns)
+    if "name" in blank:
+        blank["name"] = ""
+    return blank | {c: now for c in ("created_at", "updated_at") if c in blank}
+
+
+def _apply(row: dict[str, Any], wanted: Wanted, members: str | None) -> bool:
+    changed = False
+    for column, value in wanted.values.items():
+        if row[column] != value:
+            row[column] = value
+            changed = True
+    if members and wanted.members:
+        old = row[members]
+        new = {**old, **wanted.members}
+        new = {k: v for k, v in new.items() if v is not None}
+        # True == 1 in Python, and not in the database.
+        if new != old or any(type(new[k]) is not type(old[k]) for k in new):
+            row[members] = new
+            changed = True
+    return changed
+
+
+def add_tier_changes(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append to the ledger of tiers; ids grow in the order of commits."""
+    if rows:
+        take_turns(conn, "tier_change")
+        insert_ids(conn, tier_change, rows)
+
+
+def add_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Store events that are not there yet (same type and key: the same event); returns the new ones' ids, ascending.
+
+    Ids grow in the order of commits, so that "after the last id I saw" misses nothing.
+    """
+    take_turns(conn, "event")
+    unique = {(row["type"], row["key"]): row for row in reversed(rows)}  # the first of several stays
+    return [i for (i,) in insert_ids(conn, event, list(reversed(unique.values())), ignore_conflicts=True)]
+
+
+# ---- consent --------------------------------------------------------------------------------------------------------
+
+_STATE = sa.case(
+    (consent_event.c.action == "withdraw", "withdrawn"),
+    (consent_event.c.action == "expire", "expired"),
+    (consent_event.c.action == "request", "requested"),
+    else_="granted",
+)
+# What wins when two are said at one instant: the withdrawal, then the end of a consent, then a yes, then a question.
+_RANK = sa.case(
+    (consent_event.c.action == "withdraw", 3),
+    (consent_event.c.action == "expire", 2),
+    (consent_event.c.action == "request", 0),
+    else_=1,
+)
+# A yes dated in the future (a wrong clock, a wrong zone) must not outlive a no that came after it.
+_SAID_AT = sa.case(
+    (consent_event.c.occurred_at > consent_event.c.received_at, consent_event.c.received_at),
+    else_=consent_event.c.occurred_at,
+)
+
+
+def record_consents(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Append consent events that are not there yet, by key, and bring `consent_current` up to date; returns how many.
+
+    Rows have key, customer_id, medium, topic ("*" for every topic of the medium), action, occurred_at, received_at,
+    basis, method, source.
+    """
+    if not rows:
+        return 0
+    take_turns(conn, "consent_event")
+    unique = list({row["key"]: row for row in reversed(rows)}.values())[::-1]
+    added = insert_ids(conn, consent_event, unique, ("customer_id",), ignore_conflicts=True)
+    if added:
+        listed = id_list(conn, {i for (i,) in added})
+        _derive_consent(conn, consent_event.c.customer_id.in_(sa.select(listed.c.id)))
+    return len(added)
+
+
+def rebuild_consent_current(conn: sa.Connection) -> None:
+    """Derive current consent anew from the whole ledger."""
+    take_turns(conn, "consent_event")
+    conn.execute(sa.delete(consent_current))
+    _derive_consent(conn, sa.true())
+
+
+def _derive_consent(conn: sa.Connection, where: Any) -> None:
+    c = consent_event.c
+    place = sa.func.row_number().over(
+        partition_by=(c.customer_id, c.medium, c.topic), order_by=(_SAID_AT.desc(), _RANK.desc(), c.id.desc())
+    )
+    latest = (
+        sa.select(
+            c.customer_id, c.medium, c.topic, _STATE.label("state"), c.id, _SAID_AT.label("since"), place.label("n")
+        )
+        .where(where)
+        .subquery()
+    )
+    columns = [latest.c[n] for n in ("customer_id", "medium", "topic", "state", "id", "since")]
+    chosen = sa.select(*columns).where(latest.c.n == 1)
+    if conn.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        statement: Any = sqlite_insert(consent_current)
+    else:
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        statement = postgresql_insert(consent_current)
+    names = ("customer_id", "medium", "topic", "state", "event_id", "since")
+    statement = statement.from_select(names, chosen)
+    new = statement.excluded
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["customer_id", "medium", "topic"],
+            set_={"state": new.state, "event_id": new.event_id, "since": new.since},
+            where=consent_current.c.event_id != new.event_id,
+        )
+    )
