@@ -1,0 +1,251 @@
+"""orchestrator.toml: where the data lives and how messages leave. Secrets come by reference, never as themselves.
+
+A reference is `env:NAME` (or `${NAME}`), a variable of the environment, or `file:PATH`, a file's first line. Any
+setting may be overridden from the environment: ORCHESTRATOR_DATABASE__URL for `url` under `[database]`. This module is
+pure: the environment and the reading of a secret's file are given to it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from channels.base import Medium
+from orchestrator.problems import Problems, Span, suggest
+
+FILE: Final = "orchestrator.toml"
+PREFIX: Final = "ORCHESTRATOR_"
+_REFERENCE = re.compile(r"env:(?P<env>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|file:(?P<file>.+)", re.ASCII)
+_SECRET_KEY = re.compile(r"(^|_)(key|keys|token|secret|password|passphrase|credentials|sid_secret)$")
+
+
+class MissingSecret(LookupError):
+    """A secret's variable is not set, or its file cannot be read. The text names the reference, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """Where references are looked up: the environment, and a reader of files (path to text, or OSError)."""
+
+    environment: Mapping[str, str]
+    read: Callable[[str], str]
+
+    def __call__(self, value: str) -> str:
+        """The value itself, or what its reference stands for. Raises MissingSecret."""
+        match = _REFERENCE.fullmatch(value)
+        if match is None:
+            return value
+        name = match["env"] or match["braced"]
+        if name:
+            if not self.environment.get(name):
+                raise MissingSecret(f"the environment variable {name} is not set")
+            return self.environment[name]
+        try:
+            return self.read(match["file"]).splitlines()[0].strip()
+        except (OSError, IndexError, UnicodeDecodeError):
+            raise MissingSecret(f"the file {match['file']} cannot be read, or is empty") from None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Database(_Strict):
+    """`url`: SQLAlchemy's form, or a reference; a relative SQLite path counts from the workspace's folder."""
+
+    url: str = "sqlite:///.orchestrator/orchestrator.db"
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if _REFERENCE.fullmatch(value):
+            return value
+        if re.match(r"[\w+]+://[^/@:]*:[^/@]+@", value):
+            raise ValueError("a password does not stand in a file: write `env:ORCHESTRATOR_DATABASE_URL`")
+        if not re.match(r"sqlite:///|postgresql(\+psycopg)?://", value):
+            raise ValueError("expected `sqlite:///FILE` or `postgresql+psycopg://…`")
+        return value
+
+
+class Outbox(_Strict):
+    """Where the sandbox channel keeps what it was given."""
+
+    path: str = Field(default=".orchestrator/outbox", min_length=1)
+
+
+class Web(_Strict):
+    """The public address of links in messages."""
+
+    public_url: str = Field(default="http://localhost:8400", pattern=r"^https?://[^/\s]+")
+
+
+class ChannelSettings(BaseModel):
+    """One medium through one provider. Everything but `provider` is the provider's own; secrets are references."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    provider: str = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"provider": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> ChannelSettings:
+        for name, value in (self.model_extra or {}).items():
+            if _SECRET_KEY.search(name) and not (isinstance(value, str) and _REFERENCE.fullmatch(value)):
+                raise ValueError(f"`{name}` is a secret: write `env:{name.upper()}`, and set that variable")
+        return self
+
+    def options(self, reveal: Reveal) -> dict[str, Any]:
+        """The provider's own settings, references resolved. Raises MissingSecret."""
+        extra = self.model_extra or {}
+        return {name: reveal(value) if isinstance(value, str) else value for name, value in extra.items()}
+
+
+class Settings(_Strict):
+    """Machine settings. Without a file, the embedded default: SQLite and the sandbox beside the workspace."""
+
+    database: Database = Database()
+    outbox: Outbox = Outbox()
+    channels: dict[Medium, ChannelSettings] = Field(default_factory=dict)
+    senders: dict[str, dict[str, str]] = Field(default_factory=dict)
+    web: Web = Web()
+
+    @field_validator("channels")
+    @classmethod
+    def _all_media(cls, value: dict[Medium, ChannelSettings]) -> dict[Medium, ChannelSettings]:
+        return {m: value.get(m, ChannelSettings(provider="sandbox")) for m in Medium}
+
+    def channel(self, medium: Medium) -> ChannelSettings:
+        """The provider that carries a medium; the sandbox where none is named."""
+        return self.channels.get(medium) or ChannelSettings(provider="sandbox")
+
+    def database_url(self, folder: Path, reveal: Reveal) -> str:
+        """The database's URL, a relative SQLite path resolved from `folder`. Raises MissingSecret."""
+        url = reveal(self.database.url)
+        path = url.removeprefix("sqlite:///")
+        if path == url or path.startswith((":memory:", "/")) or not path:
+            return url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return f"sqlite:///{folder.absolute() / path}"
+
+    def outbox_path(self, folder: Path) -> Path:
+        """Where the sandbox writes."""
+        return folder / self.outbox.path
+
+
+@dataclass(slots=True)
+class _Document:
+    """The file's lines, to place what pydantic finds: TOML's reader keeps no positions."""
+
+    file: str
+    lines: list[str]
+    sections: dict[str, int] = field(default_factory=dict)
+
+    def place(self, path: tuple[str, ...]) -> Span:
+        """The line of a dotted path, or of the longest part of it that is written."""
+        best, table = Span.whole(self.file), ""
+        best_length = 0
+        for number, line in enumerate(self.lines, 1):
+            header = re.match(r"\s*\[+\s*([^\]#]+?)\s*\]", line)
+            key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+            if header:
+                table = header[1]
+                dotted, start, width = table, header.start(1), len(table)
+            elif key:
+                dotted = f"{table}.{key[1]}" if table else key[1]
+                start, width = key.start(1), len(key[1])
+            else:
+                continue
+            parts = tuple(p.strip("\"' ") for p in dotted.split("."))
+            if parts == path[: len(parts)] and len(parts) > best_length:
+                best = Span(self.file, number, start + 1, number, start + 1 + width)
+                best_length = len(parts)
+        return best
+
+
+def parse_settings(
+    text: str, problems: Problems, environment: Mapping[str, str] | None = None, file: str = FILE
+) -> Settings | None:
+    """Settings from the file's text ("" when there is none), overridden from the environment; None with problems."""
+    document = _Document(file, text.splitlines())
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        _syntax(error, document, problems)
+        return None
+    overridden = _override(raw, environment or {})
+    try:
+        return Settings.model_validate(overridden)
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            _tell(cast("Mapping[str, Any]", found), document, raw, problems)
+        return None
+
+
+def _syntax(error: tomllib.TOMLDecodeError, document: _Document, problems: Problems) -> None:
+    said = str(error)
+    match = re.search(r"\(at line (\d+), column (\d+)\)", said)
+    line, col = (int(match[1]), int(match[2])) if match else (len(document.lines) or 1, 1)
+    what = re.sub(r"\s*\(at [^)]*\)", "", said).strip().rstrip(".")
+    what = what[:1].lower() + what[1:]
+    hint = 'texts stand in double quotes: `url = "env:NAME"`'
+    span = Span(document.file, line, col, line, col + 1)
+    problems.error("settings-syntax", f"this is not valid TOML: {what}", span, hint)
+
+
+def _override(raw: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """`ORCHESTRATOR_DATABASE__URL` goes over `url` under `[database]`; without `__` a variable is no setting."""
+    merged: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()}
+    for name in sorted(environment):
+        path = name.removeprefix(PREFIX).lower().split("__")
+        if not name.startswith(PREFIX) or len(path) < 2 or not all(path) or path[0] not in Settings.model_fields:
+            continue
+        at = merged
+        for part in path[:-1]:
+            inner = at.get(part)
+            # A channel named by its provider alone becomes a table when one of its options is set.
+            at[part] = dict(inner) if isinstance(inner, dict) else {"provider": inner} if isinstance(inner, str) else {}
+            at = at[part]
+        at[path[-1]] = environment[name]
+    return merged
+
+
+def _tell(found: Mapping[str, Any], document: _Document, raw: Mapping[str, Any], problems: Problems) -> None:
+    """A finding of pydantic's in our words. Values are not shown: one may be a secret written in the wrong place."""
+    path = tuple(str(part) for part in found["loc"] if part != "[key]")
+    span, kind = document.place(path), found["type"]
+    name = ".".join(path)
+    known: Mapping[str, Any] = {}
+    if kind == "extra_forbidden":
+        models: dict[str, type[BaseModel]] = {"database": Database, "outbox": Outbox, "web": Web}
+        model = models.get(path[0], Settings) if len(path) > 1 else Settings
+        known = model.model_fields
+        problems.error("unknown-setting", f"unknown setting `{name}`", span, suggest(path[-1], known))
+    elif kind == "enum":
+        problems.error("unknown-medium", f"there is no medium `{path[-1]}`", span, suggest(path[-1], Medium))
+    elif kind == "value_error":
+        said = str(found["ctx"]["error"])
+        inline = "secret" in said or "password" in said
+        hint = "secrets are named here, never written" if inline else ""
+        problems.error("secret-inline" if inline else "bad-setting", f"`{name}`: {said}", span, hint)
+    else:
+        said = _EXPECTED.get(kind, str(found["msg"])).format(name=name)
+        problems.error("bad-setting", f"`{name}`: {said}", span, "")
+
+
+_EXPECTED: Final = {
+    "string_type": "expected a text in quotes",
+    "string_too_short": "expected a text that is not empty",
+    "string_pattern_mismatch": "expected an address such as `https://example.com`",
+    "dict_type": "expected a section `[{name}]`",
+    "model_type": "expected a section `[{name}]`",
+    "missing": "this is missing",
+}
