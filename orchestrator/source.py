@@ -478,7 +478,7 @@ def _in_flow(context: str, begun: Span, spot: Span, same_line: bool) -> tuple[st
     opening, closing = ("[", "]") if "sequence" in context else ("{", "}")
     if not same_line:
         return f"the bracket `{opening}` is never closed", begun, f"add `{closing}`"
-    hint = f"put a comma between the parts, a space after each colon, and `{closing}` at the end"
+    hint = f"a comma between the parts, a space after each colon, `{closing}` at the end; texts with brackets in quotes"
     return f"inside `{opening} {closing}` a comma or `{closing}` is missing here", spot, hint
 
 
@@ -524,6 +524,8 @@ def _by_structure(source: Source, problem: str, mark: Any, line: str, spot: Span
         if text.count('"') % 2 and re.search(r'[:\-,\[{]\s+"|^\s*"', text):
             col = source.lines[index].index('"')
             return "this quote is never closed", _spot(source, index, col), _QUOTE_HINT
+    if line.strip().startswith(":"):
+        return "there is no key before the colon", rest, "a key is a word, then `: `"
     if mark.column > indent:
         hint = "put the whole text in quotes" if line.count('"') + line.count("'") >= 2 else "put the text in quotes"
         return "something follows here that does not belong to the value before it", rest, hint
