@@ -239,6 +239,10 @@ class Step:
     keyword: ClassVar[str] = ""
     passes: ClassVar[bool] = True
     """Whether the step behind this one, or one nested in it, can be come to in the same round."""
+    ends: ClassVar[bool] = False
+    """Whether nothing ever follows it."""
+    waits: ClassVar[bool] = False
+    """Whether time passes here, so that a loop through it is no endless one."""
 
     id: str
     span: Span
@@ -246,6 +250,19 @@ class Step:
     def bodies(self) -> Mapping[str, tuple[Step, ...]]:
         """Nested steps by name, in order."""
         return {}
+
+    def through(self) -> bool:
+        """Whether the step behind this one can be reached without one of the nested steps."""
+        bodies = self.bodies().values()
+        return not bodies or not all(bodies)
+
+    def jumps(self) -> tuple[str, ...]:
+        """Ids of steps elsewhere in the journey that this one may lead to."""
+        return ()
+
+    def enters(self) -> tuple[str, ...]:
+        """Names of other journeys that this one may lead into."""
+        return ()
 
     def parts(self) -> tuple[Step, ...]:
         """Steps this one performs itself (the sends of `first_of`): known by their ids, never stood at."""

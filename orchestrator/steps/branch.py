@@ -66,6 +66,9 @@ class Branch(Step):
     def bodies(self) -> Mapping[str, tuple[Step, ...]]:
         return {self._name(n): case.steps if case.if_ else case.else_ or () for n, case in enumerate(self.branch)}
 
+    def through(self) -> bool:
+        return Step.through(self) or all(case.else_ is None for case in self.branch)
+
     def asks(self) -> tuple[Condition | Expression, ...]:
         return tuple(case.if_ for case in self.branch if case.if_)
 

@@ -24,6 +24,9 @@ class Enter(Step):
 
     enter: str = option("the other journey's name")
 
+    def enters(self) -> tuple[str, ...]:
+        return (self.enter,)
+
     def arrive(self, here: Here) -> Outcome:
         effect = EnterJourney(self.id, here.enrollment.visit, self.enter)
         return Go((effect,), {"journey": self.enter}, what="entered")

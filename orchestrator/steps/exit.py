@@ -22,6 +22,7 @@ class Exit(Step):
 
     keyword = "exit"
     passes: ClassVar[bool] = False
+    ends: ClassVar[bool] = True
 
     exit: str | None = option("why, in a few words", default=None)
 

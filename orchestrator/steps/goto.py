@@ -28,6 +28,9 @@ class Goto(Step):
     goto: str = option("the id of the step to go on at")
     max: int = option("how many times at most in one run", low=1, high=1000)
 
+    def jumps(self) -> tuple[str, ...]:
+        return (self.goto,)
+
     def arrive(self, here: Here) -> Outcome:
         times = here.enrollment.visits.get(self.id, 0)
         if times >= self.max:

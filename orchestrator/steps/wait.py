@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from orchestrator.dates import after
 from orchestrator.reading import option
@@ -25,6 +26,7 @@ class Wait(Step):
     """
 
     keyword = "wait"
+    waits: ClassVar[bool] = True
 
     wait: Duration = option("how long: 3 days, 2 hours, 2 business days")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from channels.base import EventKind
 from orchestrator.condition import Condition, Expression, Scope, happened, heard, parse
@@ -48,6 +48,7 @@ class WaitFor(Step):
     """
 
     keyword = "wait_for"
+    waits: ClassVar[bool] = True
 
     event: EventName | None = option("the event", default=None)
     where: Condition | None = option("which of these events count", default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import ClassVar
 
 from orchestrator.condition import Condition, Expression
 from orchestrator.dates import day_after, next_wall
@@ -40,6 +41,7 @@ class WaitUntil(Step):
     """
 
     keyword = "wait_until"
+    waits: ClassVar[bool] = True
 
     wait_until: Clock | Offset = option("{ time, days }, or a number of days before or after a date field")
     at: time | None = option("the time of that day; without it the field's own, or 09:00 for a date", default=None)
