@@ -25,8 +25,7 @@ _TOKEN = re.compile(
     r"<!--(?P<comment>.*?)-->"
     r"|<[!?](?P<declaration>[^>]*)>"
     r"|</\s*(?P<close>[A-Za-z][\w:-]*)\s*>"
-    r"|<(?P<open>[A-Za-z][\w:-]*)(?P<attributes>(?:\s+[^\s=<>\"'/]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?)*)"
-    r"\s*(?P<empty>/?)>"
+    r"|<(?P<open>[A-Za-z][\w:-]*)(?P<attributes>(?:\"[^\"]*\"|'[^']*'|[^\"'<>])*)>"
     r"|(?P<text>[^<]+)"
     r"|(?P<stray><)",
     re.DOTALL,
@@ -81,7 +80,9 @@ class Masked:
         """Appends a stretch that stands at `offset` of its source; `kind` says that it is a Jinja tag."""
         self.offsets.append(len(self.text))
         self.places.append((locate, offset))
-        self.text += text if kind is None else self.mask(text, kind)
+        # An author's own text that looks like a mask is masked itself, and comes back as it was.
+        plain = _MASK.sub(lambda found: self.mask(found[0], "print"), text) if kind is None else ""
+        self.text += plain if kind is None else self.mask(text, kind)
 
     def mask(self, tag: str, kind: Kind) -> str:
         """A word that stands for a tag."""
@@ -128,9 +129,10 @@ def _events(text: str) -> Iterator[_Event]:
                 continue
         found = _TOKEN.match(text, at)
         assert found is not None
-        name, empty = found["open"] or found["close"], bool(found["empty"])
+        name, empty = found["open"] or found["close"], False
         attributes = {}
         if found["open"]:
+            empty = found["attributes"].endswith("/")
             pairs = _ATTRIBUTE.findall(found["attributes"])
             attributes = {key: value[1:-1] if value[:1] in ("'", '"') else value for key, value in pairs}
             raw = name if name in _RAW and not empty else ""
@@ -235,6 +237,9 @@ class _Checker:
         self.stack: list[_Event] = []
 
     def run(self) -> str:
+        if not re.search(r"<mjml[\s>]", self.page.text):
+            self._at("mjml", "this template has no `<mjml>`", 0, 1, "put everything into `<mjml>`…`</mjml>`")
+            return ""
         for event in _events(self.page.text):
             if event.kind == "open":
                 self._open(event)
@@ -248,15 +253,19 @@ class _Checker:
                 self._tell("stray-character", "`<` does not begin a tag here", event, "write `&lt;` for the character")
         for event in reversed(self.stack):
             self._tell("unclosed-tag", f"`<{event.name}>` is never closed", event, f"add `</{event.name}>`")
-        if "mjml" not in self.seen and not self.failed:
-            self.problems.error("mjml", "this template has no `<mjml>`", self.page.span(0), "begin with `<mjml>`")
-            self.failed = True
         return "".join(self.out)
 
     def _tell(self, code: str, message: str, event: _Event, hint: str = "") -> None:
-        self.failed = True
         length = len(event.name) + (1 if event.kind == "open" else 2 if event.kind == "close" else 0)
-        self.problems.error(code, message, self.page.span(event.start, max(1, length)), hint)
+        self._at(code, message, event.start, max(1, length), hint)
+
+    def _at(self, code: str, message: str, start: int, length: int, hint: str) -> None:
+        self.failed = True
+        self.problems.error(code, message, self.page.span(start, length), hint)
+
+    def _told(self) -> bool:
+        """Whether we are inside an element that is itself a problem: what it holds is not another one."""
+        return bool(self.stack) and self.stack[-1].name not in _KNOWN
 
     def _parent(self) -> str:
         return next((e.name for e in reversed(self.stack) if e.name in _KNOWN), "")
@@ -274,19 +283,31 @@ class _Checker:
                 self._tell("misplaced-tag", message, event, f"close `<{parent}>` first")
         else:
             self._child(event, parent)
-        for key, value in _ATTRIBUTE.findall(self.page.text[event.start + 1 + len(name) : event.end]):
-            if _MASK.search(key):
-                self._tell("tag-in-tag", "a Jinja tag cannot stand between attributes", event, "put it into a value")
-            elif value and value[0] not in "\"'" and name in _KNOWN:
-                self._tell("unquoted-attribute", f"the value of `{key}` needs quotes", event, f'write {key}="{value}"')
+        self._attributes(event)
         if name == "mjml":
             self.root = event.attributes
         self.out.append(self.page.text[event.start : event.end])
         if not event.empty and name not in _VOID:
             self.stack.append(event)
 
+    def _attributes(self, event: _Event) -> None:
+        begins = event.start + 1 + len(event.name)
+        for found in _ATTRIBUTE.finditer(self.page.text, begins, event.end - 1):
+            key, value = found[1], found[2]
+            inside = _MASK.search(key)
+            if inside:
+                length = len(self.page.tags[int(inside[2])][0])
+                message = "a Jinja tag cannot stand between attributes"
+                self._at("tag-in-tag", message, found.start() + inside.start(), length, "put it into a value")
+                return
+            if value and value[0] not in "\"'" and event.name in _KNOWN:
+                hint = f'write `{key}="{value}"`'
+                self._at("unquoted-attribute", f"the value of `{key}` needs quotes", found.start(), len(key), hint)
+
     def _child(self, event: _Event, parent: str) -> None:
         name = event.name
+        if self._told():
+            return
         if parent == "mj-attributes":
             if name not in _DEFAULTS:
                 self._tell("misplaced-tag", f"`<{name}>` has no default attributes", event, suggest(name, _DEFAULTS))
@@ -311,13 +332,22 @@ class _Checker:
         if event.name in _VOID:
             return
         if not any(e.name == event.name for e in self.stack):
-            self._tell("unopened-tag", f"`</{event.name}>` closes nothing", event, "")
+            hint = f"write `</{self.stack[-1].name}>`" if self.stack else "take it out"
+            self._tell("unopened-tag", f"`</{event.name}>` closes nothing", event, hint)
+            if self.stack and self._misspelt(event):
+                self.stack.pop()
             return
         while self.stack and self.stack[-1].name != event.name:
             left = self.stack.pop()
             self._tell("unclosed-tag", f"`<{left.name}>` is never closed", left, f"add `</{left.name}>`")
         self.stack.pop()
         self.out.append(self.page.text[event.start : event.end])
+
+    def _misspelt(self, event: _Event) -> bool:
+        """Whether a closing tag that fits nothing stands where the innermost element should have been closed."""
+        rest, names = self.page.text[event.end :], [e.name for e in reversed(self.stack)]
+        places = [rest.find(f"</{name}") for name in names[:2]]
+        return places[0] < 0 or (len(places) == 2 and 0 <= places[1] < places[0])
 
     def _text(self, event: _Event) -> None:
         parent = self._parent()
@@ -344,24 +374,27 @@ class _Checker:
         at = 0
         for found in [*_MASK.finditer(event.name), None]:
             plain = event.name[at : found.start() if found else None]
-            if plain.strip():
-                lead = len(plain) - len(plain.lstrip())
-                place = _Event("text", plain.strip()[:40], event.start + at + lead, event.end, {})
-                self._tell("dropped-text", "text between elements would be dropped", place, "put it into `<mj-text>`")
+            if plain.strip() and not self._told():
+                start = event.start + at + len(plain) - len(plain.lstrip())
+                message, length = "text between elements would be dropped", len(plain.strip().split("\n")[0])
+                self._at("dropped-text", message, start, length, "put it into `<mj-text>`")
             if found is None:
                 break
             at = found.end()
-            place = _Event("text", "", event.start + found.start(), event.start + found.end(), {})
-            if self.page.tags[int(found[2])][1] == "print":
+            tag, kind = self.page.tags[int(found[2])]
+            start = event.start + found.start()
+            if self._told():
+                continue
+            if kind == "print":
                 message = "a value between elements would be dropped"
-                self._tell("dropped-text", message, place, "put it into `<mj-text>`")
+                self._at("dropped-text", message, start, len(tag), "put it into `<mj-text>`")
             elif "mj-raw" in _INSIDE.get(parent, ()):
                 self.out.append(f"<mj-raw><!--{found[0]}--></mj-raw>")
             elif not parent:
                 self.out.append(found[0])
-            else:
+            elif not re.match(r"\{%[-+]?\s*(end|el)", tag):
                 message = f"a Jinja tag cannot stand directly in `<{parent}>`"
-                self._tell("misplaced-jinja", message, place, "move it inside")
+                self._at("misplaced-jinja", message, start, len(tag), "move it inside")
 
 
 # ---------------------------------------------------------------------------------------------------- plain text

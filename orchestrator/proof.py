@@ -63,7 +63,11 @@ class Names:
         if called and len(words) > 1 and words[0] != "links":
             method = words.pop()
             if method not in TEXT_METHODS | DICT_METHODS:
-                return method, f"`{method}` is nothing that can be called", suggest(method, TEXT_METHODS)
+                return (
+                    method,
+                    f"`{method}` is nothing that can be called",
+                    suggest(method, TEXT_METHODS) or "use a filter",
+                )
         if words[0] not in self.roots:
             return words[0], f"`{words[0]}` is not known in texts", suggest(words[0], self.roots)
         known = words[0]
@@ -137,7 +141,12 @@ class Proof:
             return
         quoted = re.search(r"(?:got|unexpected|named) '(.+?)'", message)
         pattern = re.escape(quoted[1]) if quoted and quoted[1] not in ("name", "integer", "string") else ""
-        self.tell("text-syntax", message[0].lower() + message[1:], place(error.lineno, pattern), "see docs/texts.md")
+        self.tell(
+            "text-syntax",
+            message[0].lower() + message[1:],
+            place(error.lineno, pattern),
+            "a value is written `{{ name }}`, a condition `{% if name %}`",
+        )
 
     def _nodes(self, tree: nodes.Template, place: Place) -> None:
         for used in tree.find_all(nodes.Filter):

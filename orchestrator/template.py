@@ -409,7 +409,7 @@ class _Loader:
         needed = [*(("topic",) if default else ()), *_REQUIRED.get(medium, ())]
         for key in needed:
             node = head.get(key)
-            if node is None or node.empty or not node.text.strip():
+            if node is None or node.empty or (node.kind == "scalar" and not node.text.strip()):
                 span = node.span if node else Span.whole(path)
                 self.problems.error(f"missing-{key}", f"this text has no {key}", span, f"add `{key}: …`")
         return head
