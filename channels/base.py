@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 
@@ -177,6 +178,16 @@ class Channel(Protocol):
     def events(self, inbound: Inbound) -> list[Event]:
         """Checks the signature on the raw bytes first; raises Forged."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What an installation gives every provider. A provider's module brings `connect(medium, options, site)`, which
+    returns its Channel and raises Misconfigured; `options` are its own table of the settings, secrets revealed."""
+
+    folder: Path  # where it may keep files
+    clock: Callable[[], datetime]  # aware UTC
+    secret: bytes = field(repr=False)  # its own, always the same: for what it must sign to itself
 
 
 def unreported(batch: Sequence[Outbound], receipts: Sequence[Receipt]) -> list[Outbound]:

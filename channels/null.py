@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from channels.base import Event, EventKind, Forged, Inbound, Medium, Outbound, Receipt
+from channels.base import Event, EventKind, Forged, Inbound, Medium, Misconfigured, Outbound, Receipt, Site
+
+
+def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Null:
+    """Takes no options."""
+    if options:
+        raise Misconfigured(f"null for {medium} takes no settings, but has: {', '.join(sorted(options))}")
+    return Null(medium)
 
 
 class Null:

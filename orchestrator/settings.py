@@ -171,6 +171,11 @@ class _Document:
         return best
 
 
+def place(text: str, path: tuple[str, ...], file: str = FILE) -> Span:
+    """Where the file says what a dotted path says, or the longest part of it that is written."""
+    return _Document(file, text.splitlines()).place(path)
+
+
 def parse_settings(
     text: str, problems: Problems, environment: Mapping[str, str] | None = None, file: str = FILE
 ) -> Settings | None:

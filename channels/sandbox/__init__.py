@@ -23,7 +23,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from channels.base import Event, EventKind, Forged, Inbound, Medium, Misconfigured, Outbound, Reason, Receipt, Uncertain
+from channels.base import (
+    Event,
+    EventKind,
+    Forged,
+    Inbound,
+    Medium,
+    Misconfigured,
+    Outbound,
+    Reason,
+    Receipt,
+    Site,
+    Uncertain,
+)
 from channels.sandbox.files import store
 from channels.sandbox.page import Kept, browse, kept
 from channels.sandbox.script import (
@@ -82,6 +94,18 @@ _REPORTS: Mapping[Medium, frozenset[EventKind]] = {
 }
 _SIGNATURE = "X-Sandbox-Signature"
 _GROUP = 500  # messages whose names are made durable together
+
+
+def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Sandbox:
+    """Option `feedback` (true or false): whether somebody plays what comes back (`Sandbox.inbound`). Without, the
+    channel says that it reports nothing, so that no journey waits for a delivery that nobody will report."""
+    unknown = sorted(options.keys() - {"feedback"})
+    feedback = options.get("feedback", False)
+    if unknown or not isinstance(feedback, bool):
+        said = f"has no setting `{unknown[0]}`" if unknown else "takes `feedback` as true or false"
+        raise Misconfigured(f"sandbox for {medium} {said}")
+    reports = None if feedback else frozenset[EventKind]()
+    return Sandbox(medium, site.folder, clock=site.clock, reports=reports, secret=site.secret)
 
 
 class Sandbox:

@@ -1,0 +1,200 @@
+"""From orchestrator.toml to what the verbs are given: database, channels, keys, clock.
+
+A channel's provider is found by its file, `channels/PROVIDER.py`, which brings
+`connect(medium, options, site) -> Channel`; nothing else names one. Secrets are read here, once, and go no further.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import importlib.util
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from channels.base import Channel, Medium, Misconfigured, Site
+from orchestrator.problems import Problems, ProjectError
+from orchestrator.settings import FILE, MissingSecret, Reveal, Settings, parse_settings, place
+from orchestrator.store import versions
+from orchestrator.store.database import Store, insert_many
+from orchestrator.store.keys import Keys, KeysUnusable, load_keys
+from orchestrator.store.tables import setting
+
+WORKSPACE = "ORCHESTRATOR_WORKSPACE"
+"""The environment variable that names the workspace where no argument does."""
+KEYS = "ORCHESTRATOR_KEYS"
+"""The environment variable that names the key file, for workers away from the machine that made it."""
+HARMLESS = frozenset({"sandbox", "null"})
+"""Providers that reach nobody: only with these may a run follow another clock than the real one."""
+
+Clock = Callable[[], datetime]
+"""Aware UTC instants."""
+
+stopping = threading.Event()
+"""Set by who ends the process: the tick under way ends at its next batch, with nothing left half done."""
+
+
+@dataclass(frozen=True)
+class Wired:
+    """What a workspace's machine settings stand for. Channels and keys are made when they are first asked for."""
+
+    folder: Path
+    settings: Settings
+    store: Store
+    clock: Clock
+    _reveal: Reveal
+    _text: str
+
+    @cached_property
+    def keys(self) -> Keys:
+        """This installation's secrets; made on first use beside the database. Raises Misconfigured."""
+        path = self.keys_path
+        try:
+            keys = load_keys(path)
+        except KeysUnusable as error:
+            raise Misconfigured(str(error)) from None
+        self._same_keys(keys, path)
+        return keys
+
+    @property
+    def keys_path(self) -> Path:
+        named = os.environ.get(KEYS)
+        if named:
+            return Path(named)
+        database = self.store.engine.url.database if self.store.dialect == "sqlite" else None
+        where = Path(self.store.where)
+        return where.with_suffix(".keys") if database and where.is_absolute() else self.home / "orchestrator.keys"
+
+    @property
+    def home(self) -> Path:
+        """What a workspace's runs leave behind, apart from what its author wrote."""
+        return self.folder / ".orchestrator"
+
+    @cached_property
+    def channels(self) -> Mapping[Medium, Channel]:
+        """By medium, as the settings say. Raises ProjectError for an unknown provider, Misconfigured."""
+        return {medium: self._channel(medium) for medium in Medium}
+
+    def nothing_applied(self) -> bool:
+        """Whether no workspace is in force yet, so that ticks find nothing to do."""
+        with self.store.read() as conn:
+            return versions.newest(conn) is None
+
+    def rehearses(self) -> bool:
+        """Whether no channel reaches anybody."""
+        return all(self.settings.channel(medium).provider in HARMLESS for medium in Medium)
+
+    def _channel(self, medium: Medium) -> Channel:
+        chosen = self.settings.channel(medium)
+        name = f"channels.{chosen.provider}"
+        if not chosen.provider.isidentifier() or chosen.provider == "base" or importlib.util.find_spec(name) is None:
+            problems = Problems()
+            problems.error(
+                "unknown-provider",
+                f"no provider `{chosen.provider}` for {medium}",
+                place(self._text, ("channels", medium.value)),
+                f"known: {', '.join(f'`{p}`' for p in providers())}",
+            )
+            raise ProjectError(problems.found)
+        secret = hmac.digest(self.keys.token, f"channel\0{chosen.provider}\0{medium}".encode(), "sha256")
+        site = Site(self.settings.outbox_path(self.folder), self.clock, secret)
+        try:
+            options = chosen.options(self._reveal)
+        except MissingSecret as error:
+            raise Misconfigured(f"{chosen.provider} for {medium}: {error}") from None
+        connect: Callable[[Medium, Mapping[str, object], Site], Channel] = importlib.import_module(name).connect
+        return connect(medium, options, site)
+
+    def _same_keys(self, keys: Keys, path: Path) -> None:
+        """Two workers with different keys would not know each other's suppressions: refuse the second."""
+        mark = hmac.digest(keys.address, keys.token, "sha256")[:8].hex()
+        query = sa.select(setting.c.value).where(setting.c.name == "keys")
+        with self.store.read() as conn:
+            known = conn.execute(query).scalar_one_or_none()
+        if known is None:
+            with self.store.write() as conn:
+                insert_many(conn, setting, [{"name": "keys", "value": mark}], ignore_conflicts=True)
+                known = conn.execute(query).scalar_one()
+        if known != mark:
+            raise Misconfigured(
+                f"the keys in {path} are not those that the database {self.store.where} was begun with: suppressed "
+                f"addresses would not be known again. Bring that key file here, or name it in {KEYS}"
+            )
+
+
+@contextmanager
+def connected(
+    workspace: str | Path | None = None, *, now: datetime | None = None, create: bool = False
+) -> Iterator[Wired]:
+    """Open what a workspace's orchestrator.toml names; closed at the end.
+
+    `workspace` None: ORCHESTRATOR_WORKSPACE, then the working directory. `now`: a rehearsal's instant, for all of the
+    clock; refused where a channel is live. `create`: make the database, or bring its schema up to date, first.
+    Raises ProjectError (the settings are wrong), StoreUnavailable, Misconfigured.
+    """
+    folder = Path(workspace or os.environ.get(WORKSPACE) or Path.cwd()).expanduser().absolute()
+    reveal = Reveal(os.environ, lambda path: (folder / path).read_text(encoding="utf-8"))
+    settings, text = read_settings(folder)
+    try:
+        url = settings.database_url(folder, reveal)
+    except MissingSecret as error:
+        raise Misconfigured(f"the database's address: {error}") from None
+    store = Store.open(url, create=create)
+    try:
+        if create:
+            store.migrate()
+        else:
+            store.check_schema()
+        wired = Wired(folder, settings, store, _clock(now), reveal, text)
+        if now is not None and not wired.rehearses():
+            live = sorted(m for m in Medium if settings.channel(m).provider not in HARMLESS)
+            raise Misconfigured(f"another time than the present is for rehearsals, but {', '.join(live)} would be sent")
+        yield wired
+    finally:
+        store.close()
+
+
+def read_settings(folder: Path) -> tuple[Settings, str]:
+    """A folder's machine settings and their text; the embedded default where there is no file. Raises ProjectError."""
+    problems = Problems()
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} cannot be read: {type(error).__name__}") from None
+    settings = parse_settings(text, problems, os.environ)
+    if settings is None:
+        raise ProjectError(problems.found)
+    return settings, text
+
+
+def providers() -> list[str]:
+    """The providers there are: every module beside channels/base.py."""
+    import pkgutil
+
+    import channels
+
+    return sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base")
+
+
+def worker_name() -> str:
+    """Who leases: unique among all processes and threads, and tells an operator where to look."""
+    return f"{platform.node()}:{os.getpid()}:{threading.get_native_id()}"
+
+
+def _clock(now: datetime | None) -> Clock:
+    if now is None:
+        return lambda: datetime.now(UTC)
+    fixed = now.astimezone(UTC)
+    return lambda: fixed
