@@ -14,7 +14,7 @@ from channels.base import EventKind, Medium
 from orchestrator import engine
 from orchestrator.apply import Force, Version, in_force, journey_version
 from orchestrator.condition import Condition
-from orchestrator.ingest import record_events
+from orchestrator.ingest import record_events, wake_new
 from orchestrator.journey import Journey
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
@@ -65,16 +65,21 @@ def advance(
                 break
             runs = running.due(conn, now, batch, force.paused)
             if not runs:
+                if wake_new(conn, force, now):
+                    continue  # what these runs emitted, or what came in meanwhile, is somebody's exit, goal or wait
                 break
             moves = _moves(conn, force, runs, reports, now)
-            planned += _write(conn, force, moves, now)
+            new = _write(conn, force, moves, now)
+        planned += new
         moved += len(moves)
         ended.update(move.ended for _, move in moves if move.ended)
     return AdvanceReport(moved, planned, ended)
 
 
 def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
-    """Wake sleepers whom no event wakes: an exit by state came true, or a field that a wait hangs on was written."""
+    """Wake sleepers: by events since the last look, and those whom no event wakes: an exit by state came true, or a
+    field that a wait hangs on was written."""
+    wake_new(conn, force, now)
     hanging = set()
     for name, version, unit in running.live_versions(conn):
         if force.is_paused(name):
@@ -217,13 +222,14 @@ def _write(
                     if unit_id is not None:
                         patches[effect.target].setdefault(unit_id, {}).update(effect.values)
                 case Emit():
-                    emits.append(_emitted(run, m, effect, len(emits), now))
+                    emits.append(_emitted(run, effect, now))
                 case EnterJourney():
                     entries[effect.journey].append((run.unit_id, f"enter:{run.id}:{m.visit}"))
-    running.cancel_messages(conn, cancels, now)
-    planned = running.add_messages(conn, sends, now)
+    # Locked in the order in which deliver locks: enrollments, customers, accounts, messages.
     running.set_attributes(conn, customer, patches["customer"], now)
     running.set_attributes(conn, account, patches["account"], now)
+    running.cancel_messages(conn, cancels, now)
+    planned = running.add_messages(conn, sends, now)
     record_events(conn, emits, now=now)
     for name, units in entries.items():
         target = force.project.journeys.get(name)
@@ -252,7 +258,7 @@ def _cursor(m: engine.Move, live_key: str | None, now: datetime) -> dict[str, An
 
 
 class _Slots:
-    """Due instants of throttled messages: `count` to a slot, slots `per` apart; a step's own rate beside its journey's."""
+    """Due instants of throttled messages: `count` to a slot, slots `per` apart; a step may have a rate of its own."""
 
     def __init__(self, conn: sa.Connection, now: datetime) -> None:
         self._conn, self._now = conn, now
@@ -312,10 +318,10 @@ def _topic(force: Force, send: Send) -> tuple[str, str]:
     return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
 
 
-def _emitted(run: Enrollment, m: engine.Move, emit: Emit, n: int, now: datetime) -> dict[str, Any]:
+def _emitted(run: Enrollment, emit: Emit, now: datetime) -> dict[str, Any]:
     return {
         "type": emit.event,
-        "key": f"emit:{run.id}:{m.step}:{m.visit}:{n if emit is not m.effects[0] else 0}",
+        "key": f"emit:{run.id}:{emit.step}:{emit.visit}",
         "customer_id": run.customer_id,
         "account_id": run.account_id if run.unit == "account" else None,
         "occurred_at": now,

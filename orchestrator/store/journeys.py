@@ -256,7 +256,8 @@ def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, J
     if not patches:
         return
     ids = id_list(conn, patches)
-    query = sa.select(table.c.id, table.c.attributes).join(ids, ids.c.id == table.c.id).with_for_update(of=table)
+    query = sa.select(table.c.id, table.c.attributes).join(ids, ids.c.id == table.c.id)
+    query = query.order_by(table.c.id).with_for_update(of=table)
     rows = [
         {
             "id": row.id,
@@ -273,15 +274,20 @@ def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, J
 
 def wake(conn: sa.Connection, where: Any, now: datetime) -> int:
     """Make sleepers that match due at once."""
-    return conn.execute(
-        enrollment.update()
-        .where(
-            enrollment.c.ended_at.is_(None),
-            sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now),
-            where,
-        )
-        .values(wake_at=now)
-    ).rowcount
+    asleep = sa.and_(
+        enrollment.c.ended_at.is_(None), sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now), where
+    )
+    if conn.dialect.name == "postgresql":
+        # In order of id, as everybody locks enrollments: two that wake the same ones must not wait in a circle.
+        ids = sa.select(enrollment.c.id).where(asleep).order_by(enrollment.c.id).with_for_update(key_share=True)
+        asleep = enrollment.c.id.in_(ids)
+    return conn.execute(enrollment.update().where(asleep).values(wake_at=now)).rowcount
+
+
+def wake_in(conn: sa.Connection, journey: str, version: str, where: Any, now: datetime) -> int:
+    """Wake those of one journey version that match."""
+    inside = sa.and_(enrollment.c.journey == journey, enrollment.c.version == version)
+    return wake(conn, sa.and_(inside, where), now)
 
 
 def wake_settled(conn: sa.Connection, enrollment_ids: Iterable[int], now: datetime) -> int:

@@ -87,7 +87,7 @@ def add_applied(
             at=now, author=author, message=message, project=project, files=dict(files), journeys=dict(journeys)
         )
     )
-    return int(result.inserted_primary_key[0])
+    return int((result.inserted_primary_key or (0,))[0])
 
 
 # ---- pauses ---------------------------------------------------------------------------------------------------------
@@ -156,11 +156,11 @@ def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> Non
 
 
 def newest_event(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one()
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one())
 
 
 def newest_tier_change(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))).scalar_one()
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))).scalar_one())
 
 
 # ---- people inside --------------------------------------------------------------------------------------------------
@@ -205,6 +205,17 @@ def set_instant(conn: sa.Connection, name: str, value: datetime) -> None:
     row = {"name": name, "value": value.isoformat()}
     if not conn.execute(setting.update().where(setting.c.name == name).values(value=row["value"])).rowcount:
         insert_many(conn, setting, [row], ignore_conflicts=True)
+
+
+def setting_number(conn: sa.Connection, name: str) -> int:
+    """A whole number kept under a name; 0 when there is none."""
+    found = conn.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
+    return 0 if found is None else int(found)
+
+
+def set_number(conn: sa.Connection, name: str, value: int) -> None:
+    if not conn.execute(setting.update().where(setting.c.name == name).values(value=str(value))).rowcount:
+        insert_many(conn, setting, [{"name": name, "value": str(value)}], ignore_conflicts=True)
 
 
 def canonical_hash(value: Any) -> str:

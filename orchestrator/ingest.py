@@ -1,0 +1,325 @@
+"""Take in what happens outside: events, feedback on messages, consents. Only here is consent recorded.
+
+Nothing here decides where anybody goes: sleepers are woken, and `advance` judges exit, goal and wait for them. So a
+tick's order is ingest, advance, deliver, and an exit acts on everything still queued.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from channels.base import Event, EventKind, Medium, Reason
+from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.problems import Conflict, ProjectError
+from orchestrator.store import feedback as heard
+from orchestrator.store import journeys as running
+from orchestrator.store import log, people, versions
+from orchestrator.store.database import Store
+from orchestrator.store.feedback import Told
+from orchestrator.store.keys import Attempt, Keys
+
+TRIES = 5
+_WOKEN = "woken_by_event"
+
+_PROOF = frozenset(
+    {
+        EventKind.DELIVERED,
+        EventKind.OPENED,
+        EventKind.MACHINE_OPENED,
+        EventKind.CLICKED,
+        EventKind.REPLIED,
+        EventKind.COMPLAINED,
+        EventKind.UNSUBSCRIBED,
+        EventKind.RESUBSCRIBED,
+    }
+)
+"""Whoever does this has the message."""
+_TAKEN = frozenset({EventKind.ACCEPTED, EventKind.DEFERRED, EventKind.SOFT_BOUNCED})
+"""The provider has it; whether it arrives is open."""
+_BOUNCED = frozenset({EventKind.BOUNCED, EventKind.RETURNED})
+_LOST = frozenset({EventKind.FAILED, EventKind.BLOCKED, EventKind.DROPPED, EventKind.EXPIRED})
+_BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS})
+# What each state may become. A bounce may follow a delivery (a relay took it, the mailbox did not); nothing undoes one.
+_OPEN = frozenset({"sending", "uncertain", "sent"})
+_FROM: Mapping[str, frozenset[str]] = {
+    "sent": frozenset({"uncertain"}),
+    "delivered": _OPEN,
+    "bounced": _OPEN | {"delivered"},
+    "failed": _OPEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveReport:
+    """What became of events from channels: `new` by kind; `known` had come before; `unknown` name no attempt of ours.
+
+    `paused`: journeys that `pause_if` stopped.
+    """
+
+    new: Mapping[str, int] = field(default_factory=dict)
+    known: int = 0
+    unknown: int = 0
+    suppressed: int = 0
+    withdrawn: int = 0
+    paused: tuple[str, ...] = ()
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def record_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
+    """Store events (type, key, customer_id, account_id, occurred_at, properties); returns how many were new.
+
+    The same type and key is the same event. Ids grow in the order of commits: enroll's watermark, and advance's, is
+    the highest id seen. `advance` wakes whoever listens (`wake_new`) before it moves anybody.
+    """
+    if not rows:
+        return 0
+    return len(people.add_events(conn, [{**row, "received_at": now} for row in rows]))
+
+
+def wake_by_events(conn: sa.Connection, first_id: int, last_id: int, now: datetime) -> int:
+    """Wake sleepers in journeys that listen to the types of these events, and whose unit they are about.
+
+    One statement for each journey version that people are in and that listens to anything. Waking too many or twice
+    does no harm: whoever is woken for nothing stays.
+    """
+    force = in_force(conn)
+    return 0 if force is None else _wake(conn, force, first_id, last_id, now)
+
+
+def wake_new(conn: sa.Connection, force: Force, now: datetime) -> int:
+    """Wake for every event since the last call: whoever stored it, and whatever became of that process since."""
+    last = versions.newest_event(conn)
+    seen = versions.setting_number(conn, _WOKEN)
+    if last <= seen:
+        return 0
+    woken = _wake(conn, force, seen + 1, last, now)
+    versions.set_number(conn, _WOKEN, last)
+    return woken
+
+
+def _wake(conn: sa.Connection, force: Force, first_id: int, last_id: int, now: datetime) -> int:
+    woken = 0
+    for name, version, unit in running.live_versions(conn):
+        try:
+            types = journey_version(conn, force, name, version).journey.listens()
+        except ProjectError:
+            continue  # parked until a workspace that can read it is applied, and woken then
+        if types:
+            woken += running.wake_in(conn, name, version, heard.heard_by(unit, types, first_id, last_id), now)
+    return woken
+
+
+# ---- consent --------------------------------------------------------------------------------------------------------
+
+
+def record_consents(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
+    """Append consent events (key, customer_id, medium, topic, action, occurred_at, basis, method, source) that are not
+    there yet, by key; what is in force now follows from them. Topic "*": every topic of the medium."""
+    return people.record_consents(conn, [{**row, "received_at": now} for row in rows])
+
+
+def suppress(conn: sa.Connection, rows: Iterable[tuple[str, str, str, datetime | None]], *, now: datetime) -> int:
+    """Put addresses on the suppression list: (medium, address key, reason, until when, None for good)."""
+    return heard.suppress(conn, rows, now)
+
+
+# ---- feedback -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Round:
+    """What a batch of feedback comes to, collected before anything is written."""
+
+    now: datetime
+    states: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    entries: list[log.Entry] = field(default_factory=list)
+    bad: list[tuple[Told, Attempt, str]] = field(default_factory=list)
+    consents: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
+
+
+def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime) -> ReceiveReport:
+    """Record what channels report, once each; settle messages by it, suppress, withdraw, and wake who waits for it.
+
+    Never backwards: what bounced does not become delivered, whatever comes late. An uncertain message of which
+    anything is heard is uncertain no more.
+    """
+    found = [(event, attempt) for event in events if (attempt := Attempt.read(event.attempt)) is not None]
+    for tried in range(TRIES):
+        try:
+            with store.write() as conn:
+                report = _receive(conn, keys, found, now)
+            break
+        except Conflict:
+            if tried == TRIES - 1:
+                raise
+    unknown = report.unknown + len(events) - len(found)
+    return ReceiveReport(report.new, report.known, unknown, report.suppressed, report.withdrawn, report.paused)
+
+
+def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attempt]], now: datetime) -> ReceiveReport:
+    messages = heard.lock_messages(conn, {attempt.message_id for _, attempt in found})
+    ours = [(e, a) for e, a in found if a.message_id in messages]
+    rows = [
+        {
+            "message_id": a.message_id,
+            "kind": e.kind.value,
+            "at": e.at,
+            "received_at": now,
+            "url": e.url,
+            "reason": e.reason and e.reason.value,
+        }
+        for e, a in ours
+    ]
+    fresh = heard.add_feedback(conn, rows)
+    work = _Round(now)
+    counts: Counter[str] = Counter()
+    # In order of time, so that what was later has the last word where both would have.
+    for event, attempt in sorted(ours, key=lambda pair: pair[0].at):
+        key = (attempt.message_id, event.kind.value, event.at, event.url)
+        if key in fresh:
+            fresh.discard(key)
+            counts[event.kind.value] += 1
+            _take(work, messages[attempt.message_id], attempt, event)
+    heard.set_states(conn, [(i, state, reason) for i, (state, reason) in work.states.items()], now)
+    log.append(conn, work.entries)
+    suppressed = _suppress(conn, keys, work)
+    withdrawn = record_consents(conn, work.consents, now=now)
+    record_events(conn, work.events, now=now)
+    told = {messages[e.message_id].enrollment_id for e in work.entries}
+    running.wake_settled(conn, [i for i in told if i is not None], now)
+    paused = pause_failing(conn, work.wrong, now)
+    known = len(ours) - sum(counts.values())
+    return ReceiveReport(counts, known, len(found) - len(ours), suppressed, withdrawn, paused)
+
+
+def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:
+    """One new piece of feedback: its line in the log, and what follows from it."""
+    state = work.states.get(told.id, (told.state, None))[0]
+    reason = event.reason.value if event.reason else ""
+    kind, about = event.kind, {"journey": told.journey, "step": told.step, "medium": told.medium}
+    body = {**about, "at": event.at.isoformat(), "url": event.url, "delivery": attempt.delivery or None}
+    body = {name: value for name, value in body.items() if value}
+    work.entries.append(log.Entry("feedback", work.now, told.id, attempt.number, kind.value, reason, body=body))
+    new = _becomes(kind, attempt)
+    if new is not None and state in _FROM[new]:
+        why = (reason or kind.value) if new in ("bounced", "failed") else None
+        work.states[told.id] = (new, why)
+        entry = log.Entry("outcome", work.now, told.id, attempt.number, new, why or "", body={**about, "was": state})
+        work.entries.append(entry)
+        if new in heard.ERRORS and told.journey:
+            work.wrong.add(told.journey)
+    if kind in _BOUNCED or kind is EventKind.DROPPED or (kind in _LOST and event.reason in _BAD_ADDRESS):
+        why = event.reason.value if event.reason in _BAD_ADDRESS else kind.value
+        work.bad.append((told, attempt, why))
+    if kind in (EventKind.COMPLAINED, EventKind.UNSUBSCRIBED, EventKind.RESUBSCRIBED):
+        _say(work, told, event)
+    if kind is EventKind.REPLIED:
+        work.events.append(_reply(told, event))
+
+
+def _becomes(kind: EventKind, attempt: Attempt) -> str | None:
+    if kind in _PROOF:
+        return "delivered"
+    if kind in _TAKEN:
+        return "sent"
+    if attempt.delivery:
+        return None  # one device of several: the message itself may have arrived on another
+    if kind in _BOUNCED:
+        return "bounced"
+    return "failed" if kind in _LOST else None
+
+
+def _say(work: _Round, told: Told, event: Event) -> None:
+    """A complaint and an unsubscription are a no to the topic; a STOP by text is one to every text."""
+    if told.addressee != "customer" or told.customer_id is None:
+        return
+    yes = event.kind is EventKind.RESUBSCRIBED
+    topic = "*" if told.medium == Medium.SMS or not told.topic else told.topic
+    work.consents.append(
+        {
+            "key": f"feedback:{told.id}:{event.kind.value}:{event.at.isoformat()}",
+            "customer_id": told.customer_id,
+            "medium": told.medium,
+            "topic": topic,
+            "action": "grant" if yes else "withdraw",
+            "occurred_at": event.at,
+            "basis": None,
+            "method": event.kind.value,
+            "source": f"message {told.id}",
+        }
+    )
+
+
+def _reply(told: Told, event: Event) -> dict[str, Any]:
+    return {
+        "type": "message_replied",
+        "key": f"reply:{told.id}:{event.at.isoformat()}",
+        "customer_id": told.customer_id,
+        "account_id": told.account_id,
+        "occurred_at": event.at,
+        "properties": {"medium": told.medium, "journey": told.journey or "", "step": told.step},
+    }
+
+
+def _suppress(conn: sa.Connection, keys: Keys, work: _Round) -> int:
+    """The addresses that bounced, as they were when the message went out; and devices that are gone."""
+    if not work.bad:
+        return 0
+    used = heard.addresses_used(conn, {(told.id, attempt.number) for told, attempt, _ in work.bad})
+    rows: list[tuple[str, str, str, datetime | None]] = []
+    gone: dict[int, set[str]] = defaultdict(set)
+    for told, attempt, why in work.bad:
+        addresses = used.get((told.id, attempt.number), ())
+        chosen = addresses[attempt.delivery - 1 : attempt.delivery] if attempt.delivery else addresses
+        rows += [(told.medium, address, why, None) for address in chosen]
+        if told.medium == Medium.PUSH and told.customer_id is not None:
+            gone[told.customer_id].update(chosen)
+    retire_devices(conn, keys, gone, now=work.now)
+    return suppress(conn, rows, now=work.now)
+
+
+def retire_devices(conn: sa.Connection, keys: Keys, gone: Mapping[int, Iterable[str]], *, now: datetime) -> int:
+    """Devices that are not written to any more: customer id → hashes of their tokens."""
+    if not gone:
+        return 0
+    hashes = {customer_id: set(those) for customer_id, those in gone.items()}
+    ids = [
+        device_id
+        for device_id, customer_id, token in heard.devices_of(conn, hashes)
+        if keys.address_key(Medium.PUSH, token) in hashes[customer_id]
+    ]
+    if ids:
+        heard.retire_devices(conn, ids, now)
+    return len(ids)
+
+
+# ---- journeys that go wrong -----------------------------------------------------------------------------------------
+
+
+def pause_failing(conn: sa.Connection, journeys: Iterable[str], now: datetime) -> tuple[str, ...]:
+    """Pause those of these journeys of whose last sends more went wrong than `pause_if` allows; returns their names."""
+    names = sorted(set(journeys))
+    force = in_force(conn) if names else None
+    if force is None or force.project.vocabulary.policies.pause_if is None:
+        return ()
+    share, last = force.project.vocabulary.policies.pause_if
+    paused = []
+    for name in names:
+        # Of `last`, even when it has sent fewer so far: the second message ever is not one half of anything.
+        errors = heard.errors_of_last(conn, name, last)
+        if errors <= share * last or force.is_paused(name):
+            continue
+        reason = f"{errors} of the last {last} messages went wrong, more than pause_if allows ({share:.4g})"
+        if versions.pause(conn, name, by="orchestrator", reason=reason, now=now):
+            paused.append(name)
+    return tuple(paused)

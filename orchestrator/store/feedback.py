@@ -1,0 +1,211 @@
+"""What comes back about messages, and what must not be used any more. A fixed number of statements per batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.model import Json
+from orchestrator.store.database import id_list, insert_ids, insert_many, update_many
+from orchestrator.store.tables import (
+    customer,
+    device,
+    enrollment,
+    event,
+    feedback,
+    journey_control,
+    log,
+    log_detail,
+    reservation,
+    suppression,
+)
+from orchestrator.store.tables import message as message_table
+
+_COLUMNS = (
+    "id",
+    "enrollment_id",
+    "journey",
+    "step",
+    "customer_id",
+    "account_id",
+    "addressee",
+    "medium",
+    "topic",
+    "purpose",
+    "state",
+    "attempts",
+)
+ERRORS = ("failed", "bounced", "uncertain")
+"""States that count as errors for `pause_if`."""
+_HANDED_OVER = ("sent", "delivered", *ERRORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message that something was heard of."""
+
+    id: int
+    enrollment_id: int | None
+    journey: str | None
+    step: str
+    customer_id: int | None
+    account_id: int | None
+    addressee: str
+    medium: str
+    topic: str
+    purpose: str
+    state: str
+    attempts: int
+
+
+def lock_messages(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Told]:
+    """These messages, nobody else's to change until the transaction ends; their enrollments first (see `lock_runs`)."""
+    wanted = set(ids)
+    listed = id_list(conn, wanted)
+    if conn.dialect.name == "postgresql":
+        runs = sa.select(message_table.c.enrollment_id).join(listed, listed.c.id == message_table.c.id)
+        lock_runs(conn, runs)
+    query = (
+        sa.select(*(message_table.c[name] for name in _COLUMNS))
+        .where(message_table.c.id.in_(sa.select(listed.c.id)))
+        .order_by(message_table.c.id)
+        .with_for_update(of=message_table)
+    )
+    return {row.id: Told(*row) for row in conn.execute(query)}
+
+
+def lock_runs(conn: sa.Connection, runs: Any) -> None:
+    """Lock enrollments in order of id: nobody moves them until what is written about their messages can be seen.
+
+    Every transaction locks in one order, so that two wait for one another and not in a circle: enrollments, customers,
+    accounts, messages. SQLite has one writer, and needs none of it.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(
+            sa.select(enrollment.c.id)
+            .where(enrollment.c.id.in_(runs))
+            .order_by(enrollment.c.id)
+            .with_for_update(key_share=True)
+        ).all()
+
+
+# ---- feedback -------------------------------------------------------------------------------------------------------
+
+
+def add_feedback(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, str, datetime, str]]:
+    """Store what is not known yet; returns (message id, kind, at, url) of what was new."""
+    unique = {(r["message_id"], r["kind"], r["at"], r["url"]): r for r in reversed(rows)}
+    names = ("message_id", "kind", "at", "url")
+    return set(insert_ids(conn, feedback, list(reversed(unique.values())), names, ignore_conflicts=True))
+
+
+def set_states(conn: sa.Connection, rows: Sequence[tuple[int, str, str | None]], now: datetime) -> None:
+    """(message id, new state, reason) of messages locked before."""
+    changed = [{"id": i, "state": state, "reason": reason, "settled_at": now} for i, state, reason in rows]
+    update_many(conn, message_table, changed, where=("id",))
+
+
+def give_back(conn: sa.Connection, ids: Iterable[int]) -> None:
+    """Reservations of messages that were surely not sent count no longer."""
+    listed = id_list(conn, ids)
+    conn.execute(reservation.delete().where(reservation.c.message_id.in_(sa.select(listed.c.id))))
+
+
+def addresses_used(conn: sa.Connection, attempts: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:
+    """(message id, attempt) → the hashes of the addresses it went to, from the decision's detail.
+
+    Of the message's own time: the customer may have another address by now. Nothing when the detail was destroyed.
+    """
+    wanted = set(attempts)
+    listed = id_list(conn, {i for i, _ in wanted})
+    rows = conn.execute(
+        sa.select(log.c.message_id, log.c.attempt, log_detail.c.body)
+        .join(listed, listed.c.id == log.c.message_id)
+        .join(log_detail, log_detail.c.log_id == log.c.id)
+        .where(log.c.kind == "decision", log.c.verdict == "allow")
+        .order_by(log.c.id)
+    )
+    found = {}
+    for row in rows:
+        if (row.message_id, row.attempt) in wanted:
+            detail: Json = msgspec.json.decode(row.body)
+            found[(row.message_id, row.attempt)] = tuple(detail.get("addresses", ()))
+    return found
+
+
+# ---- what must not be used ------------------------------------------------------------------------------------------
+
+
+def suppress(conn: sa.Connection, rows: Iterable[tuple[str, str, str, datetime | None]], now: datetime) -> int:
+    """Put (medium, address key, reason, until) on the suppression list; returns how many were not there yet."""
+    unique = {(medium, key, reason): until for medium, key, reason, until in rows if key}
+    return insert_many(
+        conn,
+        suppression,
+        [(medium, key, reason, now, until) for (medium, key, reason), until in unique.items()],
+        columns=("medium", "address_key", "reason", "since", "until"),
+        ignore_conflicts=True,
+    )
+
+
+def devices_of(conn: sa.Connection, customer_ids: Iterable[int]) -> list[tuple[int, int, str]]:
+    """(id, customer id, token) of live devices."""
+    listed = id_list(conn, customer_ids)
+    query = (
+        sa.select(device.c.id, device.c.customer_id, device.c.token)
+        .join(listed, listed.c.id == device.c.customer_id)
+        .where(device.c.retired_at.is_(None))
+        .order_by(device.c.id)
+    )
+    return [(row.id, row.customer_id, row.token) for row in conn.execute(query)]
+
+
+def retire_devices(conn: sa.Connection, device_ids: Iterable[int], now: datetime) -> None:
+    listed = id_list(conn, device_ids)
+    conn.execute(
+        device.update()
+        .where(device.c.id.in_(sa.select(listed.c.id)), device.c.retired_at.is_(None))
+        .values(retired_at=now)
+    )
+
+
+# ---- journeys that go wrong -----------------------------------------------------------------------------------------
+
+
+def errors_of_last(conn: sa.Connection, journey: str, last: int) -> int:
+    """How many of a journey's last so many messages that were handed over went wrong."""
+    newest = (
+        sa.select(message_table.c.state)
+        .where(message_table.c.journey == journey, message_table.c.state.in_(_HANDED_OVER))
+        # By id and not by time: backwards along the primary key it ends as soon as it has found enough.
+        .order_by(message_table.c.id.desc())
+        .limit(last)
+        .subquery()
+    )
+    return conn.execute(sa.select(sa.func.count()).select_from(newest).where(newest.c.state.in_(ERRORS))).scalar_one()
+
+
+def is_paused(conn: sa.Connection, journey: str) -> bool:
+    query = sa.select(journey_control.c.scope).where(journey_control.c.scope.in_([journey, "*"])).limit(1)
+    return conn.execute(query).one_or_none() is not None
+
+
+# ---- who may be woken by events -------------------------------------------------------------------------------------
+
+
+def heard_by(unit: str, types: Iterable[str], first_id: int, last_id: int) -> Any:
+    """A condition on `enrollment`: an event of these types, with an id in [first, last], is about its unit.
+
+    An account hears what its contacts do.
+    """
+    fresh = sa.and_(event.c.id >= first_id, event.c.id <= last_id, event.c.type.in_(sorted(types)))
+    if unit == "customer":
+        return enrollment.c.customer_id.in_(sa.select(event.c.customer_id).where(fresh))
+    theirs = sa.func.coalesce(event.c.account_id, customer.c.account_id)
+    source = event.outerjoin(customer, customer.c.id == event.c.customer_id)
+    return enrollment.c.account_id.in_(sa.select(theirs).select_from(source).where(fresh, theirs.isnot(None)))

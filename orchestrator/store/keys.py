@@ -1,0 +1,127 @@
+"""The secrets this installation makes for itself, and the names that travel: attempts, link tokens, keyed hashes.
+
+What leaves the house carries no person: an attempt is a message's number, a link token says which message it stood in,
+and an address is known, once it must not be used any more, only by a hash that nobody without the key can make.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from channels.base import Medium
+
+_ATTEMPT = re.compile(r"m([1-9]\d{0,18})a([1-9]\d{0,8})(?:d([1-9]\d{0,3}))?")
+_TOKEN = re.compile(r"v1\.(m([1-9]\d{0,18}))\.([\w-]{22})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Two secrets of 32 bytes each: `address` hashes addresses, `token` signs links. Never shown, never logged."""
+
+    address: bytes = field(repr=False)
+    token: bytes = field(repr=False)
+
+    def address_key(self, medium: Medium | str, address: str) -> str:
+        """The hash under which an address of a medium is suppressed: equal for equal addresses, however written."""
+        plain = " ".join(address.split())
+        # Tokens of devices are case-sensitive; nobody tells two mailboxes apart by the case of their local parts.
+        plain = plain if medium == Medium.PUSH else plain.casefold()
+        return self._hash("address", str(medium), plain)
+
+    def dedupe_key(self, address_key: str, template: str, business: str = "") -> str:
+        """What counts as the same content to the same address. `business`: the contract or order it is about."""
+        return self._hash("content", address_key, template, business)
+
+    def link_token(self, message_id: int) -> str:
+        """What a message's own links carry, to be read by `read_link_token`. Says nothing about the recipient."""
+        name = f"m{message_id}"
+        return f"v1.{name}.{self._signature(name)}"
+
+    def read_link_token(self, token: str) -> int | None:
+        """The message whose link this is; None for one that was not made here."""
+        found = _TOKEN.fullmatch(token)
+        if found is None or not hmac.compare_digest(found[3], self._signature(found[1])):
+            return None
+        return int(found[2])
+
+    def _signature(self, name: str) -> str:
+        digest = hmac.digest(self.token, b"link\0v1\0" + name.encode(), "sha256")
+        return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+    def _hash(self, *parts: str) -> str:
+        return hmac.digest(self.address, "\0".join(parts).encode(), "sha256")[:16].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to hand a message over. `delivery` counts from 1 where a message goes to several devices, else 0."""
+
+    message_id: int
+    number: int
+    delivery: int = 0
+
+    def __str__(self) -> str:
+        text = f"m{self.message_id}a{self.number}"
+        return f"{text}d{self.delivery}" if self.delivery else text
+
+    @classmethod
+    def read(cls, text: str) -> Attempt | None:
+        """None for what is no attempt of ours."""
+        found = _ATTEMPT.fullmatch(text)
+        return None if found is None else cls(int(found[1]), int(found[2]), int(found[3] or 0))
+
+
+def postal(parts: Iterable[str | None]) -> str:
+    """A postal address as one text, for its hash."""
+    return "\n".join(" ".join((part or "").split()) for part in parts)
+
+
+class KeysUnusable(Exception):
+    """The key file cannot be read or made. The message says what to do."""
+
+
+def load_keys(path: Path) -> Keys:
+    """The keys in this file; made, with mode 0600, when there is none. Raises KeysUnusable.
+
+    Lose the file and every suppression is forgotten and every link in what was sent is dead: back it up, apart from
+    the database.
+    """
+    try:
+        if not path.exists():
+            _make(path)
+        found = json.loads(path.read_text(encoding="ascii"))
+        keys = Keys(bytes.fromhex(found["address"]), bytes.fromhex(found["token"]))
+    except OSError as exc:
+        raise KeysUnusable(f"the key file {path} cannot be used: {exc.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise KeysUnusable(f"the key file {path} is damaged: restore it from its backup") from None
+    if min(len(keys.address), len(keys.token)) < 32:
+        raise KeysUnusable(f"the key file {path} is damaged: a key is too short; restore it from its backup")
+    return keys
+
+
+def _make(path: Path) -> None:
+    """Write it whole under another name, then link: of two that start together one wins, and both read the winner's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"address": secrets.token_hex(32), "token": secrets.token_hex(32)})
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink(missing_ok=True)
