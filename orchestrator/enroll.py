@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -19,11 +19,11 @@ from orchestrator.journey import (
     TierTrigger,
     Trigger,
 )
-from orchestrator.occurrences import date_windows, due_runs
+from orchestrator.occurrences import Window, date_windows, due_runs
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
 from orchestrator.store.database import Store
-from orchestrator.store.triggers import DateRange, Entry
+from orchestrator.store.triggers import Due, Entry
 from orchestrator.store.versions import Watermark
 from orchestrator.zones import zone
 
@@ -90,36 +90,22 @@ def _fire(
     return entered
 
 
-def _zone_groups(conn: sa.Connection, journey: Journey, home: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Known zones present, and each mapped to itself; `home` stands for those with none or an unknown one."""
-    known = [name for name in entering.zones_present(conn, journey.unit) if zone(name) is not None]
-    return known, {name: [name] for name in known} | {home: [n for n in known if n == home]}
+def _known_zones(conn: sa.Connection, journey: Journey) -> list[str]:
+    """Zones that units state and tzdata knows. The others keep the workspace's time here: entering is not sending."""
+    return [name for name in entering.zones_present(conn, journey.unit) if zone(name) is not None]
 
 
 def _fire_dates(conn: sa.Connection, entry: Entry, trigger: DateTrigger, mark: Watermark, home: str) -> int:
-    known, _ = _zone_groups(conn, entry.journey, home)
-    since = max(mark.seen_until, entry.now - entry.journey.missed_runs.grace - timedelta(microseconds=1))
-    if entry.journey.missed_runs.then == "all":
-        since = mark.seen_until
-    shared: dict[object, list[str]] = defaultdict(list)
-    rest: set[object] = set()
-    for name in [*known, None]:
-        for window in date_windows(trigger, since, entry.now, name or home):
-            if name is None:
-                rest.add(window)
-            shared[window].append(name or home)
-    ranges = [
-        DateRange(
-            tuple(n for n in dict.fromkeys(names) if n in known),
-            window in rest,
-            first=window.first,
-            last=window.last,
-            month_days=window.month_days,
-            run_date=window.run_date,
-        )
-        for window, names in shared.items()
-    ]
-    return entering.enter_by_date(conn, entry, trigger, ranges, known)
+    known = _known_zones(conn, entry.journey)
+    missed = entry.journey.missed_runs
+    since = mark.seen_until if missed.then == "all" else max(mark.seen_until, entry.now - missed.grace)
+    zones: dict[Window, list[str]] = defaultdict(list)
+    for name in known:
+        for window in date_windows(trigger, since, entry.now, name):
+            zones[window].append(name)
+    rest = set(date_windows(trigger, since, entry.now, home))
+    dues = [Due(window, tuple(zones[window]), window in rest) for window in zones.keys() | rest]
+    return entering.enter_by_date(conn, entry, trigger, dues, known)
 
 
 def _fire_schedule(
@@ -131,21 +117,17 @@ def _fire_schedule(
         own = home if isinstance(trigger, AtTrigger) else trigger.timezone
         runs = due_runs(trigger, mark.seen_until, entry.now, own, missed)
         return sum(entering.enter_all(conn, entry, key, wakes=_waves(trigger, entry.now)) for key, _ in runs)
-    known, _ = _zone_groups(conn, entry.journey, home)
-    by_key: dict[str, list[str]] = defaultdict(list)
-    rest: set[str] = set()
-    for name in [*known, None]:
-        for key, _at in due_runs(trigger, mark.seen_until, entry.now, name or home, missed):
-            if name is None:
-                rest.add(key)
-                by_key.setdefault(key, [])
-            else:
-                by_key[key].append(name)
+    known = _known_zones(conn, entry.journey)
+    zones: dict[str, list[str]] = defaultdict(list)
+    for name in known:
+        for key, _at in due_runs(trigger, mark.seen_until, entry.now, name, missed):
+            zones[key].append(name)
+    rest = {key for key, _at in due_runs(trigger, mark.seen_until, entry.now, home, missed)}
     return sum(
         entering.enter_all(
-            conn, entry, key, zones=names, rest=key in rest, known=known, wakes=_waves(trigger, entry.now)
+            conn, entry, key, zones=zones[key], rest=key in rest, known=known, wakes=_waves(trigger, entry.now)
         )
-        for key, names in by_key.items()
+        for key in sorted(zones.keys() | rest)
     )
 
 

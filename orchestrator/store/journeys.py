@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from channels.base import EventKind, Medium
 from orchestrator.condition import Condition
-from orchestrator.model import Enrollment, Json
+from orchestrator.model import Enrollment, Json, Unit
 from orchestrator.steps import Addressee, MessageState
 from orchestrator.store import log
 from orchestrator.store.database import allocate_ids, id_list, insert_many, key_list, update_many
@@ -302,7 +302,7 @@ def wake_parked(conn: sa.Connection, now: datetime) -> int:
 
 
 def wake_where(
-    conn: sa.Connection, segments: Segments, journey: str, version: str, unit: str, condition: Condition, now: datetime
+    conn: sa.Connection, segments: Segments, journey: str, version: str, unit: Unit, condition: Condition, now: datetime
 ) -> int:
     """Wake those inside a version of whom an exit condition (or a goal) on their state is true."""
     listed = sa.select(enrollment.c.id).where(
@@ -395,7 +395,7 @@ def end_all(conn: sa.Connection, journey: str, *, keep_version: str, because: st
     return len(ids)
 
 
-def live_versions(conn: sa.Connection) -> list[tuple[str, str, str]]:
+def live_versions(conn: sa.Connection) -> list[tuple[str, str, Unit]]:
     """(journey, version, unit) with anyone inside."""
     rows = conn.execute(
         sa.select(enrollment.c.journey, enrollment.c.version, enrollment.c.unit)

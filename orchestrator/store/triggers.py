@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.condition import Condition
 from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, TierTrigger
+from orchestrator.occurrences import Window
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.dialect import json_date, json_text
 from orchestrator.store.segments import Segments
@@ -58,15 +59,12 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class DateRange:
-    """Field dates due for the units of these zones: [first, last], or month-day pairs of every year."""
+class Due:
+    """Field dates due for the units of these zones; `rest`: also for those whose zone is none of the known ones."""
 
+    window: Window
     zones: tuple[str, ...]
-    rest: bool  # also those whose zone is none of the known ones
-    first: date | None = None
-    last: date | None = None
-    month_days: tuple[tuple[int, int], ...] = ()
-    run_date: date | None = None
+    rest: bool
 
 
 def _unit(entry: Entry) -> sa.Table:
@@ -307,25 +305,23 @@ def _of_zones(entry: Entry, conn: sa.Connection, zones: Sequence[str], rest: boo
 
 
 def enter_by_date(
-    conn: sa.Connection, entry: Entry, trigger: DateTrigger, ranges: Sequence[DateRange], known: Sequence[str]
+    conn: sa.Connection, entry: Entry, trigger: DateTrigger, dues: Sequence[Due], known: Sequence[str]
 ) -> int:
     """Runs for field dates due now: one statement per distinct range (zones of one wall clock share one)."""
-    return sum(_enter_range(conn, entry, trigger, r, known) for r in ranges)
+    return sum(_enter_due(conn, entry, trigger, due, known) for due in dues)
 
 
-def _enter_range(
-    conn: sa.Connection, entry: Entry, trigger: DateTrigger, wanted: DateRange, known: Sequence[str]
-) -> int:
-    unit = _unit(entry)
+def _enter_due(conn: sa.Connection, entry: Entry, trigger: DateTrigger, due: Due, known: Sequence[str]) -> int:
+    unit, wanted = _unit(entry), due.window
     source, column, owner_where, ids = _date_source(entry, trigger)
     text = sa.cast(column, sa.Text())
-    where = [*owner_where, _of_zones(entry, conn, wanted.zones, wanted.rest, known)]
+    where = [*owner_where, _of_zones(entry, conn, due.zones, due.rest, known)]
     if trigger.every_year:
         listed = [f"{m:02d}-{d:02d}" for m, d in wanted.month_days]
         where.append(sa.func.substr(text, 6, 5).in_(listed))
         assert wanted.run_date is not None
         on = sa.literal(wanted.run_date.isoformat(), sa.Text())
-        where.append(text <= on)  # nobody is congratulated before the day itself
+        where.append(text < on)  # the day itself, this year, is no anniversary yet
         suffix: Any = on
     else:
         assert wanted.first is not None and wanted.last is not None
@@ -358,12 +354,11 @@ def _date_source(entry: Entry, trigger: DateTrigger) -> tuple[Any, Any, list[Any
         column = json_date(event.c.properties, trigger.field_name)
         return source, column, [event.c.type == trigger.of], {"event_id": event.c.id}
     table = customer if trigger.source == "customer" else account
-    source = unit
-    if trigger.source == "account" and entry.journey.unit == "customer":
-        source = customer.join(account, account.c.id == customer.c.account_id)
+    their = trigger.source == "account" and entry.journey.unit == "customer"
+    units: Any = customer.join(account, account.c.id == customer.c.account_id) if their else unit
     if trigger.field_name in table.c:
-        return source, table.c[trigger.field_name], [], {}
-    return source, json_date(table.c.attributes, trigger.field_name), [], {}
+        return units, table.c[trigger.field_name], [], {}
+    return units, json_date(table.c.attributes, trigger.field_name), [], {}
 
 
 def enter_all(
