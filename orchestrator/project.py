@@ -2,52 +2,374 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Final, cast
 
+from channels.base import Medium
+from orchestrator import settings
 from orchestrator.condition import Condition
-from orchestrator.journey import Journey
-from orchestrator.model import Vocabulary
-from orchestrator.problems import Problem
+from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
+from orchestrator.model import Unit, Vocabulary
+from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
+from orchestrator.reading import Context, Outlined, outline, schema
+from orchestrator.source import Node, decode, digest, parse
+from orchestrator.steps import kinds
+from orchestrator.steps.sending import TemplateStep
+from orchestrator.template import Templates, compile_text, load_templates
+from orchestrator.workspace import (
+    check_name,
+    check_segment_units,
+    nothing_declared,
+    read_segment,
+    read_segments,
+    read_workspace,
+    segments_schema,
+    workspace_schema,
+)
+
+WORKSPACE: Final = "journeys/workspace.yaml"
+SEGMENTS: Final = "journeys/segments.yaml"
+MAX_FILES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
     """`files`: every source text by its workspace-relative path; enough to load the project again anywhere.
 
-    `templates` is a `template.Templates`. `warnings` are problems that do not stop an apply.
+    `segments` are checked conditions by name; `warnings` are problems that do not stop an apply; `hash` is over all
+    files' texts: two projects with the same hash are the same to the letter.
     """
 
     files: Mapping[str, str]
     vocabulary: Vocabulary
     segments: Mapping[str, Condition]
     journeys: Mapping[str, Journey]
-    templates: object
+    templates: Templates
     warnings: tuple[Problem, ...]
     hash: str
 
 
+# ---- from a folder --------------------------------------------------------------------------------------------------
+
+
 def read_files(folder: Path) -> dict[str, str]:
-    """The workspace's texts: journeys/**/*.yaml (not tests), templates/**."""
-    raise NotImplementedError
+    """The workspace's texts: journeys/**/*.yaml (not tests), templates/**. Raises ProjectError when one is no text."""
+    problems = Problems()
+    files = _read(folder, problems)
+    if problems.errors:
+        raise ProjectError(problems.sorted())
+    return files
 
 
 def load(folder: Path) -> Project:
     """Loads and checks a folder. Raises ProjectError with all problems."""
-    return load_files(read_files(folder))
+    problems = Problems()
+    return _load(_read(folder, problems), problems)
 
 
 def load_files(files: Mapping[str, str]) -> Project:
     """The same from texts, as `apply` stored them."""
-    raise NotImplementedError
+    return _load(files, Problems())
+
+
+def load_settings(folder: Path, environment: Mapping[str, str]) -> settings.Settings:
+    """The folder's orchestrator.toml, or the embedded default without one. Raises ProjectError with all problems."""
+    problems = Problems()
+    path = folder / settings.FILE
+    text: str | None = ""
+    if path.is_file():
+        text = _text(path, settings.FILE, problems)
+    found = settings.parse_settings(text, problems, environment) if text is not None else None
+    if found is None:
+        raise ProjectError(problems.sorted())
+    return found
+
+
+def sources(folder: Path, problems: Iterable[Problem]) -> dict[str, str]:
+    """The texts that problems point into, for `problems.render`; what cannot be read is left out."""
+    found: dict[str, str] = {}
+    for name in {p.span.file for p in problems}:
+        path = folder / name
+        if path.is_file():
+            found[name] = path.read_text(encoding="utf-8-sig", errors="replace")
+    return found
+
+
+_IGNORED_ENDINGS: Final = (".md", ".test.yaml", "~", ".swp", ".bak", ".orig")
+
+
+def _read(folder: Path, problems: Problems) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for root in ("journeys", "templates"):
+        paths = (folder / root).rglob("*") if (folder / root).is_dir() else ()
+        for path in sorted(paths):
+            name = path.relative_to(folder).as_posix()
+            if any(part.startswith(".") for part in Path(name).parts) or not path.is_file():
+                continue
+            if name.endswith(_IGNORED_ENDINGS):
+                continue
+            if root == "journeys" and path.suffix != ".yaml":
+                _stray(name, path.suffix, problems)
+                continue
+            if len(files) == MAX_FILES:
+                hint = "is this the right folder?"
+                problems.error("too-many-files", f"more than {MAX_FILES:,} files", Span.whole(name), hint)
+                return files
+            text = _text(path, name, problems)
+            if text is not None:
+                files[name] = text
+    return files
+
+
+def _stray(name: str, suffix: str, problems: Problems) -> None:
+    if suffix in (".yml", ".YAML", ".YML"):
+        hint = f"rename it to `{Path(name).with_suffix('.yaml').name}`"
+    else:
+        hint = "journeys/ holds `.yaml` files: move it elsewhere"
+    problems.warning("stray-file", "this file is not read", Span.whole(name), hint)
+
+
+def _text(path: Path, name: str, problems: Problems) -> str | None:
+    try:
+        return decode(path.read_bytes(), name, problems)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        problems.error("unreadable-file", f"the file cannot be read: {reason}", Span.whole(name), "check its rights")
+        return None
+
+
+# ---- from texts -----------------------------------------------------------------------------------------------------
+
+
+def _load(files: Mapping[str, str], problems: Problems) -> Project:
+    found = _Loading(files, problems).project()
+    if problems.errors or found is None:
+        raise ProjectError(problems.sorted())
+    return found
 
 
 def load_journey(
-    text: str, path: str, vocabulary: Vocabulary, segments: Mapping[str, Mapping[str, str]]
-) -> tuple[Journey, Mapping[str, Condition]]:
-    """One stored journey version, with the segments it was pinned with: name → {"of": unit, "when": condition text}.
+    text: str, path: str, vocabulary: Vocabulary, segments: Mapping[str, Any]
+) -> tuple[Journey, dict[str, Condition]]:
+    """One stored journey version and the segments it was pinned with, read against a vocabulary.
 
-    Raises ProjectError when it cannot be read against this vocabulary.
+    `segments`: name → condition text, or → {"of": unit, "when": text}. Raises ProjectError.
     """
-    raise NotImplementedError
+    problems = Problems()
+    node = parse(text, path, problems)
+    pinned: dict[str, Condition] = {}
+    names = frozenset(segments) | vocabulary.segments
+    widened = _with_segments(vocabulary, names)
+    for name, said in segments.items():
+        unit: Unit = "account" if not isinstance(said, str) and said["of"] == "account" else "customer"
+        when = said if isinstance(said, str) else str(said["when"])
+        condition = read_segment(name, unit, when, widened, problems)
+        if condition is not None:
+            pinned[name] = condition
+    journey = read_journey(node, path, widened, pinned, problems) if node is not None else None
+    if journey is None or problems.errors:
+        raise ProjectError(problems.sorted())
+    return journey, pinned
+
+
+def _with_segments(vocabulary: Vocabulary, names: frozenset[str]) -> Vocabulary:
+    return vocabulary if names == vocabulary.segments else replace(vocabulary, segments=names)
+
+
+@dataclass(slots=True)
+class _Loading:
+    """A project under way: what was read so far, and what is wrong with it."""
+
+    files: Mapping[str, str]
+    problems: Problems
+    nodes: dict[str, Node] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=nothing_declared)
+    segments: dict[str, Condition] = field(default_factory=dict)
+    journeys: dict[str, Journey] = field(default_factory=dict)
+    names: dict[str, Span] = field(default_factory=dict)  # of journeys, also of those that could not be read
+    unreadable: bool = False  # a journey's file that could not be parsed: its name is not known
+    steps: dict[str, tuple[Outlined, ...]] = field(default_factory=dict)  # by path
+
+    def project(self) -> Project | None:
+        if WORKSPACE not in self.files:
+            self._no_workspace()
+            return None
+        self._parse()
+        if not self._declared():
+            return None
+        templates = self._templates()
+        for path, node in self.nodes.items():
+            if path not in (WORKSPACE, SEGMENTS):
+                self._journey(path, node)
+        self._check_entries()
+        self._check_units()
+        self._check_texts(templates)
+        warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
+        parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
+        hashed = digest("project", *parts)
+        return Project(dict(self.files), self.vocabulary, self.segments, self.journeys, templates, warnings, hashed)
+
+    def _no_workspace(self) -> None:
+        if any(p.span.file == WORKSPACE for p in self.problems.errors):
+            return
+        hint = "give the workspace's folder, or make one: `orchestrator init DIR`"
+        self.problems.error("no-workspace", f"there is no {WORKSPACE} here", Span.whole(WORKSPACE), hint)
+
+    def _parse(self) -> None:
+        for path in sorted(self.files):
+            if not path.startswith("journeys/") or not path.endswith(".yaml") or path.endswith(".test.yaml"):
+                continue
+            node = parse(self.files[path], path, self.problems)
+            if node is not None:
+                self.nodes[path] = node
+            elif path not in (WORKSPACE, SEGMENTS):
+                self.unreadable = True
+
+    def _declared(self) -> bool:
+        """Whether what the workspace declares is known well enough to check the rest by it."""
+        root, segments = self.nodes.get(WORKSPACE), self.nodes.get(SEGMENTS)
+        if root is None:
+            return False
+        self.vocabulary, sound = read_workspace(root, segments, self.problems)
+        if not sound or (segments is None and SEGMENTS in self.files):
+            return False
+        if segments is not None:
+            self.segments = read_segments(segments, self.vocabulary, self.problems)
+        return True
+
+    def _templates(self) -> Templates:
+        texts = {path: text for path, text in self.files.items() if path.startswith("templates/")}
+        return load_templates(texts, self.vocabulary, self.problems)
+
+    # ---- journeys -------------------------------------------------------------------------------------------------
+
+    def _journey(self, path: str, node: Node) -> None:
+        name = node.get("journey")
+        if node.kind == "map" and name is not None and name.kind == "scalar" and not name.empty:
+            check_name(name.text, "journey", name.span, self.problems, dashes=True)
+            if name.text in self.names:
+                first = self.names[name.text]
+                hint = "give one of them another name"
+                message = f"`{name.text}` is the name of another journey, too: {first.file}"
+                self.problems.error("duplicate-journey", message, name.span, hint)
+            self.names.setdefault(name.text, name.span)
+        else:
+            self.unreadable = True
+        self.steps[path] = outline(node.get("steps"), Context(Problems(), self.vocabulary, kinds=kinds()))
+        journey = read_journey(node, path, self.vocabulary, self.segments, self.problems)
+        if journey is not None:
+            self.journeys.setdefault(journey.name, journey)
+
+    def _check_entries(self) -> None:
+        """`enter` names a journey there is; one that could not be read is not said to be missing."""
+        mine = Problems()
+        check_entries(self.journeys, mine)
+        broken = self.names.keys() - self.journeys.keys()
+        for problem in mine.found:
+            missing = problem.code == "unknown-journey"
+            if not missing or not (self.unreadable or any(f"`{name}`" in problem.message for name in broken)):
+                self.problems.found.append(problem)
+
+    def _check_units(self) -> None:
+        for journey in self.journeys.values():
+            own = [c for c in (journey.audience, journey.goal, *journey.exit_when) if c is not None]
+            asked = [c for s in journey.every_step() for c in s.asks() if isinstance(c, Condition)]
+            for condition in dict.fromkeys((*own, *asked)):
+                check_segment_units(condition, self.segments, self.problems)
+
+    # ---- texts ----------------------------------------------------------------------------------------------------
+
+    def _check_texts(self, templates: Templates) -> None:
+        written = _written(self.files)
+        by_path = {j.path: j for j in self.journeys.values()}
+        for path, steps in self.steps.items():
+            for step in steps:
+                if step.head is None or step.head.kind != "scalar":
+                    continue
+                if issubclass(step.kind, TemplateStep):
+                    self._template(step, by_path.get(path), templates, written)
+                elif getattr(step.kind, "medium", None) is not None:
+                    self._own_text(step)
+
+    def _template(
+        self, step: Outlined, journey: Journey | None, templates: Templates, written: Mapping[Medium, set[str]]
+    ) -> None:
+        head, medium = cast("Node", step.head), cast("Medium", step.kind.medium)
+        template = templates.get(medium, head.text)
+        if template is None:
+            if head.text not in written[medium]:
+                near = suggest(head.text, templates.names(medium))
+                hint = near if near.startswith("did") else f"add `{_PLACE[medium].format(head.text)}`"
+                message = f"there is no {medium} text `{head.text}`"
+                self.problems.error("unknown-template", message, head.span, hint)
+            return
+        if journey is None:
+            return
+        for name in sorted(template.names):
+            wrong = _out_of_scope(name, journey, self.vocabulary)
+            if wrong and not self._guarded(template.files, name):
+                message = f"the text names `{name}`, and {wrong}"
+                hint = f"take it out of {template.files[0]}, or ask there whether it `is defined`"
+                self.problems.error("text-out-of-scope", message, head.span, hint)
+                return
+
+    def _guarded(self, paths: Iterable[str], name: str) -> bool:
+        """Whether a text asks first if the name, or what it belongs to, is there."""
+        root = re.escape(name.partition(".")[0])
+        asked = re.compile(rf"\b{root}(\.\w+)*\s+is\s+(not\s+)?defined\b")
+        return any(asked.search(self.files.get(path, "")) for path in paths)
+
+    def _own_text(self, step: Outlined) -> None:
+        """A text written in the journey itself, such as a task's message."""
+        for key in ("message", "title"):
+            node = step.node.get(key) if step.node.kind == "map" else None
+            if node is not None and node.kind == "scalar" and "{" in node.text:
+                compile_text(node.text, node.span, self.vocabulary, self.problems)
+
+
+_PLACE: Final = {
+    Medium.EMAIL: "templates/email/{}.mjml",
+    Medium.SMS: "templates/sms/{}.txt",
+    Medium.PUSH: "templates/push/{}.yaml",
+    Medium.MAIL: "templates/mail/{}.html",
+}
+
+
+def _written(files: Mapping[str, str]) -> dict[Medium, set[str]]:
+    """Names of texts by their files, sound or not; with a locale in the name, both readings of it."""
+    found: dict[Medium, set[str]] = {m: set() for m in Medium}
+    for path in files:
+        match = re.fullmatch(r"templates/(email|sms|push|mail)/(.+)\.\w+", path)
+        if match:
+            found[Medium(match[1])] |= {match[2], match[2].rpartition(".")[0]}
+    return found
+
+
+def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
+    """Why a journey's texts cannot name this, or nothing."""
+    root, _, member = name.partition(".")
+    if root == "event":
+        if journey.event is None:
+            return "no single event starts this journey"
+        known = vocabulary.events[journey.event].fields
+        bare = member.removesuffix("_currency")
+        return "" if not member or member in known or bare in known else f"`{journey.event}` has no `{member}`"
+    if root in vocabulary.records and root != journey.record:
+        return f"no date of a {root} starts this journey"
+    return ""
+
+
+# ---- JSON Schema ----------------------------------------------------------------------------------------------------
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schemas of a workspace's files, by file name; docs/schema/ holds them for editors."""
+    journey = {**schema(JourneyForm, kinds()), "title": "a journey"}
+    return {
+        "workspace.schema.json": workspace_schema(),
+        "segments.schema.json": segments_schema(),
+        "journey.schema.json": journey,
+    }

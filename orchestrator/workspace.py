@@ -433,6 +433,14 @@ def _segment(entry: Entry, vocabulary: Vocabulary, problems: Problems) -> Condit
     return read_condition(value, Context(problems, vocabulary, Scope(unit=unit)))
 
 
+def read_segment(name: str, unit: Unit, when: str, vocabulary: Vocabulary, problems: Problems) -> Condition | None:
+    """A stored segment's condition; problems are placed in a file called as the segment is."""
+    file = f"segment {name}"
+    node = Node("scalar", Span(file, 1, 1, 1, 1 + len(when)), when, when, "plain")
+    found = read_value(Condition, node, Context(problems, vocabulary, Scope(unit=unit)))
+    return found if isinstance(found, Condition) else None
+
+
 def read_condition(entry: Entry, context: Context) -> Condition | None:
     """A key's condition in the context's scope."""
     if entry.value.empty:
