@@ -50,10 +50,11 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
     grants = _grants(found, noes, now)
     if grants:
         return Verdict(NAME, "allow", "consented", inputs=_inputs(grants))
-    if not found:
+    against = [c for c in found if c.state in _CODES]
+    if not against:
         return Verdict(NAME, "deny", "no_consent", inputs={"topic": subject.topic, "medium": subject.medium.value})
-    newest = max(found, key=lambda c: (c.since, c.state == "withdrawn"))
-    return _deny(_CODES.get(newest.state, "no_consent"), [newest])
+    newest = max(against, key=lambda c: (c.since, c.state == "withdrawn"))
+    return _deny(_CODES[newest.state], [newest])
 
 
 def _grants(found: list[Consent], noes: list[Consent], now: datetime) -> list[Consent]:
