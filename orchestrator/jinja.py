@@ -34,6 +34,7 @@ TEXT_METHODS = frozenset({
     "splitlines", "startswith", "strip", "swapcase", "title", "upper",
 })  # fmt: skip
 DICT_METHODS = frozenset(["get", "items", "keys", "values"])
+_SINGLE = (str, int, float, Decimal, date, Undefined)
 _FILTERS = frozenset({
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int",
     "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select",
@@ -102,6 +103,9 @@ class Blank(Missing):
 
     def __contains__(self, item: object) -> bool:
         return False
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self
@@ -315,12 +319,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.tests["none"] = lambda value: value is None or isinstance(value, Undefined)
 
     def printed(self, value: Any) -> Any:
-        """What an output prints: None counts as missing, and a whole record or list is a mistake."""
+        """What an output prints: None counts as missing; a record, a list, a function is a mistake."""
+        if isinstance(value, _SINGLE):
+            return value
         if value is None:
             return self.undefined(name="a value")
-        if isinstance(value, dict | list | tuple | set):
-            raise TypeError("not a single value")
-        return value
+        raise TypeError("not a single value")
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -407,6 +411,15 @@ def used_names(tree: nodes.Node) -> list[tuple[str, int, bool]]:
 
     walk(tree, False)
     return found
+
+
+def value_names(tree: nodes.Node) -> frozenset[str]:
+    """The dotted names of the values a text reads, without methods called on them."""
+    methods = TEXT_METHODS | DICT_METHODS
+    return frozenset(
+        path.rpartition(".")[0] if called and path.rpartition(".")[2] in methods else path
+        for path, _, called in used_names(tree)
+    ) - {"range"}
 
 
 class _Rewriter(NodeTransformer):

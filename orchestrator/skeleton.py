@@ -18,7 +18,7 @@ from jinja2.environment import Template
 from markupsafe import escape
 
 from channels.base import Skeleton
-from orchestrator.jinja import LONG, MissingValue, Sandbox, Scope, babel_locale, stored_names, used_names
+from orchestrator.jinja import LONG, MissingValue, Sandbox, Scope, babel_locale, stored_names, value_names
 
 IN_CHARACTERS = 1_600  # caps up to this count characters, larger ones bytes
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -120,8 +120,8 @@ class Compiled:
 
     def _full(self, name: str, slot: int) -> str:
         names = self._uses[slot][1] if slot < len(self._uses) else ()
-        near = [n for n in names if n == name or n.endswith("." + name)] or (names if len(names) == 1 else [name])
-        return near[0]
+        near = [n for n in (*names, *sorted(self.names)) if n == name or n.endswith("." + name)]
+        return near[0] if near else names[0] if len(names) == 1 else name
 
     def _check_cap(self, part: Part, values: Sequence[str]) -> None:
         text = self.skeleton.fill(part.name, values)
@@ -143,7 +143,7 @@ class _Builder:
 
     def add(self, part: Part) -> None:
         tree = self.sandbox.parse(part.source)
-        self.names.update(path for path, _, _ in used_names(tree))
+        self.names |= value_names(tree)
         if any(used.name == "date" for used in tree.find_all(nodes.Filter)):
             self.names.add("customer.timezone")  # the day of an instant is that of the reader's zone
         assigned = _assigned(tree)
@@ -220,7 +220,8 @@ class _Builder:
         if found is not None:
             return found, False
         self.keys[key] = len(self.uses)
-        self.uses.append((part.name, tuple(sorted({path for path, _, _ in used_names(tree)}))))
+        names = (name for name in value_names(tree) if name.partition(".")[0] not in assigned)
+        self.uses.append((part.name, tuple(sorted(names))))
         return len(self.uses) - 1, True
 
 

@@ -26,7 +26,7 @@ def files_of(case: Path) -> dict[str, str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_a_mistake_is_told_once_with_its_place_and_a_hint(case: Path):
     files = files_of(case)
-    templates, problems = load(files)
+    _, problems = load(files)
     told = render(problems.sorted(), {f"templates/{path}": text for path, text in files.items()})
     assert told + "\n" == case.with_suffix(".out").read_text(encoding="utf-8")
     assert len(problems.errors) == SEVERAL.get(case.stem, 1)
