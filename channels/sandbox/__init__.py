@@ -160,7 +160,7 @@ class Sandbox:
                 yield from self._keep(group)
                 group = []
                 if act.taken:
-                    list(self._keep([(outbound, replace(act, receipt=None))]))
+                    self._keep([(outbound, replace(act, receipt=None))])
                 if act.crash is not None:
                     _die(act.crash)
                 if act.raises is not None:
@@ -173,7 +173,8 @@ class Sandbox:
 
     def _prepare(self) -> None:
         try:
-            (self.folder / self.medium.value).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.folder / self.medium.value).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Misconfigured(
                 f"the sandbox cannot use its folder ({error.strerror}); give it one it may write to"
@@ -184,23 +185,24 @@ class Sandbox:
         if not group:
             return []
         now = self._clock()
+        taken = [outbound for outbound, act in group if act.taken]
         try:
-            refused = store(self.folder, self.medium, [outbound for outbound, act in group if act.taken], now)
+            refusals = iter(store(self.folder, self.medium, taken, now))
         except OSError as error:
             raise Uncertain(f"the sandbox could not write all its files: {error.strerror}") from error
         receipts = []
         for outbound, act in group:
-            if outbound.attempt in refused:
-                receipts.append(refused[outbound.attempt])
+            refusal = next(refusals) if act.taken else None
+            if refusal is not None:
+                receipts.append(refusal)
                 continue
+            provider_id = f"sandbox-{outbound.attempt}"
             for later in act.feedback:
                 at = now + later.after
-                self._pending.append(Event(outbound.attempt, later.kind, at, outbound.attempt, later.reason, later.url))
+                self._pending.append(Event(outbound.attempt, later.kind, at, provider_id, later.reason, later.url))
             if act.receipt is not None:
-                provider_id = _provider_id(outbound) if act.taken else ""
-                receipts.append(
-                    Receipt(outbound.attempt, act.receipt, provider_id, act.reason, retry_after=act.retry_after)
-                )
+                known = provider_id if act.receipt == "accepted" else ""
+                receipts.append(Receipt(outbound.attempt, act.receipt, known, act.reason, retry_after=act.retry_after))
         return receipts
 
     # ---- back
@@ -224,10 +226,6 @@ class Sandbox:
         if not hmac.compare_digest(given.encode(), wanted.encode()):
             raise Forged("the signature does not fit the body")
         return [_event(entry) for entry in json.loads(inbound.body)]
-
-
-def _provider_id(outbound: Outbound) -> str:
-    return f"sandbox-{outbound.attempt}"
 
 
 def _event_json(event: Event) -> dict[str, Any]:

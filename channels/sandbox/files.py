@@ -34,10 +34,10 @@ class _Unfit(Exception):
         self.detail = detail
 
 
-def store(folder: Path, medium: Medium, outbounds: Sequence[Outbound], now: datetime) -> dict[str, Receipt]:
-    """Writes the messages, then the index. Returns receipts for those that could not be taken; raises OSError."""
+def store(folder: Path, medium: Medium, outbounds: Sequence[Outbound], now: datetime) -> list[Receipt | None]:
+    """Writes the messages, then the index. For each message None, or the receipt of its refusal; raises OSError."""
     place = folder / medium.value
-    refused: dict[str, Receipt] = {}
+    refusals: list[Receipt | None] = []
     lines: list[dict[str, Any]] = []
     kept: list[tuple[Outbound, bytes]] = []
     for outbound in outbounds:
@@ -45,12 +45,13 @@ def store(folder: Path, medium: Medium, outbounds: Sequence[Outbound], now: date
             data = _RENDER[medium](outbound, now)
             file, twice = _place(place, medium, outbound.attempt, data)
         except _Unfit as unfit:
-            refused[outbound.attempt] = Receipt(outbound.attempt, "rejected", "", unfit.reason, unfit.detail)
+            refusals.append(Receipt(outbound.attempt, "rejected", "", unfit.reason, unfit.detail))
             continue
         if twice:
             detail = "this attempt was handed over before"
-            refused[outbound.attempt] = Receipt(outbound.attempt, "rejected", "", Reason.CONFIGURATION, detail)
+            refusals.append(Receipt(outbound.attempt, "rejected", "", Reason.CONFIGURATION, detail))
         else:
+            refusals.append(None)
             kept.append((outbound, data))
         if twice or medium is not Medium.MAIL:
             lines.append(_line(outbound, now, f"{medium.value}/{file}", data, twice))
@@ -61,7 +62,7 @@ def store(folder: Path, medium: Medium, outbounds: Sequence[Outbound], now: date
     _append(folder / "index.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     if lines:
         _sync(place)
-    return refused
+    return refusals
 
 
 def _place(place: Path, medium: Medium, attempt: str, data: bytes) -> tuple[str, bool]:
@@ -156,14 +157,14 @@ _HEADER = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable ASCII without the
 
 def _header(name: str, value: str) -> str:
     """One header line, encoded and folded where it must be. Raises _Unfit for a line break smuggled into it."""
-    if _BREAKS.search(value) or not _HEADER.fullmatch(name):
-        raise _Unfit(
-            Reason.CONTENT, f"the header {name[:40]!r} has a line break in it" if value else "a bad header name"
-        )
-    # Structured headers must not be folded inside a word, and 998 bytes is the limit of a line.
+    if not _HEADER.fullmatch(name):
+        raise _Unfit(Reason.CONTENT, "a header has a name that headers cannot have")
+    if _BREAKS.search(value):
+        raise _Unfit(Reason.CONTENT, f"the header {name} has a line break in it")
     if value.isascii() and len(value) < 900:
         return f"{name}: {value}"
-    return f"{name}: " + Header(value, "utf-8", header_name=name, maxlinelen=76).encode(linesep="\r\n")
+    clean = value.encode("utf-8", "replace").decode()
+    return f"{name}: " + Header(clean, "utf-8", header_name=name, maxlinelen=76).encode(linesep="\r\n")
 
 
 def _address(parts: Mapping[str, str], lacking: str) -> str:
@@ -309,7 +310,8 @@ def _job(place: Path, kept: Sequence[tuple[Outbound, bytes]], now: datetime) -> 
     kept = sorted(kept, key=lambda k: (*(k[0].to.get(c, "") for c in ("country", "postcode", "street")), k[0].attempt))
     job = "letters-" + hashlib.sha256("\n".join(outbound.attempt for outbound, _ in kept).encode()).hexdigest()[:12]
     temporary = place / f".{job}.{os.getpid()}.part"
-    (temporary / "letters").mkdir(mode=0o700, parents=True)
+    temporary.mkdir(mode=0o700)
+    (temporary / "letters").mkdir(mode=0o700)
     job_fields = sorted({name for outbound, _ in kept for name in outbound.meta})
     rows: list[tuple[str, ...]] = [("piece_id", *LETTER_COLUMNS, "template", "locale", "letter", *job_fields)]
     lines, hashes = [], {}
