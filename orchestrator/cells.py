@@ -184,7 +184,7 @@ def one_of(choices: Iterable[str], what: str = "one of the choices") -> Parse:
     return parse
 
 
-# ---- e-mail, phone, place -------------------------------------------------------------------------------------------
+# ---- e-mail, place --------------------------------------------------------------------------------------------------
 
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
@@ -218,77 +218,6 @@ def email(raw: Any) -> str:
         return validate_email(value, check_deliverability=False).normalized
     except (EmailNotValidError, UnicodeError) as exc:
         raise ValueError(f"is no e-mail address: {exc}") from None
-
-
-# Where libphonenumber knows one zone and the area has more (read against its data of 2026-11; it also takes the whole
-# of Yukon to Nunavut for Fort Nelson, and a Jamaican mobile for anywhere in America).
-_AREAS: Mapping[str, tuple[str, ...]] = {
-    "1850": ("America/New_York", "America/Chicago"),
-    "1448": ("America/New_York", "America/Chicago"),
-    "1606": ("America/New_York", "America/Chicago"),
-    "1812": ("America/New_York", "America/Chicago"),
-    "1930": ("America/New_York", "America/Chicago"),
-    "1308": ("America/Chicago", "America/Denver"),
-    "1541": ("America/Los_Angeles", "America/Boise"),
-    "1458": ("America/Los_Angeles", "America/Boise"),
-    "1906": ("America/Detroit", "America/Menominee"),
-    "1928": ("America/Phoenix", "America/Denver", "America/Los_Angeles"),
-    "1867": (
-        "America/Whitehorse",
-        "America/Dawson",
-        "America/Inuvik",
-        "America/Yellowknife",
-        "America/Cambridge_Bay",
-        "America/Rankin_Inlet",
-        "America/Iqaluit",
-        "America/Resolute",
-    ),
-}
-_INSTEAD: Mapping[str, tuple[str, ...]] = {"1876": ("America/Jamaica",), "1658": ("America/Jamaica",)}
-
-
-def phone(raw: Any, country: str | None = None) -> tuple[str, str]:
-    """(E.164, candidate zones separated by spaces). No zones known: the second is empty, and no text goes out there.
-
-    `country` (ISO 3166 alpha-2) is where a number without `+` is dialled.
-    """
-    import phonenumbers
-
-    value = _as_text(raw)
-    if not country and not value.startswith("+"):
-        raise ValueError("has no country: write it with + and the country code, or fill in the column `country`")
-    try:
-        parsed = phonenumbers.parse(value, country)
-    except phonenumbers.NumberParseException:
-        raise ValueError("is no phone number; write it as +49 30 1234567") from None
-    kind = phonenumbers.number_type(parsed)
-    if kind == phonenumbers.PhoneNumberType.UNKNOWN or parsed.extension:
-        raise ValueError("is no number that can be dialled; check its length and its country")
-    e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    return e164, _zones_of(e164[1 : 1 + _LONGEST_PREFIX], parsed.country_code, kind)
-
-
-_LONGEST_PREFIX = 9  # of libphonenumber's zone data
-
-
-@lru_cache(maxsize=65_536)
-def _zones_of(prefix: str, country_code: int, kind: int) -> str:
-    from phonenumbers.phonenumberutil import is_number_type_geographical
-    from phonenumbers.tzdata import TIMEZONE_DATA
-
-    if prefix[:4] in _INSTEAD:
-        return " ".join(_INSTEAD[prefix[:4]])
-    # As time_zones_for_number does it, which cannot be asked by prefix: a number bound to no place is anywhere in
-    # its country.
-    digits = prefix if is_number_type_geographical(kind, country_code) else str(country_code)
-    found: set[str] = set()
-    for length in range(len(digits), 0, -1):
-        if digits[:length] in TIMEZONE_DATA:
-            found.update(TIMEZONE_DATA[digits[:length]])
-            break
-    found.update(_AREAS.get(prefix[:4], ()))
-    found.discard("Etc/Unknown")
-    return " ".join(sorted(found))
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -30,11 +30,11 @@ from orchestrator.cells import (
     name,
     number,
     one_of,
-    phone,
     text,
     yes_no,
 )
 from orchestrator.model import Field, Kind, Vocabulary
+from orchestrator.phone import phone
 from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
@@ -60,6 +60,20 @@ class ReadRow:
     refs: dict[str, str | None] = field(default_factory=dict)
 
 
+_NEW = object()
+_REMEMBER = 10_000
+"""Values of a column are kept with what they mean: countries, days, first names repeat, and reading costs 1–10 µs."""
+
+
+class _Cell(NamedTuple):
+    """How one column is read: where its value goes, and how (None: money, which has two columns)."""
+
+    column: str
+    target: str
+    parse: Parse | None
+    known: dict[str, Any]
+
+
 # ---- whole rows -----------------------------------------------------------------------------------------------------
 
 
@@ -71,7 +85,7 @@ class RowReader:
         self.vocabulary = vocabulary
         self.now = now
         self.warnings: Counter[str] = Counter()
-        self._plans: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str, Parse | None]]] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], list[_Cell]] = {}
         self._standard = self._standard_columns()
 
     # -- which columns there are
@@ -105,7 +119,7 @@ class RowReader:
                 "parent": ("refs", key),
                 "country": ("values", country),
                 "timezone": ("values", self._zone),
-                "annual_value": ("money", None),
+                "annual_value": ("value", None),
                 "annual_value_currency": ("special", None),
                 "manager_name": ("values", name),
                 "manager_email": ("values", email),
@@ -157,18 +171,21 @@ class RowReader:
             return "there is no column `customer` or `account` to say whose they are"
         return None
 
-    def _plan(self, type_name: str, columns: tuple[str, ...]) -> list[tuple[str, str, str, Parse | None]]:
+    def _plan(self, type_name: str, columns: tuple[str, ...]) -> list[_Cell]:
         """(column, where to, name there, how) for each column that is known; a warning for each that is not."""
         declared = self._declared(type_name)
-        plan = []
+        plan: list[_Cell] = []
         for column in columns:
             if column in self._standard:
                 target, parse = self._standard[column]
-                plan.append((column, target, column, parse))
+                if target != "special":
+                    plan.append(_Cell(column, target, parse, {}))
             elif column in declared:
                 found = declared[column]
-                target = "money" if found.kind is Kind.MONEY else "members"
-                plan.append((column, target, column, None if target == "money" else self._parser(found)))
+                if found.kind is Kind.MONEY:
+                    plan.append(_Cell(column, "money", None, {}))
+                else:
+                    plan.append(_Cell(column, "members", self._parser(found), {}))
             elif self._is_currency(column, declared) or column.startswith("_"):
                 continue
             else:
@@ -242,23 +259,33 @@ class RowReader:
         if plan is None:
             plan = self._plans[type_name, columns] = self._plan(type_name, columns)
         values, members, refs = out.values, out.members, out.refs
-        for column, target, there, parse in plan:
+        for column, target, parse, known in plan:
             raw = row[column]
             try:
-                if target == "values":
-                    assert parse is not None
-                    values[there] = None if raw is None or raw == "" else parse(raw) or None
-                elif target == "members":
-                    assert parse is not None
-                    value = None if raw is None or raw == "" else parse(raw)
-                    members[there] = None if value == "" else value
-                elif target == "refs":
-                    refs[there] = None if raw is None or raw == "" else key(raw) or None
-                elif target == "money":
-                    into = values if self.kind == "accounts" and there == "annual_value" else members
-                    self._money(row, column, into)
+                if parse is None:
+                    self._money(row, column, members if target == "money" else values)
+                    continue
+                if raw is None or raw == "":
+                    value = None
+                elif type(raw) is str:
+                    value = known.get(raw, _NEW)
+                    if value is _NEW:
+                        value = parse(raw)
+                        value = None if value == "" else value
+                        if len(known) < _REMEMBER:
+                            known[raw] = value
+                else:
+                    value = parse(raw)
+                    value = None if value == "" else value
             except ValueError as exc:
                 problems.append(f"{column} {exc}")
+                continue
+            if target == "values":
+                values[column] = value
+            elif target == "members":
+                members[column] = value
+            else:
+                refs[column] = value
 
     def _money(self, row: Mapping[str, Any], column: str, into: dict[str, Any]) -> None:
         raw = row[column]

@@ -314,12 +314,19 @@ def _bound(
     if not processors:
         yield from tuples
         return
+    # One instant and one empty object stand in every row of a batch: what was just converted need not be again.
+    last: list[tuple[Any, Any]] = [(None, None)] * len(processors)
     for values in tuples:
         out = list(values)
-        for position, process in processors:
+        for n, (position, process) in enumerate(processors):
             value = out[position]
-            if value is not None:
-                out[position] = process(value)
+            if value is None:
+                continue
+            seen, done = last[n]
+            if value is not seen:
+                done = process(value)
+                last[n] = (value, done)
+            out[position] = done
         yield tuple(out)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import sqlalchemy as sa
@@ -96,13 +97,12 @@ def ancestors(conn: sa.Connection, keys: Iterable[str]) -> dict[str, str | None]
 # ---- upserts --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """One row as it should be. Columns and members that are not named keep what they have; a member None goes away."""
 
     identity: tuple[str, ...]
-    values: Mapping[str, Any]
-    members: Mapping[str, Any] = field(default_factory=dict)
+    values: dict[str, Any]
+    members: Mapping[str, Any] = MappingProxyType({})
 
 
 IDENTITY: Mapping[str, tuple[str, ...]] = {
@@ -155,7 +155,7 @@ def upsert(
     for w in wanted:
         row = rows.get(w.identity)
         if row is None:
-            row = {**blank, **dict(zip(names, w.identity, strict=True)), **w.values}
+            row = blank | dict(zip(names, w.identity, strict=True)) | w.values
             if members:
                 row[members] = {k: v for k, v in w.members.items() if v is not None}
             rows[w.identity] = fresh[w.identity] = row
@@ -203,11 +203,24 @@ def _apply(row: dict[str, Any], wanted: Wanted, members: str | None) -> bool:
     return changed
 
 
-def add_tier_changes(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+class TierChange(NamedTuple):
+    """`direction` is up, down or set, by the order of the class's tiers."""
+
+    unit: str
+    unit_id: int
+    class_name: str
+    from_tier: str | None
+    to_tier: str | None
+    direction: str
+
+
+def add_tier_changes(conn: sa.Connection, rows: Sequence[TierChange], now: datetime) -> None:
     """Append to the ledger of tiers; ids grow in the order of commits."""
     if rows:
         take_turns(conn, "tier_change")
-        insert_ids(conn, tier_change, rows)
+        ids = allocate_ids(conn, tier_change, len(rows))
+        columns = ("id", "unit", "unit_id", "class", "from_tier", "to_tier", "direction", "at", "received_at")
+        insert_many(conn, tier_change, [(i, *row, now, now) for i, row in zip(ids, rows, strict=True)], columns=columns)
 
 
 def add_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
