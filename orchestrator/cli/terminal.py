@@ -135,3 +135,11 @@ def tell_failure(message: str, call: Terminal, code: int = COULD_NOT_RUN) -> int
         call.document({"error": message})
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def near(path: Path) -> str:
+    """A path as one would type it from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,261 @@
+"""`run`, `pause`, `resume`: one machine, no server to start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from orchestrator.cli.terminal import FINE, CannotRun, Terminal, Usage, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FLAG = Parameter(negative=())
+
+
+def register(app: App) -> None:
+    app.command(run)
+    app.command(pause)
+    app.command(resume)
+
+
+def run(
+    *,
+    watch: Annotated[bool, FLAG] = False,
+    every: Annotated[float, Parameter(name="--every")] = 60.0,
+    budget: int = 50,
+    now: str | None = None,
+) -> int:
+    """Do what is due, once: who enters, who moves on, what goes out. Runs the Prefect flow `tick` on Prefect's
+    embedded engine, or on the server that PREFECT_API_URL names.
+
+    Parameters
+    ----------
+    watch
+        Do it again and again until interrupted.
+    every
+        With --watch: seconds between two beginnings.
+    budget
+        Begin no new batch after this many seconds.
+    now
+        Rehearse this instant (2027-03-28T09:00+02:00) instead of the present. Refused where a channel is live.
+    """
+    call = terminal()
+    if budget < 1 or every <= 0:
+        raise Usage("--budget and --every are seconds: one at least")
+    at = instant(now) if now is not None else None
+    if watch and at is not None:
+        raise Usage("--watch follows the clock and --now stands still: use one of them")
+    ready(call.workspace)
+    with embedded(call.workspace) as ticks:
+        with waiting(call, "starting Prefect's engine"):
+            first = ticks(budget, at)
+        _show(call, first)
+        while watch and not ticks.stopped.wait(max(0.0, every - first["seconds"])):
+            first = ticks(budget, None)
+            _show(call, first)
+    return FINE
+
+
+def instant(text: str) -> datetime:
+    """An instant as typed: ISO 8601 with its offset. Raises Usage."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Usage(f"--now takes an instant with its offset, as 2027-03-28T09:00+02:00, not `{text}`")
+    return found.astimezone(UTC)
+
+
+def ready(workspace: Path) -> None:
+    """Say at once, not after Prefect's start, that a run cannot work here. Raises what `wiring.connected` raises."""
+    from orchestrator import wiring
+
+    with wiring.connected(workspace) as wired:
+        if wired.nothing_applied():
+            raise CannotRun(f"nothing is in force in {wired.store.where} yet; run `orchestrator apply` first")
+
+
+# ---- the embedded engine --------------------------------------------------------------------------------------------
+
+
+class Ticks:
+    """Flow runs, one after the other, away from the main thread: that one only waits, and hears signals.
+
+    Prefect turns a SIGTERM within a flow run of the main thread into an exception in the middle of it; here it only
+    sets `stopped`, and the run under way ends at its next batch.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        self.stopped = threading.Event()
+        self._workspace = workspace
+
+    def __call__(self, budget: int, at: datetime | None) -> dict[str, Any]:
+        """One flow run's counts. Raises what the run raised."""
+        outcome: list[dict[str, Any]] = []
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                from orchestrator import flows
+
+                if not self.stopped.is_set():
+                    now = at.isoformat() if at else None
+                    outcome.append(flows.run_tick(str(self._workspace), budget, now))
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=work, name="tick", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)  # a join without an end does not let the main thread hear signals on every platform
+        if failure:
+            raise failure[0]
+        if not outcome:
+            raise KeyboardInterrupt
+        return outcome[0]
+
+
+@contextmanager
+def embedded(workspace: Path) -> Iterator[Ticks]:
+    """Prefect's engine in this process, with its home in the workspace, until SIGINT or SIGTERM."""
+    from orchestrator import wiring
+
+    os.environ.setdefault("PREFECT_HOME", str(workspace / ".orchestrator" / "prefect"))
+    ticks = Ticks(workspace)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if ticks.stopped.is_set():
+            raise KeyboardInterrupt  # asked twice: at once
+        ticks.stopped.set()
+        wiring.stopping.set()
+
+    with on_signals(stop):
+        yield ticks
+
+
+@contextmanager
+def on_signals(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """`stop` hears SIGINT and SIGTERM inside. Does nothing outside the main thread (tests)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def waiting(call: Terminal, what: str) -> Iterator[None]:
+    """A spinner for people at a terminal."""
+    if call.json or not call.console.is_terminal:
+        yield
+        return
+    with call.console.status(f"{what} …"):
+        yield
+
+
+# ---- what a tick did ------------------------------------------------------------------------------------------------
+
+
+def _show(call: Terminal, counts: Mapping[str, Any]) -> None:
+    call.answer(lambda: counts, lambda console: show_tick(console, counts))
+
+
+def show_tick(console: Console, counts: Mapping[str, Any]) -> None:
+    """One tick for people: a line, and a table where anything was judged."""
+    from rich.table import Table
+
+    console.print(f"[bold]{counts['now'][:16].replace('T', ' ')} UTC[/]  {counts['summary']}")
+    if not counts["messages"]:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("journey", "medium", "what became of it", "why"):
+        table.add_column(name)
+    table.add_column("messages", justify="right")
+    for row in counts["messages"]:
+        table.add_row(row["journey"], row["medium"], row["verdict"], row["reason"], str(row["count"]))
+    console.print(table)
+
+
+# ---- pauses ---------------------------------------------------------------------------------------------------------
+
+
+def pause(journey: str, /, *, reason: str = "", by: str | None = None) -> int:
+    """Stop a journey where it stands: nobody enters, moves on or is sent to until `orchestrator resume`.
+
+    Parameters
+    ----------
+    journey
+        The journey's name, or `*` for all of them.
+    reason
+        Why, for whoever looks at it next.
+    by
+        Who says so; without it, the name you are logged in with.
+    """
+    import getpass
+
+    from orchestrator import wiring
+    from orchestrator.store import versions
+
+    call = terminal()
+    with wiring.connected(call.workspace) as wired:
+        _known(wired, journey)
+        with wired.store.write() as conn:
+            new = versions.pause(conn, journey, by=by or getpass.getuser(), reason=reason, now=wired.clock())
+    text = f"{_named(journey)} paused" if new else f"{_named(journey)} paused already"
+    call.answer(lambda: {"journey": journey, "paused": True, "changed": new}, lambda console: console.print(text))
+    return FINE
+
+
+def resume(journey: str, /) -> int:
+    """Let a paused journey go on. What became due meanwhile is judged anew, with today's rules.
+
+    Parameters
+    ----------
+    journey
+        The journey's name, or `*` for the pause of all of them.
+    """
+    from orchestrator import wiring
+    from orchestrator.store import versions
+
+    call = terminal()
+    with wiring.connected(call.workspace) as wired, wired.store.write() as conn:
+        was = versions.resume(conn, journey)
+        left = versions.pauses(conn)
+    text = f"{_named(journey)} resumed" if was else f"{_named(journey)} not paused"
+    if versions.EVERYTHING in left:
+        text += "; everything is still paused: orchestrator resume '*'"
+    elif journey == versions.EVERYTHING and left:
+        text += f"; still paused by name: {', '.join(sorted(left))}"
+    call.answer(lambda: {"journey": journey, "paused": False, "changed": was}, lambda console: console.print(text))
+    return FINE
+
+
+def _named(journey: str) -> str:
+    return "everything is" if journey == "*" else f"{journey} is"
+
+
+def _known(wired: Any, journey: str) -> None:
+    from orchestrator.problems import suggest
+    from orchestrator.store import versions
+
+    with wired.store.read() as conn:
+        applied = versions.newest(conn)
+    names = applied.journeys if applied else {}
+    if journey != versions.EVERYTHING and journey not in names:
+        hint = suggest(journey, names)
+        raise Usage(f"no journey `{journey}` is in force" + (f"; {hint}" if hint else ""))

@@ -1,0 +1,93 @@
+"""What happened, in numbers: for a tick's report and for whoever looks on. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from orchestrator.store.tables import account, customer, log, message
+
+WENT_OUT = ("sent", "delivered", "bounced", "failed", "uncertain")
+"""States of a message that was handed over, or may have been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """So many messages of a journey and medium of which the log says so. `journey` "" for what no journey sent."""
+
+    journey: str
+    medium: str
+    verdict: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """So many messages that people of a class and tier were sent. `tier` is today's; of an account, its contacts'."""
+
+    journey: str
+    customer_class: str
+    tier: str
+    medium: str
+    template: str
+    count: int
+
+
+def newest_line(conn: sa.Connection) -> int:
+    """The id of the newest line of the log; 0 when it is empty."""
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one())
+
+
+def tallies(conn: sa.Connection, after_line: int, until_line: int) -> list[Tally]:
+    """What a stretch of the log says: holds and refusals (decisions) and what became of the rest (outcomes).
+
+    An allowance is left out, because an outcome follows it; so is feedback, which is counted where it is received.
+    """
+    journey = sa.func.coalesce(message.c.journey, "").label("journey")
+    kinds = sa.or_(log.c.kind == "outcome", sa.and_(log.c.kind == "decision", log.c.verdict != "allow"))
+    rows = conn.execute(
+        sa.select(journey, message.c.medium, log.c.verdict, log.c.reason, sa.func.count(log.c.message_id.distinct()))
+        .join(message, message.c.id == log.c.message_id)
+        .where(log.c.id > after_line, log.c.id <= until_line, kinds)
+        .group_by(journey, message.c.medium, log.c.verdict, log.c.reason)
+        .order_by(journey, message.c.medium, log.c.verdict, log.c.reason)
+    )
+    return [Tally(*row) for row in rows]
+
+
+def received(conn: sa.Connection) -> list[Received]:
+    """Who got what, by class and tier; what account managers got counts for the account's class and tier."""
+    of_class = sa.func.coalesce(customer.c["class"], account.c["class"], "").label("customer_class")
+    tier = sa.func.coalesce(customer.c.tier, account.c.tier, "").label("tier")
+    journey = sa.func.coalesce(message.c.journey, "").label("journey")
+    columns = (journey, of_class, tier, message.c.medium, message.c.template)
+    rows = conn.execute(
+        sa.select(*columns, sa.func.count())
+        .select_from(message)
+        .outerjoin(customer, customer.c.id == message.c.customer_id)
+        .outerjoin(account, account.c.id == message.c.account_id)
+        .where(message.c.state.in_(WENT_OUT))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [Received(*row) for row in rows]
+
+
+def an_example(conn: sa.Connection, verdicts: Sequence[str], reasons: Sequence[str] = ()) -> tuple[str, str] | None:
+    """The (customer key, journey) of the newest message of which the log says one of these; None when there is none."""
+    query = (
+        sa.select(customer.c.key, message.c.journey)
+        .select_from(log)
+        .join(message, message.c.id == log.c.message_id)
+        .join(customer, customer.c.id == message.c.customer_id)
+        .where(log.c.verdict.in_(verdicts), message.c.journey.is_not(None))
+        .order_by(log.c.id.desc())
+        .limit(1)
+    )
+    if reasons:
+        query = query.where(log.c.reason.in_(reasons))
+    row = conn.execute(query).one_or_none()
+    return None if row is None else (row.key, row.journey)
