@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Literal, cast
 
 from channels.base import Medium
-from orchestrator.condition import Condition, Expression, Scope, happened
+from orchestrator.condition import Condition, Expression, Scope, happened, segments_named
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.reading import BAD, Context, EventName, Share, option, outline, read, read_value
 from orchestrator.source import Entry, Node, canonical, digest
 from orchestrator.steps import Step, kinds
 from orchestrator.steps.sending import SendStep
-from orchestrator.terms import Happened, Heard, InSegment, Rows, walk
+from orchestrator.terms import Happened, Heard, Rows, walk
 from orchestrator.trigger import (
     ApiTrigger,
     AtTrigger,
@@ -29,6 +29,7 @@ from orchestrator.trigger import (
     read_triggers,
 )
 from orchestrator.words import Rate, duration
+from orchestrator.workspace import check_segment_units
 
 __all__ = [
     "ApiTrigger",
@@ -324,11 +325,13 @@ class _Reading:
 
     def _check_units(self) -> None:
         for trigger in self.triggers:
-            segment = self.segments.get(trigger.segment) if isinstance(trigger, SegmentTrigger) else None
-            if segment is not None and segment.unit != self.unit:
-                hint = f"write `unit: {segment.unit}`, or name a segment of {self.unit}s"
-                message = f"the segment is one of {segment.unit}s, and this journey is about {self.unit}s"
-                self.problems.error("wrong-unit", message, trigger.span, hint)
+            if not isinstance(trigger, SegmentTrigger) or trigger.segment not in self.segments:
+                continue
+            unit = self.segments[trigger.segment].unit
+            if unit != self.unit:
+                hint = f"write `unit: {unit}`, or name a segment of {self.unit}s"
+                message = f"the segment `{trigger.segment}` is one of {unit}s, and this is about {self.unit}s"
+                self.problems.error("segment-unit", message, trigger.span, hint)
 
     def _reentry(self, text: str | None) -> Reentry | None:
         if text is None:
@@ -367,6 +370,9 @@ class _Reading:
         conditions: list[Condition | Expression] = [c for c in (audience, goal, *exits) if c is not None]
         conditions += [t.where for t in self._events() if t.where is not None]
         conditions += [c for s in by_id.values() for c in (*s.asks(), *s.watches())]
+        for condition in conditions:
+            if isinstance(condition, Condition):
+                check_segment_units(condition, self.segments, self.problems)
         named = {t.segment for t in self.triggers if isinstance(t, SegmentTrigger)}
         segments = _segments(named, conditions, self.segments)
         return Journey(
@@ -435,18 +441,14 @@ def _segments(
     named: Iterable[str], conditions: Iterable[Condition | Expression], segments: Mapping[str, Condition]
 ) -> frozenset[str]:
     """Names of segments, and of those that they name."""
-    waiting = [*named, *(n for c in conditions for n in _named_in(c))]
+    waiting = [*named, *segments_named(*conditions)]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in found and name in segments:
             found.add(name)
-            waiting += _named_in(segments[name])
+            waiting += segments_named(segments[name])
     return frozenset(found)
-
-
-def _named_in(condition: Condition | Expression) -> list[str]:
-    return [n.name for n in walk(condition.root) if isinstance(n, InSegment)]
 
 
 # ---- where steps lead -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from orchestrator.source import Node
 from orchestrator.steps import Addressee, Go, Here, MessageState, Outcome, Send, Stay, Step
 from orchestrator.words import Duration, Rate
 
-NOT_THERE = frozenset({"no_address", "invalid_address", "unknown_address", "suppressed", "bounced", "gone"})
+NOT_THERE = frozenset({"no_address", "invalid_address", "unknown_address", "suppressed", "exited"})
 """Reasons of a refusal that say something of the address and nothing of the message: another contact may have it."""
 
 
@@ -153,7 +153,7 @@ class SendStep(Step):
         """The options a message carries with it, and the ids of what its text may name; never a person's data."""
         rate = [self.throttle.count, int(self.throttle.per.total_seconds())] if self.throttle else None
         options = {
-            "to": self.to[0] if self.goes_elsewhere else None,
+            "to": self.to[0] if self.to and self.goes_elsewhere else None,
             "locale": self.locale,
             "from": self.from_,
             "dedupe": "off" if self.dedupe == "off" else None,
