@@ -1,7 +1,8 @@
 """MJML with Jinja in it: checked tag by tag, compiled to HTML once, and read out as plain text.
 
 Jinja's tags are masked before MJML sees the text and put back afterwards, so that neither MJML nor the CSS inliner can
-change them. The engine drops unknown tags and stray text without a word; both are problems here.
+change them. The engine lets unknown tags and text between elements pass without a word, unstyled and outside the
+layout; both are problems here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _TOKEN = re.compile(
     r"|(?P<stray><)",
     re.DOTALL,
 )
+_ROWS_FIRST = re.compile(r"(?:\s|zqj\d+jqz|<!--.*?-->)*<tr[\s>]", re.DOTALL)
 _ATTRIBUTE = re.compile(r"([^\s=<>\"'/]+)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?")
 
 _BLOCKS = frozenset({
@@ -235,6 +237,7 @@ class _Checker:
         self.unprinted: set[int] = set()
         self.out: list[str] = []
         self.stack: list[_Event] = []
+        self.bodies: list[_Event] = []  # tables given a <tbody>
 
     def run(self) -> str:
         if not re.search(r"<mjml[\s>]", self.page.text):
@@ -289,6 +292,10 @@ class _Checker:
         self.out.append(self.page.text[event.start : event.end])
         if not event.empty and name not in _VOID:
             self.stack.append(event)
+            if name in ("table", "mj-table") and _ROWS_FIRST.match(self.page.text, event.end):
+                # The CSS inliner's parser would put its own <tbody> inside a loop over the rows.
+                self.out.append("<tbody>")
+                self.bodies.append(event)
 
     def _attributes(self, event: _Event) -> None:
         begins = event.start + 1 + len(event.name)
@@ -326,7 +333,7 @@ class _Checker:
             )
         else:
             hint = "put it into `<mj-text>` or `<mj-raw>`"
-            self._tell("dropped-text", f"`<{name}>` would be dropped here", event, hint)
+            self._tell("stray-text", f"`<{name}>` stands outside the layout here", event, hint)
 
     def _close(self, event: _Event) -> None:
         if event.name in _VOID:
@@ -340,7 +347,10 @@ class _Checker:
         while self.stack and self.stack[-1].name != event.name:
             left = self.stack.pop()
             self._tell("unclosed-tag", f"`<{left.name}>` is never closed", left, f"add `</{left.name}>`")
-        self.stack.pop()
+        closed = self.stack.pop()
+        if self.bodies and self.bodies[-1] is closed:
+            self.bodies.pop()
+            self.out.append("</tbody>")
         self.out.append(self.page.text[event.start : event.end])
 
     def _misspelt(self, event: _Event) -> bool:
@@ -376,8 +386,8 @@ class _Checker:
             plain = event.name[at : found.start() if found else None]
             if plain.strip() and not self._told():
                 start = event.start + at + len(plain) - len(plain.lstrip())
-                message, length = "text between elements would be dropped", len(plain.strip().split("\n")[0])
-                self._at("dropped-text", message, start, length, "put it into `<mj-text>`")
+                message, length = "text between elements stands outside the layout", len(plain.strip().split("\n")[0])
+                self._at("stray-text", message, start, length, "put it into `<mj-text>`")
             if found is None:
                 break
             at = found.end()
@@ -386,8 +396,8 @@ class _Checker:
             if self._told():
                 continue
             if kind == "print":
-                message = "a value between elements would be dropped"
-                self._at("dropped-text", message, start, len(tag), "put it into `<mj-text>`")
+                message = "a value between elements stands outside the layout"
+                self._at("stray-text", message, start, len(tag), "put it into `<mj-text>`")
             elif "mj-raw" in _INSIDE.get(parent, ()):
                 self.out.append(f"<mj-raw><!--{found[0]}--></mj-raw>")
             elif not parent:
