@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
 from channels.base import Medium
 from orchestrator import words
-from orchestrator.model import Cap, CustomerClass, HouseHours, Policies, Topic, Unit, Window, minor_digits
+from orchestrator.model import Cap, HouseHours, Policies, Unit, Window, minor_digits
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import Context, Days, Hours, described, option, unknown
 from orchestrator.source import Node
@@ -53,8 +53,8 @@ class PolicyEntries:
 def read_policies(
     node: Node | None,
     entries: PolicyEntries | None,
-    classes: Mapping[str, CustomerClass],
-    topics: Mapping[str, Topic],
+    tiers: Set[str],
+    topics: Set[str],
     context: Context,
 ) -> Policies:
     """Policies, of all that could be read. `entries`: what `read` made of the node."""
@@ -68,7 +68,6 @@ def read_policies(
             if own is not None:
                 hours[medium] = HouseHours(medium, Window(*own.open, own.days), own.then)
         release = _release(node.get("quiet_hours"), context.problems)
-    tiers = {t for c in classes.values() for t in c.tiers}
     caps: dict[str, Cap] = {}
     for line in entries.caps:
         for cap in _cap_line(line, tiers, topics, context.problems):
@@ -103,7 +102,7 @@ _CAP_HINT: Final = "such as `2 per day and 4 per week across email, sms, push`, 
 _PER: Final[dict[str, Literal["day", "week", "month"]]] = {"day": "day", "week": "week", "month": "month"}
 
 
-def _cap_line(node: Node, tiers: Iterable[str], topics: Mapping[str, Topic], problems: Problems) -> list[Cap]:
+def _cap_line(node: Node, tiers: Set[str], topics: Set[str], problems: Problems) -> list[Cap]:
     """The caps of one line: several counts share its media; YAML makes a map of `for tier X: …`, which is fine."""
     line = _cap_text(node)
     if line is None:
@@ -172,7 +171,7 @@ def _cap_text(node: Node) -> tuple[_Part | None, _Part, str] | None:
 
 
 def _cap_for(
-    node: Node, who: _Part | None, tiers: Iterable[str], topics: Mapping[str, Topic], problems: Problems
+    node: Node, who: _Part | None, tiers: Set[str], topics: Set[str], problems: Problems
 ) -> tuple[tuple[str, ...] | None, str | None]:
     """The tiers and the topic a line is for; None for the tiers when it is told that they are wrong."""
     if who is None:

@@ -89,15 +89,20 @@ def render(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:
     """Problems as text, each with its line and a caret; `sources` maps file names to their text."""
     blocks = []
     for p in problems:
-        head = f"{p.severity}[{p.code}]: {p.message}\n --> {p.span}"
+        head = f"{p.severity}[{p.code}]: {_printable(p.message)}\n --> {p.span}"
         lines = sources.get(p.span.file, "").splitlines()
         if 1 <= p.span.line <= len(lines):
-            line = lines[p.span.line - 1].replace("\t", " ")
+            line = _printable(lines[p.span.line - 1])
             end = p.span.end_col if p.span.end_line == p.span.line else len(line) + 1
             width = max(1, min(end, len(line) + 1) - p.span.col)
             gutter = " " * len(str(p.span.line))
             head += f"\n{gutter} |\n{p.span.line} | {line}\n{gutter} | {' ' * (p.span.col - 1)}{'^' * width}"
         if p.hint:
-            head += f"\n  = help: {p.hint}"
+            head += f"\n  = help: {_printable(p.hint)}"
         blocks.append(head)
     return "\n\n".join(blocks)
+
+
+def _printable(line: str) -> str:
+    """One line that cannot move a terminal's cursor or colour it; one column for one character."""
+    return "".join(c if c.isprintable() else " " if c == "\t" else "·" for c in line)

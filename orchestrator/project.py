@@ -192,6 +192,7 @@ class _Loading:
     names: dict[str, Span] = field(default_factory=dict)  # of journeys, also of those that could not be read
     unreadable: bool = False  # a journey's file that could not be parsed: its name is not known
     steps: dict[str, tuple[Outlined, ...]] = field(default_factory=dict)  # by path
+    told: set[tuple[str, str]] = field(default_factory=set)  # journeys and texts that do not fit
 
     def project(self) -> Project | None:
         if WORKSPACE not in self.files:
@@ -259,7 +260,9 @@ class _Loading:
         else:
             self.unreadable = True
         self.steps[path] = outline(node.get("steps"), Context(Problems(), self.vocabulary, kinds=kinds()))
-        journey = read_journey(node, path, self.vocabulary, self.segments, self.problems)
+        mine = Problems()
+        journey = read_journey(node, path, self.vocabulary, self.segments, mine)
+        self.problems.found.extend(_causes(mine.found, node.get("trigger")))
         if journey is not None:
             self.journeys.setdefault(journey.name, journey)
 
@@ -306,7 +309,7 @@ class _Loading:
                 message = f"there is no {medium} text `{head.text}`"
                 self.problems.error("unknown-template", message, head.span, hint)
             return
-        if journey is None:
+        if journey is None or (journey.path, template.files[0]) in self.told:
             return
         for name in sorted(template.names):
             wrong = _out_of_scope(name, journey, self.vocabulary)
@@ -314,6 +317,7 @@ class _Loading:
                 message = f"the text names `{name}`, and {wrong}"
                 hint = f"take it out of {template.files[0]}, or ask there whether it `is defined`"
                 self.problems.error("text-out-of-scope", message, head.span, hint)
+                self.told.add((journey.path, template.files[0]))
                 return
 
     def _guarded(self, paths: Iterable[str], name: str) -> bool:
@@ -328,6 +332,20 @@ class _Loading:
             node = step.node.get(key) if step.node.kind == "map" else None
             if node is not None and node.kind == "scalar" and "{" in node.text:
                 compile_text(node.text, node.span, self.vocabulary, self.problems)
+
+
+def _causes(found: list[Problem], trigger: Node | None) -> list[Problem]:
+    """Without what only follows from another mistake: a trigger that is wrong brings no record into scope, and of two
+    steps with one id the second is not found."""
+    if trigger is not None and any(p.severity == "error" and _within(p.span, trigger.span) for p in found):
+        found = [p for p in found if p.code != "not-in-scope"]
+    if any(p.code == "duplicate-step" for p in found):
+        found = [p for p in found if p.code not in ("unreachable-step", "loop-without-wait")]
+    return found
+
+
+def _within(span: Span, outer: Span) -> bool:
+    return (outer.line, outer.col) <= (span.line, span.col) <= (outer.end_line, outer.end_col)
 
 
 _PLACE: Final = {

@@ -35,7 +35,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from orchestrator import words
 from orchestrator.condition import Condition, Expression
-from orchestrator.problems import Span, suggest
+from orchestrator.problems import Problems, Span, suggest
 from orchestrator.shapes import (
     BAD,
     DECLARED,
@@ -62,6 +62,7 @@ from orchestrator.shapes import (
     TierName,
     TopicName,
     UnionShape,
+    Word,
     Zone,
     described,
     place,
@@ -247,15 +248,17 @@ class _Map(Shape):
                 strangers.append(entry)
                 continue
             met.add(entry.key)
-            value = read_entry(entry, plan.shape, context)
+            told = len(context.problems.found)
+            value = read_entry(entry, plan.shape, context, plan.required)
             if value is BAD:
                 good = False
+                _hinted(context.problems, told, self.noun if plan is self.head else plan.key, plan.meta.doc)
             else:
                 values[plan.name] = value
         missing = [p for p in self.plan.values() if p.required and p.name not in values and p.key not in met]
         for entry in strangers:
             good = False
-            near = self._stranger(entry, context, met)
+            near = self.stranger(entry, context, met)
             missing = [p for p in missing if p.key != near]
         for plan in missing:
             good = False
@@ -263,12 +266,13 @@ class _Map(Shape):
         return values, good
 
     def _missing(self, plan: _Field, at: Span, context: Context) -> None:
-        of = f"`{self.noun}` needs" if self.noun else "there must be"
-        a_key = f"`{plan.key}`" if self.noun else f"a key `{plan.key}`"
-        hint = f"{plan.meta.doc}: {plan.shape.expects}" if plan.meta.doc else f"it takes {plan.shape.expects}"
-        context.problems.error("missing-key", f"{of} {a_key}", at, hint)
+        message = f"`{self.noun}` needs `{plan.key}`" if self.noun else f"`{plan.key}` is missing"
+        expects, doc = plan.shape.expects, plan.meta.doc
+        plain = plan.shape is WORDS[str] or not isinstance(plan.shape, (Word, Number, Choice))
+        hint = f"it takes {expects}" if not doc else doc if plain or ":" in doc else f"{doc}; {expects}"
+        context.problems.error("missing-key", message, at, hint)
 
-    def _stranger(self, entry: Entry, context: Context, met: set[str]) -> str:
+    def stranger(self, entry: Entry, context: Context, met: set[str]) -> str:
         """Tells of an unknown key; the key that was probably meant, or nothing."""
         known = [k for k in self.plan if k not in met and self.plan[k] is not self.head] + (["id"] * self.is_step)
         hint = suggest(entry.key, known)
@@ -295,6 +299,14 @@ class _Map(Shape):
         found: Json = {"type": "object", "properties": properties, "additionalProperties": False}
         required = [p.key for p in fields if p.required]
         return _documented(found | ({"required": required} if required else {}), _summary(self.cls))
+
+
+def _hinted(problems: Problems, told: int, key: str, doc: str) -> None:
+    """What a key is for, as the hint of a problem that has none."""
+    for number in range(told, len(problems.found)):
+        found = problems.found[number]
+        if " " in doc and not found.hint and found.code in ("wrong-type", "wrong-choice"):
+            problems.found[number] = replace(found, hint=f"`{key}`: {doc}")
 
 
 def _documented(schema: Json, doc: str) -> Json:
@@ -490,10 +502,13 @@ def _headed(
 ) -> Any:
     """A step whose keyword's value fills one field."""
     assert shape.head is not None
+    if twice := next((e for e in others if e.key == shape.head.key), None):
+        shape.stranger(twice, context, {e.key for e in others})
+        return None
     if entry is not None and not entry.value.empty:
         others = [Entry(shape.head.key, entry.key_span, entry.value), *others]
     elif shape.head.required:
-        hint = f"after the colon stands {shape.head.shape.expects}"
+        hint = f"after the colon stands {shape.head.meta.doc or shape.head.shape.expects}"
         context.problems.error("empty-value", f"`{shape.noun}` has no value", span, hint)
         return None
     value = shape.fill(node, others, span, context, given)
@@ -517,15 +532,12 @@ def _spread(
             shape.wrong(entry.value, context)
             return None
         inside, body = entry.value.entries, entry.value
-    good = True
-    for other in others:
-        plan = shape.plan.get(other.key)
-        if plan is not None and not plan.meta.beside:
-            hint = f"indent it further than `{shape.noun}`"
-            message = f"`{other.key}` stands beside `{shape.noun}` and belongs below it"
-            context.problems.error("misplaced-key", message, other.key_span, hint)
-            good = False
-    if not good:
+    beside = [e for e in others if e.key in shape.plan and not shape.plan[e.key].meta.beside]
+    if beside:
+        names = ", ".join(f"`{e.key}`" for e in beside)
+        message = f"{names} {'stand' if len(beside) > 1 else 'stands'} beside `{shape.noun}`, not below it"
+        hint = f"indent further than `{shape.noun}`"
+        context.problems.error("misplaced-key", message, beside[0].key_span, hint)
         return None
     value = shape.fill(body, [*inside, *others], span, context, given)
     return None if value is BAD else value
@@ -537,7 +549,7 @@ def _no_keyword(node: Node, found: list[Entry], context: Context, kinds: Mapping
         hint = f"begin a new step: `- {found[1].key}: …`"
         context.problems.error("several-steps", f"{names} are two steps in one", found[1].key_span, hint)
         return
-    known = list(kinds)
+    known = sorted(kinds)
     if node.kind == "scalar":
         first = node.text.split()[0] if node.text.split() else ""
         hint = f"write `{first}: …`" if first in kinds else suggest(node.text, known)

@@ -125,7 +125,9 @@ class Shape:
 class Word(Shape):
     """A scalar in words: `parse` gives its value, or BAD without a problem."""
 
-    def __init__(self, expects: str, parse: Callable[[Node, Context], Any], schema: Json, hint: str = "") -> None:
+    def __init__(
+        self, expects: str, parse: Callable[[Node, Context], Any], schema: Json, hint: Hint | str = ""
+    ) -> None:
         self.expects, self.parse, self._schema, self.hint = expects, parse, schema, hint
 
     def read(self, node: Node, context: Context) -> Any:
@@ -133,14 +135,17 @@ class Word(Shape):
             value = self.parse(node, context)
             if value is not BAD:
                 return value
-            return self.wrong(node, context, self.hint)
+            return self.wrong(node, context, self.hint if isinstance(self.hint, str) else self.hint(node.text))
         return self.wrong(node, context)
 
     def schema(self, defs: Json) -> Json:
         return dict(self._schema)
 
 
-def _worded(expects: str, parse: Callable[[str], Any], pattern: str = "", hint: str = "") -> Word:
+Hint = Callable[[str], str]
+
+
+def _worded(expects: str, parse: Callable[[str], Any], pattern: str = "", hint: Hint | str = "") -> Word:
     def read_text(node: Node, context: Context) -> Any:
         value = parse(node.text)
         return BAD if value is None else value
@@ -160,7 +165,15 @@ def _exact(text: str) -> timedelta | None:
     return found.exact if found else None
 
 
-_EXACT_HINT = "in seconds, minutes, hours, days or weeks: months and business days differ in length"
+def _meant(text: str) -> str:
+    meant = words.nearest_duration(text)
+    return f"write `{meant}`" if meant else ""
+
+
+def _meant_exact(text: str) -> str:
+    if words.duration(text) is not None:
+        return "in seconds, minutes, hours, days or weeks: months and business days differ in length"
+    return _meant(text)
 
 
 def _money(text: str) -> Money | None:
@@ -175,8 +188,8 @@ _DURATION = r"^(\d+|an?) +(business +day|second|minute|hour|day|week|month|year)
 WORDS: Final[dict[Any, Word]] = {
     str: Word("text", _text, {"type": "string"}, "put it in quotes when it is meant as text"),
     bool: Word("`true` or `false`", lambda n, c: n.value if isinstance(n.value, bool) else BAD, {"type": "boolean"}),
-    timedelta: _worded("a length of time such as `2 hours` or `14 days`", _exact, _DURATION, _EXACT_HINT),
-    Duration: _worded("a length of time such as `3 days` or `2 business days`", words.duration, _DURATION),
+    timedelta: _worded("a length of time such as `2 hours` or `14 days`", _exact, _DURATION, _meant_exact),
+    Duration: _worded("a length of time such as `3 days` or `2 business days`", words.duration, _DURATION, _meant),
     time: _worded("a time of day such as `09:00`", words.clock, r"^\d?\d:\d\d$", "from 00:00 to 23:59"),
     date: _worded("a date such as `2027-08-31`", words.day, r"^\d{4}-\d\d-\d\d$"),
     Share: _worded("a share such as `10%`", words.share, r"^[\d.]+ ?%$", "from 0% to 100%"),
@@ -461,10 +474,10 @@ class UnionShape(Shape):
         return {"anyOf": [s.schema(defs) for s in self.shapes]}
 
 
-def read_entry(entry: Entry, shape: Shape, context: Context) -> Any:
+def read_entry(entry: Entry, shape: Shape, context: Context, required: bool = False) -> Any:
     """A key's value; a key with nothing after it is a problem at the key."""
     if entry.value.empty and entry.value.style == "plain" and not isinstance(shape, Opaque):
-        hint = f"it takes {shape.expects}; leave the key out when there is none"
+        hint = f"it takes {shape.expects}" + ("" if required else "; leave the key out when there is none")
         context.problems.error("empty-value", f"`{entry.key}` has no value", entry.key_span, hint)
         return BAD
     return shape.read(entry.value, context)

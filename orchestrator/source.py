@@ -529,13 +529,13 @@ def _by_structure(source: Source, problem: str, mark: Any, line: str, spot: Span
     if mark.column > indent:
         hint = "put the whole text in quotes" if line.count('"') + line.count("'") >= 2 else "put the text in quotes"
         return "something follows here that does not belong to the value before it", rest, hint
-    if "'-' indicator" in problem:
+    if "'-' indicator" in problem and not line.lstrip().startswith("- "):
         return (
             "a line of a list must begin with `- `",
             rest,
             "begin it with `- `, or indent it further",
         )
-    if "expected key" in problem or "document start" in problem or "block end" in problem:
+    if "indicator" in problem or "expected key" in problem or "document start" in problem or "block end" in problem:
         return (
             "this line's indentation fits no line above it",
             rest,

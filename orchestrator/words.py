@@ -6,6 +6,7 @@ Each reader takes a text and gives a value, or None when the text does not say o
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,6 +127,21 @@ def duration(text: str) -> Duration | None:
     if value.months > 1_200 or value.days > 36_525 or value.seconds > 36_525 * DAY or business > 36_525:
         return None
     return value
+
+
+def nearest_duration(text: str) -> str:
+    """What `3d`, `3 dayz`, `3` or `1.5 days` was probably meant to be, or nothing."""
+    match = re.fullmatch(r"([0-9]{1,6})(\.5)?\s*([a-z ]*)", text.strip().lower())
+    if not match:
+        return ""
+    letters = match[3].replace(" ", "")
+    short = {"": "day", "d": "day", "h": "hour", "hr": "hour", "hrs": "hour", "w": "week", "min": "minute"}
+    short |= {"mins": "minute", "s": "second", "sec": "second", "y": "year", "businessday": "business day"}
+    near = difflib.get_close_matches(letters.removesuffix("s"), [*_UNITS, "businessday"], n=1, cutoff=0.6)
+    unit = short.get(letters) or (short.get(near[0], near[0]) if near else "")
+    if match[2]:
+        return f"{int(match[1]) * 24 + 12} hours" if unit == "day" else ""
+    return f"{match[1]} {unit}{'' if int(match[1]) == 1 else 's'}" if unit else ""
 
 
 def clock(text: str) -> time | None:

@@ -160,7 +160,10 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
     sound = not stranger and not any(_inside(p.span, s) for p in mine.errors for s in names)
     _check_plain(node, parts, mine)
-    policies = read_policies(node.get("policies"), parts.get("policies"), classes, topics, context)
+    # Names written, also where more is wrong with them: a cap that names one is not to blame.
+    tiers = {n.text for e in _entries(node.get("classes")) if (t := e.value.get("tiers")) for n in t.items}
+    topic_names = {e.key for e in _entries(node.get("topics"))}
+    policies = read_policies(node.get("policies"), parts.get("policies"), tiers, topic_names, context)
     _check_program(node.get("program"), classes, mine)
     problems.found.extend(mine.found)
     choices = tuple(classes)
@@ -198,7 +201,9 @@ _RESERVED: Final = frozenset({
 def check_name(name: str, noun: str, span: Span, problems: Problems, *, dashes: bool = False) -> bool:
     """Whether a name can be one: small letters, digits, underscores (and dashes); never a word of conditions."""
     if not (_TITLE if dashes else _WORD).fullmatch(name) or len(name) > 64:
-        better = re.sub(r"[^a-z0-9-]+" if dashes else r"[^a-z0-9]+", "-" if dashes else "_", name.lower()).strip("_-")
+        joint = "-" if dashes else "_"
+        better = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", joint, name).lower()
+        better = re.sub(r"[^a-z0-9-]+" if dashes else r"[^a-z0-9]+", joint, better).strip("_-")
         usable = better and (dashes or better[0].isalpha()) and len(better) <= 64
         hint = f"write `{better}`" if usable else "begin with a letter"
         letters = "small letters, digits, `-` and `_`" if dashes else "small letters, digits and `_`"
