@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from orchestrator.condition import Condition
 from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, TierTrigger
@@ -157,14 +158,17 @@ def _insert(
     )
     if order is not None:
         select = select.order_by(order)
-    statement = enrollment.insert().from_select(_ENTERED, select, include_defaults=False)
-    if conn.dialect.name == "sqlite":
-        return conn.execute(statement.prefix_with("OR IGNORE")).rowcount
-    from sqlalchemy.dialects.postgresql import insert
+    return _add(conn, enrollment, _ENTERED, select)
 
-    return conn.execute(
-        insert(enrollment).from_select(_ENTERED, select, include_defaults=False).on_conflict_do_nothing()
-    ).rowcount
+
+def _add(conn: sa.Connection, table: sa.Table, names: Sequence[str], select: sa.Select[Any]) -> int:
+    """INSERT … SELECT that leaves out what is there already; how many were new."""
+    if conn.dialect.name == "sqlite":
+        statement: Any = table.insert().prefix_with("OR IGNORE").from_select(names, select, include_defaults=False)
+    else:
+        statement = postgresql.insert(table).from_select(names, select, include_defaults=False)
+        statement = statement.on_conflict_do_nothing()
+    return conn.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 # ---- segments -------------------------------------------------------------------------------------------------------
@@ -192,12 +196,7 @@ def _mark_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, ke
         unit.c.id,
         sa.literal(entry.now, segment_member.c.since.type),
     ).where(_live(entry), ~member, _in_segment(entry, trigger))
-    names = ("journey", "trigger", "unit_id", "since")
-    if conn.dialect.name == "sqlite":
-        return conn.execute(segment_member.insert().prefix_with("OR IGNORE").from_select(names, select)).rowcount
-    from sqlalchemy.dialects.postgresql import insert
-
-    return conn.execute(insert(segment_member).from_select(names, select).on_conflict_do_nothing()).rowcount
+    return _add(conn, segment_member, ("journey", "trigger", "unit_id", "since"), select)
 
 
 def take_baseline(
