@@ -172,24 +172,26 @@ class _Checker(Values):
         return Or(_flat(Or, parts)) if None not in parts else None
 
     def _truth_and_(self, tree: Tree[Token], env: Env) -> Truth | None:
-        children = [parsed(c) for c in tree.children]
-        parts = [self.truth(c, env) for c in children]
+        found = [self.truth(parsed(c), env) for c in tree.children]
+        parts = _flat(And, found)
         for mine in parts:
-            if not (isinstance(mine, Compare) and mine.op == "==" and isinstance(mine.left, Ref)):
-                continue
-            if not (is_class(mine.left) and isinstance(mine.right, Literal_)):
-                continue
-            ladder = self.words.classes[str(mine.right.value)]
-            for here, part in zip(children, parts, strict=True):
-                if isinstance(part, TierIs) and part.tier.owner == mine.left.owner:
-                    self._on_ladder(ladder, part, here)
-        return And(_flat(And, parts)) if None not in parts else None
+            match mine:
+                case Compare("==", Ref() as ref, Literal_(name, _)) if is_class(ref):
+                    self._on_ladder(self.words.classes[str(name)], ref, parts)
+        return And(parts) if None not in found else None
 
-    def _on_ladder(self, ladder: CustomerClass, part: TierIs, at: Parsed) -> None:
-        for name in part.names:
-            if name not in ladder.tiers:
-                message = f"class `{ladder.name}` has no tier `{name}`"
-                self.error("unknown-tier", message, at, suggest(name, ladder.tiers))
+    def _on_ladder(self, ladder: CustomerClass, of: Ref, parts: tuple[Truth, ...]) -> None:
+        """Tiers asked of a class that has none of that name."""
+        for part in parts:
+            tier = part.part if isinstance(part, Not) else part
+            if not isinstance(tier, TierIs) or tier.tier.owner != of.owner or id(tier) not in self._tiers:
+                continue
+            for name in tier.names:
+                if name not in ladder.tiers:
+                    at = self._tiers.pop(id(tier), (tier, None))[1]
+                    message = f"class `{ladder.name}` has no tier `{name}`"
+                    if at is not None:
+                        self.error("unknown-tier", message, at, suggest(name, ladder.tiers))
 
     def _truth_negation(self, tree: Tree[Token], env: Env) -> Truth | None:
         part = self.truth(child(tree), env)
@@ -215,7 +217,7 @@ class _Checker(Values):
             return None
         found = tuple(dict.fromkeys(o for o in options if o is not None))
         if kind_of(value) is Kind.TIER and isinstance(value, Ref):
-            return TierIs(value, "==", tuple(str(o.value) for o in found if isinstance(o, Literal_)))
+            return self._noted(TierIs(value, "==", tuple(str(o.value) for o in found if isinstance(o, Literal_))), tree)
         return OneOf(value, found)
 
     def _option(self, tree: Parsed, value: Scalar, value_tree: Parsed, env: Env) -> Scalar | None:
@@ -363,14 +365,25 @@ class _Checker(Values):
             return None
         assert op in get_args(Operator)
         if one is Kind.TIER and isinstance(b, Literal_) and isinstance(a, Ref):
-            return _tier_is(a, op, str(b.value))
+            return self._tier_is(a, op, str(b.value), tree)
         if one is Kind.TIER and isinstance(a, Literal_) and isinstance(b, Ref):
-            return _tier_is(b, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op), str(a.value))
+            return self._tier_is(b, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op), str(a.value), tree)
         if one is Kind.TIER and op not in ("==", "!="):
             return self.error(
                 "type-mismatch", "two tiers may be of different ladders", tree, "compare with one by name"
             )
         return Compare(op, a, b)  # type: ignore[arg-type]
+
+
+    def _tier_is(self, tier: Ref, op: str, name: str, at: Parsed) -> Truth:
+        if op == "!=":
+            return Not(self._noted(TierIs(tier, "==", (name,)), at))
+        return self._noted(TierIs(tier, op, (name,)), at)  # type: ignore[arg-type]
+
+    def _noted(self, node: TierIs, at: Parsed) -> TierIs:
+        """Remembers where a tier was asked for (and the node, so that its id stays its own)."""
+        self._tiers[id(node)] = (node, at)
+        return node
 
 
 def _flat(joint: type[And] | type[Or], parts: list[Truth | None]) -> tuple[Truth, ...]:
@@ -379,12 +392,6 @@ def _flat(joint: type[And] | type[Or], parts: list[Truth | None]) -> tuple[Truth
 
 def _negated(part: Truth) -> Truth:
     return part.part if isinstance(part, Not) else Not(part)
-
-
-def _tier_is(tier: Ref, op: str, name: str) -> Truth:
-    if op == "!=":
-        return Not(TierIs(tier, "==", (name,)))
-    return TierIs(tier, op, (name,))  # type: ignore[arg-type]
 
 
 def _is_day(a: Scalar, b: Scalar) -> bool:
