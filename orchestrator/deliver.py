@@ -1,0 +1,644 @@
+"""Hand over what is due: judge it on fresh facts, write it, commit to it, look once more, send. The one door out.
+
+A batch goes through five transactions of its own: the lease, the facts, the decisions (the commit point: without that
+commit nothing is sent), a last look before every request, and what became of it. A worker may die between any two:
+before the commit point the batch is simply judged again; behind it, what has no outcome is `uncertain` and is never
+sent again by itself. The promise is: never twice, never unaccounted for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+import orchestrator
+from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
+from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.ingest import pause_failing, retire_devices, suppress
+from orchestrator.journey import Journey
+from orchestrator.model import Json, Policies
+from orchestrator.outbound import Due, Unwritable, Writer, Written
+from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
+from orchestrator.problems import Conflict, ProjectError
+from orchestrator.rules import Contact, Judgement, Subject, Verdict, judge, rules
+from orchestrator.store import journeys as running
+from orchestrator.store import log, outbox, versions
+from orchestrator.store.database import Store
+from orchestrator.store.feedback import give_back
+from orchestrator.store.keys import Attempt, Keys
+from orchestrator.store.outbox import Lease
+from orchestrator.store.standing import Asked, Contacts, Facts, counted, gather
+from orchestrator.zones import TZDATA
+
+__all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver"]
+
+BATCH = 1000
+LEASE = timedelta(seconds=60)
+TRIES = 5
+_SHARE = 0.5  # seconds of a channel's rate that one round takes
+
+Clock = Callable[[], datetime]
+Senders = Mapping[str, Mapping[str, str]]
+T = TypeVar("T")
+
+
+class Line(NamedTuple):
+    """What is counted: `kind` decision or outcome; `verdict` allow, hold, deny, or the message's new state."""
+
+    journey: str
+    medium: str
+    kind: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverReport:
+    """What a call did. `judged`: messages decided on. `problems`: what an operator should know, in words.
+
+    `paused`: journeys that `pause_if` stopped.
+    """
+
+    judged: int = 0
+    counts: Mapping[Line, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
+
+    def total(self, verdict: str, reason: str | None = None) -> int:
+        """How many of a verdict or outcome, over all journeys and media."""
+        return sum(n for line, n in self.counts.items() if line.verdict == verdict and reason in (None, line.reason))
+
+
+@dataclass(slots=True)
+class _Case:
+    """One message under judgement. `written` only while it is allowed."""
+
+    due: Due
+    judgement: Judgement
+    written: Written | None = None
+    where: str = ""  # of what could not be written: a name or a place in the text
+
+    @property
+    def attempt(self) -> int:
+        return self.due.attempts + (1 if self.judgement.say == "allow" else 0)
+
+
+def deliver(
+    store: Store,
+    channels: Mapping[Medium, Channel],
+    keys: Keys,
+    *,
+    now: datetime | Clock,
+    worker: str = "deliver",
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    public_url: str = "http://localhost:8400",
+    senders: Senders = {},  # noqa: B006  (never written)
+    send_again: Callable[[Channel, Due], bool] = lambda channel, due: False,
+) -> DeliverReport:
+    """Deliver what is due until nothing is, `stop()` says so between two requests, or `limit` messages were judged.
+
+    `now`: aware UTC, or a clock that gives it. Any number of workers may run at once: a batch is one worker's at a
+    time, for a minute. Media take turns, so that none waits for a slow one; within a medium transactional messages go
+    first, then by priority and time. A channel's `rate` is kept by each worker on its own.
+
+    `public_url`: where links in messages lead. `senders`: the machine settings' own. `send_again` may allow that an
+    uncertain message is planned once more: only where the channel says that a resend is safe, or the message is
+    transactional and its policy says at least once.
+    """
+    clock: Clock = now if callable(now) else lambda: now
+    run = _Run(store, channels, keys, clock, f"{worker}/{secrets.token_hex(4)}", stop, public_url, senders, send_again)
+    while not stop() and (limit is None or run.judged < limit):
+        left = BATCH if limit is None else limit - run.judged
+        if not run.one_round_each(left):
+            break
+    return DeliverReport(run.judged, run.counts, tuple(dict.fromkeys(run.problems)), tuple(sorted(run.paused)))
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of `deliver`."""
+
+    store: Store
+    channels: Mapping[Medium, Channel]
+    keys: Keys
+    clock: Clock
+    owner: str
+    stop: Callable[[], bool]
+    public_url: str
+    senders: Senders
+    send_again: Callable[[Channel, Due], bool]
+    judged: int = 0
+    counts: Counter[Line] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    paused: set[str] = field(default_factory=set)
+    away: set[Medium] = field(default_factory=set)
+    ready_at: dict[Medium, float] = field(default_factory=dict)
+    writer: tuple[str, Writer] | None = None
+
+    def one_round_each(self, most: int) -> bool:
+        """One batch of every medium; False when none had anything to do."""
+        busy, waiting = False, []
+        for medium, channel in self.channels.items():
+            if medium in self.away or self.stop():
+                continue
+            wait = self.ready_at.get(medium, 0.0) - time.monotonic()
+            if wait > 0:
+                waiting.append(wait)
+            else:
+                busy |= self._round(medium, channel, most)
+        if not busy and waiting:
+            self._sleep(min(waiting))
+        return busy or bool(waiting)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.stop():
+            time.sleep(min(left, 0.2))
+
+    def _round(self, medium: Medium, channel: Channel, most: int) -> bool:
+        if channel.rate is not None:
+            most = min(most, max(1, int(channel.rate * _SHARE)))
+        now = self.clock()
+        found = self._write(lambda conn: self._lease(conn, medium, channel, min(most, BATCH), now))
+        if found is None:
+            return False
+        force, held = found
+        if held.messages:
+            deliveries = self._decide(force, held, now)
+            self._hand_over(channel, held, deliveries)
+            if channel.rate is not None and deliveries:
+                at = max(time.monotonic(), self.ready_at.get(medium, 0.0))
+                self.ready_at[medium] = at + len(deliveries) / channel.rate
+        self._write(lambda conn: outbox.release(conn, held, self.clock()))
+        return True
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        """In one transaction; once more when PostgreSQL broke a deadlock, for then nothing of it was done."""
+        for tried in range(TRIES):
+            try:
+                with self.store.write() as conn:
+                    return work(conn)
+            except Conflict:
+                if tried == TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    # ---- leases
+
+    def _lease(
+        self, conn: sa.Connection, medium: Medium, channel: Channel, most: int, now: datetime
+    ) -> tuple[Force, Lease] | None:
+        force = in_force(conn)
+        if force is None or versions.EVERYTHING in force.paused:
+            return None
+        held = outbox.lease(
+            conn, medium, owner=self.owner, now=now, until=now + LEASE, most=most, paused=bool(force.paused)
+        )
+        if held is None:
+            return None
+        if held.lost:
+            self._lost(conn, channel, held.lost, now)
+        return force, held
+
+    def _lost(self, conn: sa.Connection, channel: Channel, lost: Sequence[Due], now: datetime) -> None:
+        """Decided by a worker that never told the outcome: it may have handed them over, so nobody does it again."""
+        ends = []
+        for due in lost:
+            delivery = Delivery(due, due.attempts, (), ())
+            if self.send_again(channel, due):
+                ends.append(End(delivery, "planned", "lost_worker", again=now, given_back=True))
+            else:
+                ends.append(End(delivery, "uncertain", "lost_worker"))
+        self._settle(conn, channel, ends, now)
+
+    # ---- the decision
+
+    def _decide(self, force: Force, held: Lease, now: datetime) -> list[Delivery]:
+        """Facts, verdicts, words; then the commit point. What comes back may be handed over."""
+        writer, policies = self._writer(force), force.project.vocabulary.policies
+        with self.store.read() as conn:
+            journeys = _journeys(conn, force, held.messages)
+            asked = Asked(
+                medium=held.messages[0].medium,
+                policies=policies,
+                vocabulary=force.project.vocabulary,
+                names=_names(writer, held.messages),
+                keyed=frozenset(name for (name, _), journey in journeys.items() if journey and _is_keyed(journey)),
+                now=now,
+            )
+            facts = gather(conn, held.messages, self.keys, asked)
+        cases = [self._case(due, facts, writer, policies, now) for due in held.messages]
+        committed = self._write(lambda conn: self._commit(conn, force, journeys, asked, facts, cases, now))
+        self.judged += len(committed)
+        for case in committed:
+            self._count(case.due, "decision", case.judgement.say, case.judgement.reason)
+        return [self._delivery(case, facts) for case in committed if case.judgement.say == "allow"]
+
+    def _case(self, due: Due, facts: Facts, writer: Writer, policies: Policies, now: datetime) -> _Case:
+        case = _Case(due, _judged(due, facts, facts.contacts, policies, now))
+        if case.judgement.say != "allow":
+            return case
+        try:
+            case.written = writer.write(due, facts.about[due.id], now)
+        except Unwritable as error:
+            case.where = error.detail
+            case.judgement = _refused(case.judgement, "text", error.reason)
+        except Exception as error:  # one recipient's data must not stop the batch; the kind of error tells nothing
+            case.where = type(error).__name__
+            case.judgement = _refused(case.judgement, "text", "render_failed")
+        else:
+            _count_in(facts.contacts, due, facts, now)
+        return case
+
+    def _commit(
+        self,
+        conn: sa.Connection,
+        force: Force,
+        journeys: Mapping[tuple[str, str], Journey | None],
+        asked: Asked,
+        facts: Facts,
+        cases: Sequence[_Case],
+        now: datetime,
+    ) -> list[_Case]:
+        """The commit point. Only what is still planned is decided; caps and dedupe are counted again under the lock."""
+        batch = [case.due for case in cases]
+        accounts = any(cap.scope == "account" for cap in asked.policies.caps)
+        shared = {to[0].get("address") or to[0].get("number") or "" for to in facts.destinations.values() if to}
+        states = outbox.lock(conn, batch, shared, accounts)
+        open_cases = [case for case in cases if states.get(case.due.id) in outbox.READY]
+        if any(case.written for case in open_cases):
+            reserved, contacts = counted(conn, batch, facts.dedupe_keys, asked)
+            if reserved != facts.reserved:
+                open_cases = [_again(case, facts, contacts, asked.policies, now) for case in open_cases]
+        log.append(conn, [_entry(case, force, journeys, facts, now) for case in open_cases])
+        allowed = [case.due for case in open_cases if case.judgement.say == "allow"]
+        outbox.allow(conn, [due.id for due in allowed], now)
+        kept = [due for due in allowed if due.addressee == "customer"]
+        outbox.reserve(conn, [_reservation(due, facts, now) for due in kept], [d.id for d in kept if d.attempts])
+        refused = [case for case in open_cases if case.judgement.say == "deny"]
+        outbox.refuse(conn, [(c.due.id, _state(c), c.judgement.reason) for c in refused], now)
+        held = [case for case in open_cases if case.judgement.say == "hold"]
+        release = asked.policies.release
+        outbox.put_off(
+            conn, [(c.due, "held", c.judgement.reason, _released(c, release)) for c in held], now, decided=True
+        )
+        self._wake(conn, [case.due for case in refused], now)
+        return open_cases
+
+    def _delivery(self, case: _Case, facts: Facts) -> Delivery:
+        assert case.written is not None
+        usable = facts.usable(case.due) or (({}, ""),)
+        outbounds = []
+        for n, (to, _) in enumerate(usable, 1):
+            attempt = Attempt(case.due.id, case.attempt, n if len(usable) > 1 else 0)
+            outbounds.append(case.written.outbound(str(attempt), case.due, to))
+        return Delivery(case.due, case.attempt, tuple(outbounds), tuple(key for _, key in usable))
+
+    def _writer(self, force: Force) -> Writer:
+        if self.writer is None or self.writer[0] != force.applied.project:
+            made = Writer(force.project.vocabulary, force.project.templates, self._links, self.senders)
+            self.writer = (force.applied.project, made)
+        return self.writer[1]
+
+    def _links(self, message_id: int) -> Mapping[str, str]:
+        """Opaque: what they lead to is looked up by the message, and nothing in them says who got it."""
+        token = self.keys.link_token(message_id)
+        base = self.public_url.rstrip("/")
+        return {"unsubscribe": f"{base}/u/{token}", "preferences": f"{base}/p/{token}"}
+
+    # ---- hand-over
+
+    def _hand_over(self, channel: Channel, held: Lease, deliveries: Sequence[Delivery]) -> None:
+        """Request by request, each after a last look; what is not come to goes back."""
+        renew_at = held.until - LEASE / 2
+        chunks = list(chunks_of(deliveries, channel.batch_size))
+        while chunks:
+            at = self.clock()
+            if self.stop():
+                self._put_back(channel, chunks, "stopped", at, at)
+                return
+            if at >= renew_at:
+                self._write(lambda conn, at=at: outbox.renew(conn, held, at + LEASE))  # type: ignore[misc]
+                renew_at = at + LEASE / 2
+            chunk = chunks.pop(0)
+            going, stopped = self._last_look(chunk, at)
+            receipts, error = _send(channel, [o for d in going for o in d.outbounds]) if going else ({}, None)
+            at = self.clock()
+            ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
+            self._write(lambda conn, ends=ends, at=at: self._settle(conn, channel, ends, at))  # type: ignore[misc]
+            if isinstance(error, Unavailable | Misconfigured):
+                self.away.add(channel.medium)
+                what = "needs an operator" if isinstance(error, Misconfigured) else "is not available"
+                self.problems.append(f"{channel.medium} by {channel.name} {what}: {error}")
+                self._put_back(channel, chunks, reason_of(error), at + pause_after(error, 1), at)
+                return
+
+    def _last_look(self, chunk: Sequence[Delivery], at: datetime) -> tuple[list[Delivery], list[End]]:
+        with self.store.read() as conn:
+            pairs = [(d.due.id, key) for d in chunk for key in d.addresses]
+            looks = outbox.last_look(conn, pairs, at)
+        going, stopped = [], []
+        for delivery in chunk:
+            seen = [looks.get((delivery.due.id, key)) for key in delivery.addresses]
+            end = stopped_by(delivery, seen, at)
+            if end is not None:
+                stopped.append(end)
+            elif seen[0] is not None and seen[0].state == "sending":
+                usable = [n for n, look in enumerate(seen) if look is not None and not look.suppressed]
+                going.append(
+                    Delivery(
+                        delivery.due,
+                        delivery.number,
+                        tuple(delivery.outbounds[n] for n in usable),
+                        tuple(delivery.addresses[n] for n in usable),
+                    )
+                )
+        return going, stopped
+
+    def _put_back(
+        self, channel: Channel, chunks: Iterable[Sequence[Delivery]], reason: str, again: datetime, at: datetime
+    ) -> None:
+        """Never handed over: they wait, and count no longer."""
+        ends = [End(d, "planned", reason, again=again, given_back=True) for chunk in chunks for d in chunk]
+        if ends:
+            self._write(lambda conn: self._settle(conn, channel, ends, at))
+
+    # ---- outcomes
+
+    def _settle(self, conn: sa.Connection, channel: Channel, ends: Sequence[End], at: datetime) -> None:
+        """States, lines in the log, reservations, suppressions; sleepers wake. One transaction."""
+        if not ends:
+            return
+        states = outbox.lock_states(conn, [end.delivery.due for end in ends])
+        # What feedback, or another worker after our lease, has said meanwhile is not taken back.
+        fresh = [end for end in ends if may_end(states.get(end.delivery.due.id), end.state)]
+        log.append(conn, [_outcome(end, channel, at) for end in fresh])
+        over = [end for end in fresh if end.state != "planned"]
+        outbox.settle(conn, [_row(end, channel, at) for end in over])
+        waiting = [(e.delivery.due, "planned", e.reason, e.again or at) for e in fresh if e.state == "planned"]
+        outbox.put_off(conn, waiting, at, decided=False)
+        if returned := [end.delivery.due.id for end in fresh if end.given_back]:
+            give_back(conn, returned)
+        if bad := [end for end in fresh if end.bad]:
+            self._not_again(conn, channel.medium, bad, at)
+        self._wake(conn, [end.delivery.due for end in over], at)
+        wrong = {e.delivery.due.journey for e in over if e.state in ("failed", "uncertain") and e.delivery.due.journey}
+        if wrong:
+            self.paused.update(pause_failing(conn, [name for name in wrong if name], at))
+        for end in fresh:
+            self._count(end.delivery.due, "outcome", end.state, end.reason)
+
+    def _not_again(self, conn: sa.Connection, medium: Medium, ends: Sequence[End], at: datetime) -> None:
+        suppress(conn, [(medium.value, key, why, None) for end in ends for key, why in end.bad], now=at)
+        if medium is Medium.PUSH:
+            gone: dict[int, list[str]] = {}
+            for end in ends:
+                if end.delivery.due.customer_id is not None:
+                    gone.setdefault(end.delivery.due.customer_id, []).extend(key for key, _ in end.bad)
+            retire_devices(conn, self.keys, gone, now=at)
+
+    def _wake(self, conn: sa.Connection, messages: Iterable[Due], now: datetime) -> None:
+        ids = {due.enrollment_id for due in messages if due.enrollment_id is not None}
+        if ids:
+            running.wake_settled(conn, ids, now)
+
+    def _count(self, due: Due, kind: str, verdict: str, reason: str) -> None:
+        self.counts[Line(due.journey or "", due.medium.value, kind, verdict, reason)] += 1
+
+
+# ---- judging --------------------------------------------------------------------------------------------------------
+
+
+def _judged(due: Due, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Judgement:
+    try:
+        return judge(_subject(due), facts.standing(due, contacts), policies, now)
+    except Exception as error:  # fail closed: what cannot be judged is not sent, and stops nobody else
+        verdict = Verdict("judge", "deny", "rule_failed", inputs={"error": type(error).__name__})
+        return Judgement((verdict,), "deny", "judge", "rule_failed", None)
+
+
+def _subject(due: Due) -> Subject:
+    return Subject(
+        due.id,
+        due.addressee,
+        due.customer_id,
+        due.account_id,
+        due.medium,
+        due.topic,
+        due.purpose,
+        due.priority,
+        due.planned_at,
+        due.due_at,
+        due.expires_at,
+    )
+
+
+def _refused(judgement: Judgement, rule: str, reason: str) -> Judgement:
+    return Judgement((*judgement.verdicts, Verdict(rule, "deny", reason)), "deny", rule, reason, None)
+
+
+def _again(case: _Case, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> _Case:
+    """Judged once more, on what others have been allowed since the facts were read."""
+    if case.written is None:
+        return case
+    judgement = _judged(case.due, facts, contacts, policies, now)
+    if judgement.say != "allow":
+        return _Case(case.due, judgement)
+    _count_in(contacts, case.due, facts, now)
+    return _Case(case.due, judgement, case.written)
+
+
+def _count_in(contacts: Contacts, due: Due, facts: Facts, now: datetime) -> None:
+    """What is allowed counts for the rest of the batch."""
+    if due.addressee == "customer" and due.customer_id is not None:
+        contact = Contact(now, due.medium, due.topic, due.purpose, due.customer_id, due.account_id)
+        contacts.add(contact, facts.dedupe_keys.get(due.id, ""))
+
+
+def _names(writer: Writer, batch: Iterable[Due]) -> frozenset[str]:
+    """Every name the batch's texts may print: each text is asked once."""
+    texts = {(d.template or (d.payload.get("text"), d.step)): d for d in batch}
+    return frozenset(name for due in texts.values() for name in writer.needs(due))
+
+
+def _journeys(conn: sa.Connection, force: Force, batch: Iterable[Due]) -> dict[tuple[str, str], Journey | None]:
+    """The journey versions a batch comes from; None for one that cannot be read any more."""
+    found: dict[tuple[str, str], Journey | None] = {}
+    for name, version in {(d.journey or "", d.version or "") for d in batch if d.journey and d.version}:
+        try:
+            found[(name, version)] = journey_version(conn, force, name, version).journey
+        except ProjectError:
+            found[(name, version)] = None
+    return found
+
+
+def _is_keyed(journey: Journey) -> bool:
+    """Whether it runs once for each of several things: then each of them is content of its own."""
+    return journey.reentry.kind == "key" or any(getattr(t, "run_by", None) for t in journey.triggers)
+
+
+def _state(case: _Case) -> str:
+    return "expired" if case.judgement.reason == "expired" else "denied"
+
+
+def _released(case: _Case, release: timedelta) -> datetime:
+    """When a held message is looked at again: spread by its id over the time of `release`, in steps of a minute.
+
+    Only at the first hold: spread again and again, a message could miss a narrow window every time.
+    """
+    until = case.judgement.until
+    assert until is not None
+    if case.due.state != "planned" or not release:
+        return until
+    if case.due.expires_at is not None:
+        release = min(release, case.due.expires_at - until)
+    share = (case.due.id * 2_654_435_761 % 2**32) / 2**32  # Knuth's multiplicative hash: neighbours fall far apart
+    return until + timedelta(minutes=int(max(release, timedelta(0)) / timedelta(minutes=1) * share))
+
+
+def _reservation(due: Due, facts: Facts, now: datetime) -> tuple[Any, ...]:
+    key = facts.dedupe_keys.get(due.id, "")
+    return (due.id, due.customer_id, due.account_id, due.medium.value, due.topic, due.purpose, now, key)
+
+
+# ---- the log --------------------------------------------------------------------------------------------------------
+
+
+def _entry(
+    case: _Case,
+    force: Force,
+    journeys: Mapping[tuple[str, str], Journey | None],
+    facts: Facts,
+    now: datetime,
+) -> log.Entry:
+    """A decision's line: ids, codes and hashes in the body; what it was judged on in the detail."""
+    due, judgement, written = case.due, case.judgement, case.written
+    file, line = _place(journeys.get((due.journey or "", due.version or "")), due.step)
+    body: Json = {
+        "origin": due.origin,
+        "journey": due.journey,
+        "version": due.version,
+        "step": due.step,
+        "visit": due.visit,
+        "file": file,
+        "line": line,
+        "enrollment": due.enrollment_id,
+        "addressee": due.addressee,
+        "customer": due.customer_id,
+        "account": due.account_id,
+        "medium": due.medium.value,
+        "template": due.template,
+        "topic": due.topic,
+        "purpose": due.purpose,
+        "project": force.applied.project,
+        "policies": _policies_hash(force.project.hash, force.project.vocabulary.policies),
+        "ruleset": _ruleset(),
+        "tzdata": TZDATA,
+    }
+    if written is not None:
+        body["attempt"] = str(Attempt(due.id, case.attempt))
+        body["template_hash"], body["content_hash"] = written.template_hash, written.content_hash
+    if judgement.until is not None:
+        body["until"] = judgement.until
+    about = facts.about[due.id]
+    detail: Json = {
+        "verdicts": [_told(verdict) for verdict in judgement.verdicts],
+        "zones": [[z.name, z.source] for z in facts.zones(about.customer or {}, about.account or {})],
+        "addresses": facts.addresses[due.id],
+    }
+    if written is not None:
+        detail["locale"] = written.locale
+        detail["addresses"] = [key for _, key in facts.usable(due)]
+    if case.where:
+        detail["where"] = case.where
+    return log.Entry(
+        "decision",
+        now,
+        due.id,
+        case.attempt,
+        judgement.say,
+        judgement.reason,
+        judgement.rule,
+        {name: value for name, value in body.items() if value not in (None, "")},
+        detail,
+    )
+
+
+def _told(verdict: Verdict) -> Json:
+    told: Json = {"rule": verdict.rule, "say": verdict.say}
+    if verdict.reason:
+        told["reason"] = verdict.reason
+    if verdict.until is not None:
+        told["until"] = verdict.until
+    if verdict.inputs:
+        told["inputs"] = verdict.inputs
+    return told
+
+
+def _place(journey: Journey | None, step: str) -> tuple[str, int | None]:
+    if journey is None:
+        return "", None
+    try:
+        span = journey.step(step).span
+    except KeyError:
+        return journey.path, None
+    return span.file, span.line
+
+
+_hashes: dict[str, str] = {}
+
+
+def _policies_hash(project: str, policies: Policies) -> str:
+    """The policies a decision was made under; hashed once for each state of the workspace."""
+    found = _hashes.get(project)
+    if found is None:
+        _hashes.clear()
+        found = _hashes[project] = hashlib.sha256(msgspec.json.encode(policies, order="deterministic")).hexdigest()
+    return found
+
+
+@lru_cache(maxsize=1)
+def _ruleset() -> str:
+    """Which rules were heard, and of which version of the program."""
+    return f"{orchestrator.__version__}:" + hashlib.sha256(",".join(rules()).encode()).hexdigest()[:16]
+
+
+def _outcome(end: End, channel: Channel, at: datetime) -> log.Entry:
+    due = end.delivery.due
+    body: Json = {"journey": due.journey, "step": due.step, "medium": due.medium.value, "provider": channel.name}
+    body |= {"provider_id": end.provider_id, "again": end.again}
+    body = {name: value for name, value in body.items() if value}
+    return log.Entry("outcome", at, due.id, end.delivery.number, end.state, end.reason, body=body)
+
+
+def _row(end: End, channel: Channel, at: datetime) -> dict[str, Any]:
+    return {
+        "id": end.delivery.due.id,
+        "state": end.state,
+        "reason": end.reason or None,
+        "provider": channel.name,
+        "provider_id": end.provider_id or None,
+        "settled_at": at,
+    }
+
+
+def _send(channel: Channel, outbounds: Sequence[Outbound]) -> tuple[dict[str, Receipt], Exception | None]:
+    """The receipts that came, and what broke off the rest."""
+    receipts: dict[str, Receipt] = {}
+    try:
+        for receipt in channel.send(outbounds):
+            receipts.setdefault(receipt.attempt, receipt)
+    except Exception as error:  # whatever it was, the messages without a receipt may have gone out
+        return receipts, error
+    return receipts, None

@@ -1,0 +1,403 @@
+"""One message as it leaves: whom it goes to, who says so, and its words. Pure; `deliver` judges and hands over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from email.utils import parseaddr
+from typing import Any, Literal
+
+import msgspec
+
+from channels.base import Medium, Outbound, Skeleton
+from orchestrator.model import Json, Purpose, Vocabulary
+from orchestrator.problems import Problems, Span
+from orchestrator.template import (
+    Compiled,
+    MissingValue,
+    RenderFailed,
+    Template,
+    Templates,
+    compile_text,
+    context_names,
+)
+from orchestrator.zones import local
+
+REASONS: Mapping[str, str] = {
+    "no_template": "The template is not among those in force any more.",
+    "missing_value": "The text prints something that is not known of this recipient; the detail names what.",
+    "too_long": "The text is longer for this recipient than its medium carries.",
+    "render_failed": "The text could not be made for this recipient; the detail names the place in it.",
+}
+"""Why a message that was allowed is refused all the same: reason codes under the rule `text`."""
+
+_MAIL = ("street", "city", "postcode", "region", "country")
+_JSON = msgspec.json.Encoder().encode
+_UNSUBSCRIBE_POST = "List-Unsubscribe=One-Click"  # RFC 8058, asked for by Gmail and Yahoo since February 2024
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A planned message. `payload` is what its step said (see steps.Send)."""
+
+    id: int
+    batch_id: int
+    origin: str
+    enrollment_id: int | None
+    journey: str | None
+    version: str | None
+    step: str
+    visit: int
+    addressee: Literal["customer", "staff", "system"]
+    addressee_id: int
+    customer_id: int | None
+    account_id: int | None
+    medium: Medium
+    template: str
+    topic: str
+    purpose: Purpose
+    priority: int
+    state: str
+    planned_at: datetime
+    due_at: datetime
+    expires_at: datetime | None
+    attempts: int
+    payload: Json
+
+    @property
+    def event_id(self) -> int | None:
+        return self.payload.get("event")
+
+    @property
+    def record_id(self) -> int | None:
+        return self.payload.get("record")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Everything a message may tell of, as plain values by field name; None where there is none.
+
+    Dates are "YYYY-MM-DD". `record` has the fields of the record in scope, of the type `record_type`. `devices`: the
+    tokens a push goes to.
+    """
+
+    customer: Json | None = None
+    account: Json | None = None
+    event: Json | None = None
+    record: Json | None = None
+    record_type: str = ""
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message's words. The skeleton is the same object for all messages of one text."""
+
+    skeleton: Skeleton
+    values: tuple[str, ...]
+    template: str
+    locale: str
+    sender: Mapping[str, str]
+    headers: Mapping[str, str]
+    meta: Mapping[str, str]
+    template_hash: str
+    content_hash: str
+
+    def outbound(self, attempt: str, due: Due, to: Mapping[str, str]) -> Outbound:
+        return Outbound(
+            attempt,
+            due.medium,
+            to,
+            self.skeleton,
+            self.values,
+            self.sender,
+            self.headers,
+            self.template,
+            self.locale,
+            due.expires_at,
+            self.meta,
+        )
+
+
+class Unwritable(Exception):
+    """No text can be made for this recipient. `reason` is one of REASONS; `detail` names a place, never a value."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+# ---- whom to --------------------------------------------------------------------------------------------------------
+
+
+def destinations(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
+    """`Outbound.to` of each delivery; empty when there is no address on the message's medium."""
+    if due.addressee != "customer":
+        return _own_people(due, about)
+    customer = about.customer
+    if customer is None:
+        return ()
+    match due.medium:
+        case Medium.EMAIL:
+            return ({"address": customer["email"], "name": _name(customer)},) if customer["email"] else ()
+        case Medium.SMS:
+            return ({"number": customer["phone"]},) if customer["phone"] else ()
+        case Medium.PUSH:
+            return tuple({"token": token} for token in about.devices)
+        case Medium.MAIL:
+            return _letter(customer, about.account)
+        case _:
+            return ({"name": _name(customer)},)
+
+
+def address_text(medium: Medium, to: Mapping[str, str]) -> str:
+    """A destination as the one text that its keyed hash is made of."""
+    match medium:
+        case Medium.SMS:
+            return to["number"]
+        case Medium.PUSH:
+            return to["token"]
+        case Medium.MAIL:
+            return " ".join(to.get(part, "") for part in ("name", "company", *_MAIL))
+        case _:
+            return to.get("address") or to.get("name", "")
+
+
+def _name(customer: Json) -> str:
+    return " ".join(part for part in (customer["first_name"], customer["last_name"]) if part)
+
+
+def _letter(customer: Json, account: Json | None) -> tuple[Mapping[str, str], ...]:
+    if not (customer["street"] and customer["city"] and customer["country"]):
+        return ()
+    company = customer["company"] or (account["name"] if account else "")
+    to = {"name": _name(customer), "company": company, **{part: customer[part] for part in _MAIL}}
+    return ({part: value for part, value in to.items() if value},) if to["name"] or to["company"] else ()
+
+
+def _own_people(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
+    """Staff and systems: a task has a name to go under even where there is no address."""
+    to = str(due.payload.get("to") or "")
+    if to in ("", "account_manager"):
+        account = about.account or {}
+        told = {"address": account.get("manager_email"), "name": account.get("manager_name")}
+        found = {part: str(value) for part, value in told.items() if value}
+    else:
+        found = {"address": to, "name": to.partition("@")[0]} if "@" in to else {"name": to}
+    if due.medium is Medium.EMAIL and "address" not in found:
+        return ()
+    return (found,) if found else ()
+
+
+# ---- what it says ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What all messages of one text in one locale share."""
+
+    compiled: Compiled
+    skeleton: Skeleton
+    locale: str
+    hash: str
+    wanted: Mapping[str, frozenset[str] | None]  # root → members that the text names; None: the root as a whole
+    sender: Mapping[str, str]
+    meta: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes messages with the templates in force.
+
+    `links`: message id → the message's own links by name. `senders`: named senders of the machine settings. What was
+    compiled is kept: one writer serves one state of the workspace.
+    """
+
+    vocabulary: Vocabulary
+    templates: Templates
+    links: Callable[[int], Mapping[str, str]]
+    senders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    _forms: dict[tuple[Any, ...], _Form] = field(default_factory=dict)
+    _texts: dict[str, Compiled] = field(default_factory=dict)
+
+    def write(self, due: Due, about: About, now: datetime) -> Written:
+        """Raises Unwritable."""
+        form = self._form(due, about)
+        try:
+            values = form.compiled.slots(self._context(form, due, about, now))
+        except MissingValue as gone:
+            raise Unwritable("missing_value", gone.name) from None
+        except RenderFailed as failed:
+            reason = "too_long" if "longer than" in failed.reason else "render_failed"
+            raise Unwritable(reason, failed.reason) from None
+        digest = hashlib.sha256(form.skeleton.hash.encode())
+        digest.update(b"\0")
+        digest.update(_JSON(values))
+        return Written(
+            form.skeleton,
+            values,
+            due.template or due.step,
+            form.locale,
+            self._sender(form, due, about),
+            self._headers(due),
+            {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta,
+            form.hash,
+            digest.hexdigest(),
+        )
+
+    def needs(self, due: Due) -> frozenset[str]:
+        """The dotted names that a message's text may print."""
+        template = self.templates.get(due.medium, due.template) if due.template else None
+        return context_names(template) if template is not None else self._inline(due).names
+
+    # ---- forms
+
+    def _form(self, due: Due, about: About) -> _Form:
+        locale = due.payload.get("locale") or (about.customer or {}).get("locale") or self.vocabulary.locale
+        own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"))
+        key = (due.medium, due.template, locale, *own)
+        form = self._forms.get(key)
+        if form is None:
+            form = self._forms[key] = self._templated(due, locale) if due.template else self._inline_form(due, locale)
+        return form
+
+    def _templated(self, due: Due, locale: str) -> _Form:
+        template = self.templates.get(due.medium, due.template)
+        if template is None:
+            raise Unwritable("no_template", due.template)
+        compiled = template.compiled(locale)
+        options = template.options_for(locale)
+        meta = {name: str(options[name]) for name in ("format", "collapse_key", "image") if options.get(name)}
+        return _Form(
+            compiled,
+            compiled.skeleton,
+            compiled.locale,
+            template.hash,
+            _wanted(compiled.names),
+            self._declared_sender(template, options),
+            meta,
+        )
+
+    def _inline(self, due: Due) -> Compiled:
+        text = str(due.payload.get("text") or "")
+        found = self._texts.get(text)
+        if found is None:
+            problems = Problems()  # `check` has told them; a text that has any is empty
+            found = self._texts[text] = compile_text(text, Span.whole(due.step), self.vocabulary, problems)
+        return found
+
+    def _inline_form(self, due: Due, locale: str) -> _Form:
+        """A text that stands in the step itself, with a title beside it."""
+        compiled = self._inline(due)
+        title = str(due.payload.get("title") or due.journey or due.step)
+        parts = {**compiled.skeleton.parts, "title": (title,)}
+        slots = {**compiled.skeleton.slots, "title": ()}
+        name = hashlib.sha256(f"{compiled.skeleton.hash}\0{title}".encode()).hexdigest()
+        skeleton = Skeleton(name, parts, slots)
+        return _Form(compiled, skeleton, compiled.locale, name, _wanted(compiled.names), {}, {})
+
+    # ---- who says so
+
+    def _declared_sender(self, template: Template, options: Mapping[str, Any]) -> Mapping[str, str]:
+        sender = {"name": self.vocabulary.sender.get("name") or self.vocabulary.workspace}
+        if address := self.vocabulary.sender.get("address"):
+            sender["address"] = address
+        sender |= self._named(str(options.get("from") or ""))
+        if options.get("reply_to"):
+            sender["reply_to"] = str(options["reply_to"])
+        return sender
+
+    def _named(self, text: str) -> Mapping[str, str]:
+        """A sender by its name in the settings, or written out: Acme <hello@acme.example>."""
+        if text in self.senders:
+            return self.senders[text]
+        name, address = parseaddr(text) if "@" in text else (text, "")
+        return {part: value for part, value in (("name", name), ("address", address)) if value}
+
+    def _sender(self, form: _Form, due: Due, about: About) -> Mapping[str, str]:
+        chosen = due.payload.get("from")
+        if not chosen:
+            return form.sender
+        if chosen != "account_manager":
+            return {**form.sender, **self._named(str(chosen))}
+        account = about.account or {}
+        if not account.get("manager_email"):
+            return form.sender  # an account without a manager hears from the house
+        name = account.get("manager_name") or form.sender.get("name", "")
+        return {**form.sender, "name": name, "address": account["manager_email"]}
+
+    def _headers(self, due: Due) -> Mapping[str, str]:
+        if due.medium is not Medium.EMAIL or due.purpose != "marketing":
+            return {}
+        return {
+            "List-Unsubscribe": f"<{self.links(due.id)['unsubscribe']}>",
+            "List-Unsubscribe-Post": _UNSUBSCRIBE_POST,
+        }
+
+    # ---- what may be named
+
+    def _context(self, form: _Form, due: Due, about: About, now: datetime) -> Json:
+        """Only what the text names, as plain values."""
+        context: Json = {}
+        for root, members in form.wanted.items():
+            match root:
+                case "customer":
+                    context[root] = _some(about.customer, members)
+                case "account":
+                    context[root] = _some(about.account, members)
+                case "event":
+                    context[root] = _some(about.event, members)
+                case "journey":
+                    context[root] = {"name": due.journey}
+                case "links":
+                    context[root] = dict(self.links(due.id)) if due.addressee == "customer" else {}
+                case "tier":
+                    context[root] = tier(self.vocabulary, about.customer, about.account)
+                case "today":
+                    context[root] = self._today(about, now)
+                case _ if root == about.record_type:
+                    context[root] = _some(about.record, members)
+                case _ if root in self.vocabulary.records:
+                    context[root] = {}
+        return context
+
+    def _today(self, about: About, now: datetime) -> str:
+        named = [unit.get("timezone") for unit in (about.customer, about.account) if unit]
+        wall = next((w for name in (*named, self.vocabulary.timezone) if name and (w := local(now, name))), now)
+        return wall.date().isoformat()
+
+
+def tier(vocabulary: Vocabulary, customer: Json | None, account: Json | None) -> str | None:
+    """A customer's tier; the account's where the class says that its contacts share it."""
+    unit = customer or account
+    kind = vocabulary.classes.get(unit["class"]) if unit else None
+    if account is not None and (customer is None or (kind is not None and kind.unit == "account")):
+        return account.get("tier")
+    return customer.get("tier") if customer else None
+
+
+def _wanted(names: frozenset[str]) -> Mapping[str, frozenset[str] | None]:
+    found: dict[str, set[str] | None] = {}
+    for name in names:
+        root, _, rest = name.partition(".")
+        if not rest:
+            found[root] = None
+        elif found.setdefault(root, set()) is not None:
+            found[root].add(rest.partition(".")[0])  # type: ignore[union-attr]
+    return {root: None if members is None else frozenset(members) for root, members in found.items()}
+
+
+def _some(values: Json | None, members: frozenset[str] | None) -> Json:
+    if values is None:
+        return {}
+    if members is None:
+        return {name: plain(value) for name, value in values.items()}
+    return {name: plain(values[name]) for name in members if name in values}
+
+
+def plain(value: Any) -> Any:
+    """As a text may have it: a date as its own text."""
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value

@@ -1,0 +1,166 @@
+"""What becomes of messages that were allowed: from receipts, errors and last looks to one end each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from channels.base import ChannelError, Misconfigured, Outbound, Reason, Receipt, Rejected, Unavailable
+from orchestrator.outbound import Due
+
+MAX_ATTEMPTS = 24
+"""So often a provider may put a message off: with the growing pauses between, about eighteen hours."""
+LATER = timedelta(minutes=5)
+"""When a channel that needs an operator is tried again."""
+_BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS, Reason.OPTED_OUT})
+
+REASONS: Mapping[str, str] = {
+    "lost_worker": "A worker died between handing over and noting what became of it: nobody can know, so never again.",
+    "no_answer": "The provider did not answer, or not so that it could be understood: it may have taken the message.",
+    "no_receipt": "The provider's answer does not name the message: it may have taken it.",
+    "channel_failed": "The channel broke in an unexpected way: the message may have gone out.",
+    "rejected": "The provider refused the message for good.",
+    "unavailable": "The provider could not take it now, certainly did not, and is asked again later.",
+    "gave_up": "The provider put the message off too many times.",
+    "misconfigured": "The channel is not set up rightly; an operator must act, and the message waits.",
+    "stopped": "The worker was told to stop before it came to this message; the next one goes on with it.",
+    "paused": "The journey was paused between decision and hand-over; the message waits until it is resumed.",
+    "exited": "The journey ended for this customer between decision and hand-over.",
+    "consent_withdrawn": "The customer said no between decision and hand-over.",
+    "suppressed": "The address was suppressed between decision and hand-over.",
+    "expired": "The message's time ran out between decision and hand-over.",
+}
+"""Why a message ended, or waits, after it was allowed: reason codes of outcomes, beside a provider's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message on its way, to each of its addresses."""
+
+    due: Due
+    number: int
+    outbounds: tuple[Outbound, ...]
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of one message. State `planned`: it waits, until `again`."""
+
+    delivery: Delivery
+    state: str
+    reason: str = ""
+    provider_id: str = ""
+    again: datetime | None = None
+    bad: tuple[tuple[str, str], ...] = ()  # (address key, why) that must not be used any more
+    given_back: bool = False  # surely not sent, so that it counts no longer
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What has become of a message and its recipient since the decision."""
+
+    state: str
+    paused: bool
+    over: bool
+    withdrawn: bool
+    suppressed: bool
+
+
+def reason_of(error: Unavailable | Misconfigured) -> str:
+    return "misconfigured" if isinstance(error, Misconfigured) else "unavailable"
+
+
+def chunks_of(deliveries: Sequence[Delivery], size: int) -> Iterator[list[Delivery]]:
+    """Of at most `size` deliveries; a message's own are never parted."""
+    chunk: list[Delivery] = []
+    count = 0
+    for delivery in deliveries:
+        if chunk and count + len(delivery.outbounds) > size:
+            yield chunk
+            chunk, count = [], 0
+        chunk.append(delivery)
+        count += len(delivery.outbounds)
+    if chunk:
+        yield chunk
+
+
+def ended(delivery: Delivery, receipts: Mapping[str, Receipt], error: Exception | None, at: datetime) -> End:
+    """One message's end from the receipts of its deliveries: sent when any was taken, else the least certain word."""
+    found = [(o, receipts.get(o.attempt) or _without(o, error)) for o in delivery.outbounds]
+    bad = tuple(
+        (key, receipt.reason.value)
+        for (_, receipt), key in zip(found, delivery.addresses, strict=True)
+        if receipt.status == "rejected" and receipt.reason in _BAD_ADDRESS and key
+    )
+    for status in ("accepted", "uncertain", "retry", "rejected"):
+        receipt = next((r for _, r in found if r.status == status), None)
+        if receipt is not None:
+            break
+    assert receipt is not None
+    reason = receipt.reason.value if receipt.reason else receipt.detail if receipt.detail in REASONS else ""
+    match receipt.status:
+        case "accepted":
+            return End(delivery, "sent", "", receipt.provider_id, bad=bad)
+        case "uncertain":
+            return End(delivery, "uncertain", reason or "no_answer")
+        case "rejected":
+            return End(delivery, "failed", reason or "rejected", bad=bad, given_back=True)
+    if delivery.number >= MAX_ATTEMPTS:
+        return End(delivery, "failed", "gave_up", given_back=True)
+    wait = _backoff(receipt.retry_after, delivery.number)
+    if isinstance(error, Misconfigured):
+        wait = LATER
+    return End(delivery, "planned", reason or "unavailable", again=at + wait, given_back=True)
+
+
+def _without(outbound: Outbound, error: Exception | None) -> Receipt:
+    """What must be taken for the receipt of a message that got none."""
+    match error:
+        case None:
+            return Receipt(outbound.attempt, "uncertain", detail="no_receipt")
+        case Misconfigured():
+            return Receipt(outbound.attempt, "retry", detail="misconfigured")
+        case Unavailable():
+            return Receipt(outbound.attempt, "retry", detail="unavailable", retry_after=error.retry_after)
+        case Rejected():
+            return Receipt(outbound.attempt, "rejected", detail="rejected")
+        case ChannelError():
+            return Receipt(outbound.attempt, "uncertain", detail="no_answer")
+        case _:
+            return Receipt(outbound.attempt, "uncertain", detail="channel_failed")
+
+
+def _backoff(asked: float | None, attempt: int) -> timedelta:
+    """At least what the provider asks for; half a minute, doubled with each attempt, up to an hour."""
+    own = timedelta(seconds=min(3600, 30 * 2 ** min(attempt - 1, 10)))
+    return max(own, timedelta(seconds=asked)) if asked is not None else own
+
+
+def pause_after(error: Exception, attempt: int) -> timedelta:
+    return LATER if isinstance(error, Misconfigured) else _backoff(getattr(error, "retry_after", None), attempt)
+
+
+def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime) -> End | None:
+    """Why a message that was allowed is not handed over after all; None when nothing has changed."""
+    look = seen[0] if seen else None
+    if look is None or look.state != "sending":
+        return None
+    expires = delivery.due.expires_at
+    if look.over:
+        return End(delivery, "cancelled", "exited", given_back=True)
+    if look.withdrawn:
+        return End(delivery, "cancelled", "consent_withdrawn", given_back=True)
+    if all(s is not None and s.suppressed for s in seen):
+        return End(delivery, "cancelled", "suppressed", given_back=True)
+    if expires is not None and expires <= at:
+        return End(delivery, "expired", "expired", given_back=True)
+    if look.paused:
+        return End(delivery, "planned", "paused", again=at, given_back=True)
+    return None
+
+
+def may_end(state: str | None, end: str) -> bool:
+    """Whether an end may still be written: our own message, or one that was given up as uncertain and is not."""
+    return state == "sending" or (state == "uncertain" and end in ("sent", "failed"))

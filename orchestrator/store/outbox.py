@@ -1,0 +1,346 @@
+"""Messages on their way out: leases, the commit point, the last look, and what became of them.
+
+Every transaction that changes messages locks in one order: enrollments, customers, accounts, messages, each by id. So
+two workers wait for one another and not in a circle, and nobody who is moved meanwhile misses what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from channels.base import Medium
+from orchestrator.outbound import Due
+from orchestrator.outcome import Look
+from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
+from orchestrator.store.feedback import give_back, lock_runs
+from orchestrator.store.standing import run_is_over
+from orchestrator.store.tables import (
+    account,
+    batch,
+    consent_current,
+    customer,
+    enrollment,
+    journey_control,
+    message,
+    reservation,
+    suppression,
+)
+
+READY = ("planned", "held")
+OPEN = (*READY, "sending")
+_LOOKED_AT = 200  # batches looked at for one lease
+_DUE = (
+    "id",
+    "batch_id",
+    "origin",
+    "enrollment_id",
+    "journey",
+    "version",
+    "step",
+    "visit",
+    "addressee",
+    "addressee_id",
+    "customer_id",
+    "account_id",
+    "medium",
+    "template",
+    "topic",
+    "purpose",
+    "priority",
+    "state",
+    "planned_at",
+    "due_at",
+    "expires_at",
+    "attempts",
+    "payload",
+)
+_MEDIUM = _DUE.index("medium")
+
+
+# ---- leases ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Batches that are one worker's until `until`. `messages`: those ready to be judged, most urgent first."""
+
+    owner: str
+    until: datetime
+    batches: tuple[int, ...]
+    messages: tuple[Due, ...]
+    lost: tuple[Due, ...]
+    """Handed over, or about to be, by a worker whose lease ran out before it told what became of them."""
+
+
+def _running(column: Any) -> Any:
+    """Not of a paused journey. The caller has made sure that not everything is paused."""
+    return sa.or_(column.is_(None), column.not_in(sa.select(journey_control.c.scope)))
+
+
+def lease(
+    conn: sa.Connection, medium: Medium, *, owner: str, now: datetime, until: datetime, most: int, paused: bool
+) -> Lease | None:
+    """Take the most urgent batches of a medium, about `most` messages together; None when nothing is due.
+
+    What belongs to a paused journey stays where it is, and a batch of nothing else is passed by.
+    """
+    due = [
+        batch.c.medium == medium.value,
+        batch.c.done_at.is_(None),
+        batch.c.due_at <= now,
+        sa.or_(batch.c.lease_until.is_(None), batch.c.lease_until <= now),
+    ]
+    if paused:
+        held = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN))
+        due.append(sa.or_(~held, held.where(_running(message.c.journey))))
+    urgency = sa.case((batch.c.purpose == "transactional", 0), else_=1)
+    rows = conn.execute(
+        sa.select(batch.c.id, batch.c.size, batch.c.lease_until)
+        .where(*due)
+        .order_by(urgency, batch.c.priority.desc(), batch.c.due_at, batch.c.id)
+        .limit(_LOOKED_AT)
+        .with_for_update(skip_locked=True)
+    ).all()
+    chosen: list[int] = []
+    total, abandoned = 0, False
+    for row in rows:
+        if total >= most:
+            break
+        chosen.append(row.id)
+        total += row.size
+        abandoned |= row.lease_until is not None
+    if not chosen:
+        return None
+    listed = id_list(conn, chosen)
+    mine = batch.c.id.in_(sa.select(listed.c.id))
+    conn.execute(batch.update().where(mine).values(lease_owner=owner, lease_until=until))
+    of_these = message.c.batch_id.in_(sa.select(listed.c.id))
+    lost = _read(conn, [of_these, message.c.state == "sending"]) if abandoned else ()
+    ready = [of_these, message.c.state.in_(READY)]
+    messages = _read(conn, [*ready, _running(message.c.journey)] if paused else ready, most)
+    return Lease(owner, until, tuple(chosen), messages, lost)
+
+
+def _read(conn: sa.Connection, where: Sequence[Any], most: int | None = None) -> tuple[Due, ...]:
+    urgency = sa.case((message.c.purpose == "transactional", 0), else_=1)
+    query = (
+        sa.select(*(message.c[name] for name in _DUE))
+        .where(*where)
+        .order_by(urgency, message.c.priority.desc(), message.c.due_at, message.c.id)
+        .limit(most)
+    )
+    found = []
+    for row in conn.execute(query):
+        values: list[Any] = list(row)
+        values[_MEDIUM] = Medium(values[_MEDIUM])
+        found.append(Due(*values))
+    return tuple(found)
+
+
+def renew(conn: sa.Connection, held: Lease, until: datetime) -> bool:
+    """Longer; False when another worker has taken any of it meanwhile."""
+    listed = id_list(conn, held.batches)
+    mine = sa.and_(batch.c.id.in_(sa.select(listed.c.id)), batch.c.lease_owner == held.owner)
+    return conn.execute(batch.update().where(mine).values(lease_until=until)).rowcount == len(held.batches)
+
+
+def release(conn: sa.Connection, held: Lease, now: datetime) -> None:
+    """Give the batches back; those of which nothing is left to do are done."""
+    listed = id_list(conn, held.batches)
+    left = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN)).correlate(batch)
+    conn.execute(
+        batch.update()
+        .where(batch.c.id.in_(sa.select(listed.c.id)), batch.c.lease_owner == held.owner)
+        .values(
+            lease_owner=None,
+            lease_until=None,
+            done_at=sa.case((left, sa.null()), else_=sa.literal(now, batch.c.done_at.type)),
+        )
+    )
+
+
+# ---- the commit point -----------------------------------------------------------------------------------------------
+
+
+def lock(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str], accounts: bool) -> dict[int, str]:
+    """Lock what a decision about these messages hangs on; message id → state as it is now.
+
+    Customers, and those who share an address with them, so that caps and dedupe are counted one decision after the
+    other; accounts when a cap counts by them. SQLite holds its one write lock since the transaction began.
+    """
+    listed = id_list(conn, [d.id for d in messages])
+    if conn.dialect.name == "postgresql":
+        runs = id_list(conn, {d.enrollment_id for d in messages if d.enrollment_id is not None})
+        lock_runs(conn, sa.select(runs.c.id))
+        _lock_customers(conn, messages, addresses)
+        if accounts:
+            theirs = id_list(conn, {d.account_id for d in messages if d.account_id is not None})
+            _lock(conn, account, sa.select(theirs.c.id))
+    query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
+    query = query.order_by(message.c.id).with_for_update(key_share=True)
+    return {row.id: row.state for row in conn.execute(query)}
+
+
+def _lock_customers(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str]) -> None:
+    own = id_list(conn, {d.customer_id for d in messages if d.customer_id is not None})
+    ids: Any = sa.select(own.c.id)
+    column = {Medium.EMAIL: customer.c.email, Medium.SMS: customer.c.phone}.get(messages[0].medium)
+    if column is not None:
+        shared = key_list(conn, set(addresses))
+        ids = sa.union(ids, sa.select(customer.c.id).join(shared, shared.c.key == column))
+    _lock(conn, customer, ids)
+
+
+def _lock(conn: sa.Connection, table: sa.Table, ids: Any) -> None:
+    where = table.c.id.in_(ids)
+    conn.execute(sa.select(table.c.id).where(where).order_by(table.c.id).with_for_update(key_share=True)).all()
+
+
+def allow(conn: sa.Connection, ids: Sequence[int], now: datetime) -> None:
+    """These may go: they are `sending` from the commit on, one attempt further."""
+    if not ids:
+        return
+    listed = id_list(conn, ids)
+    conn.execute(
+        message.update()
+        .where(message.c.id.in_(sa.select(listed.c.id)))
+        .values(state="sending", reason=None, decided_at=now, attempts=message.c.attempts + 1)
+    )
+
+
+def reserve(conn: sa.Connection, rows: Sequence[tuple[Any, ...]], again: Iterable[int]) -> None:
+    """Count what was allowed: (message_id, customer_id, account_id, medium, topic, purpose, at, dedupe_key).
+
+    `again`: messages that may have a reservation of an earlier attempt; it is replaced.
+    """
+    earlier = list(again)
+    if earlier:
+        give_back(conn, earlier)
+    names = ("message_id", "customer_id", "account_id", "medium", "topic", "purpose", "at", "dedupe_key")
+    insert_many(conn, reservation, rows, columns=names)
+
+
+def refuse(conn: sa.Connection, rows: Sequence[tuple[int, str, str]], now: datetime) -> None:
+    """(message id, denied or expired, reason)."""
+    changed = [
+        {"id": i, "state": state, "reason": reason, "decided_at": now, "settled_at": now} for i, state, reason in rows
+    ]
+    update_many(conn, message, changed, where=("id",))
+
+
+def put_off(
+    conn: sa.Connection, rows: Sequence[tuple[Due, str, str, datetime]], now: datetime, *, decided: bool
+) -> None:
+    """(message, held or planned, reason, when to look again): into new batches, one for each instant and kind."""
+    if not rows:
+        return
+    groups: dict[tuple[str, str, int, datetime], int] = {}
+    for due, _, _, at in rows:
+        key = (due.medium.value, due.purpose, due.priority, at)
+        groups[key] = groups.get(key, 0) + 1
+    ids = dict(zip(groups, allocate_ids(conn, batch, len(groups)), strict=True))
+    insert_many(
+        conn,
+        batch,
+        [(ids[key], *key, size) for key, size in groups.items()],
+        columns=("id", "medium", "purpose", "priority", "due_at", "size"),
+    )
+    changed = []
+    for due, state, reason, at in rows:
+        row: dict[str, Any] = {"id": due.id, "state": state, "reason": reason}
+        row["batch_id"] = ids[(due.medium.value, due.purpose, due.priority, at)]
+        changed.append({**row, "decided_at": now} if decided else row)
+    update_many(conn, message, changed, where=("id",))
+
+
+# ---- the last look --------------------------------------------------------------------------------------------------
+
+
+def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: datetime) -> dict[tuple[int, str], Look]:
+    """(message id, address key) → what changed, in one statement, just before they are handed over."""
+    pairs = _pairs(conn, deliveries)
+    person = customer.alias("person")
+    gone = sa.and_(
+        message.c.addressee == "customer", sa.or_(person.c.merged_into.isnot(None), person.c.left_at.isnot(None))
+    )
+    query = sa.select(
+        message.c.id,
+        pairs.c.key,
+        message.c.state,
+        sa.exists()
+        .where(sa.or_(journey_control.c.scope == "*", journey_control.c.scope == message.c.journey))
+        .label("paused"),
+        sa.func.coalesce(sa.or_(run_is_over(), gone), sa.false()).label("over"),
+        sa.and_(message.c.addressee == "customer", _withdrawn()).label("withdrawn"),
+        sa.exists()
+        .where(
+            suppression.c.medium == message.c.medium,
+            suppression.c.address_key == pairs.c.key,
+            sa.or_(suppression.c.until.is_(None), suppression.c.until > now),
+        )
+        .label("suppressed"),
+    ).select_from(
+        pairs.join(message, message.c.id == pairs.c.id)
+        .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
+        .outerjoin(person, person.c.id == message.c.customer_id)
+    )
+    return {
+        (row.id, row.key): Look(row.state, bool(row.paused), bool(row.over), bool(row.withdrawn), bool(row.suppressed))
+        for row in conn.execute(query)
+    }
+
+
+def _withdrawn() -> Any:
+    """The consent rule's word (rules/consent.py), as far as a message that it allowed can lose it: for marketing there
+    must be a yes that no equal or later no answers; a transactional message heeds a no to exactly its topic."""
+    yes, no = consent_current.alias("yes"), consent_current.alias("no")
+
+    def of(said: Any, *topics: Any) -> Any:
+        same = sa.and_(said.c.customer_id == message.c.customer_id, said.c.medium == message.c.medium)
+        return sa.and_(same, said.c.topic.in_(topics))
+
+    any_topic = (message.c.topic, sa.literal("*"))
+    refused = sa.exists().where(of(no, *any_topic), no.c.state == "withdrawn", no.c.since >= yes.c.since)
+    granted = sa.exists().where(of(yes, *any_topic), yes.c.state == "granted", ~refused.correlate(yes, message))
+    answered = sa.exists().where(of(yes, *any_topic), yes.c.state == "granted", yes.c.since > no.c.since)
+    objected = sa.exists().where(of(no, message.c.topic), no.c.state == "withdrawn", ~answered.correlate(no, message))
+    return sa.case((message.c.purpose == "marketing", ~granted.correlate(message)), else_=objected.correlate(message))
+
+
+def _pairs(conn: sa.Connection, pairs: Sequence[tuple[int, str]]) -> sa.Subquery:
+    """(id, key) as something to join with: one bound value, or two, however many there are."""
+    if conn.dialect.name == "sqlite":
+        text = sa.literal(dump_json([list(pair) for pair in pairs]), sa.Text())
+        each = sa.func.json_each(text).table_valued("value")
+        number = sa.cast(sa.func.json_extract(each.c.value, "$[0]"), sa.BigInteger)
+        return sa.select(number.label("id"), sa.func.json_extract(each.c.value, "$[1]").label("key")).subquery()
+    ids = sa.literal([i for i, _ in pairs], ARRAY(sa.BigInteger()))
+    keys = sa.literal([key for _, key in pairs], ARRAY(sa.Text()))
+    unnested = sa.func.unnest(ids, keys).table_valued(sa.column("id", sa.BigInteger), sa.column("key", sa.Text))
+    return sa.select(unnested.render_derived()).subquery()
+
+
+# ---- outcomes -------------------------------------------------------------------------------------------------------
+
+
+def lock_states(conn: sa.Connection, messages: Iterable[Due]) -> dict[int, str]:
+    """Message id → state, locked (their enrollments first)."""
+    chosen = list(messages)
+    listed = id_list(conn, [d.id for d in chosen])
+    if conn.dialect.name == "postgresql":
+        runs = id_list(conn, {d.enrollment_id for d in chosen if d.enrollment_id is not None})
+        lock_runs(conn, sa.select(runs.c.id))
+    query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
+    query = query.order_by(message.c.id).with_for_update(key_share=True)
+    return {row.id: row.state for row in conn.execute(query)}
+
+
+def settle(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each row: id, state, reason, provider, provider_id, settled_at."""
+    update_many(conn, message, rows, where=("id",))
