@@ -18,7 +18,7 @@ from jinja2.environment import Template
 from markupsafe import escape
 
 from channels.base import Skeleton
-from orchestrator.jinja import LONG, MissingValue, Sandbox, Scope, babel_locale, stored_names, value_names
+from orchestrator.jinja import MissingValue, Sandbox, Scope, babel_locale, stored_names, value_names
 
 IN_CHARACTERS = 1_600  # caps up to this count characters, larger ones bytes
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -62,7 +62,7 @@ class Compiled:
     parts: tuple[Part, ...]
     _sandbox: Sandbox = field(repr=False)
     _base: Mapping[str, Any] = field(repr=False)
-    _root: Callable[[Scope], Iterator[str | None]] = field(repr=False)
+    _root: Callable[[Scope], Iterator[str]] = field(repr=False)  # yields the slots
     _uses: tuple[tuple[str, tuple[str, ...]], ...] = field(repr=False)  # slot → its first part and its names
     _lines: tuple[int, ...] = field(repr=False)  # slots that stand in one-line parts
     _room: tuple[tuple[Part, int, tuple[int, ...]], ...] = field(repr=False)  # characters any part's slots may have
@@ -73,37 +73,38 @@ class Compiled:
 
     def slots(self, context: Mapping[str, Any]) -> tuple[str, ...]:
         """The slots of one message, in the order of `Outbound.values`. Raises MissingValue, RenderFailed."""
-        scope = Scope(self._sandbox, {**self._base, **context}, None, {})
-        scope.locale = self.written
-        values: list[str] = []
-        pieces: list[str] = []
-        total = 0
         try:
-            for piece in self._root(scope):
-                if piece is None:
-                    values.append("".join(pieces))
-                    pieces.clear()
-                else:
-                    pieces.append(piece)
-                    total += len(piece)
-                    if total > 4 * LONG:
-                        raise RenderFailed(f"{self._uses[len(values)][0]}: longer than allowed")
-        except MissingValue as gone:
-            raise MissingValue(self._full(gone.name, len(values))) from None
-        except RenderFailed:
-            raise
+            values = list(self._root(self._scope(context)))
         except Exception as error:
-            # The message of an error may quote a value; its type does not.
-            where, names = self._uses[len(values)] if len(values) < len(self._uses) else ("text", ())
-            over = f" over {', '.join(names)}" if names else ""
-            raise RenderFailed(f"{where}: {type(error).__name__} in an expression{over}") from None
+            raise self._explained(error, context) from None
         for index in self._lines:
             if _CONTROL.search(values[index]):
                 raise RenderFailed(f"{self._uses[index][0]}: a value with a line break or a control character")
+        total = sum(map(len, values))
         for part, room, used in self._room:
             if total > room and sum([len(values[index]) for index in used]) > room:
                 self._check_cap(part, values)
         return tuple(values)
+
+    def _scope(self, context: Mapping[str, Any]) -> Scope:
+        scope = Scope(self._sandbox, {**self._base, **context}, None, {})
+        scope.locale = self.written
+        return scope
+
+    def _explained(self, error: Exception, context: Mapping[str, Any]) -> MissingValue | RenderFailed:
+        """An error of the slots with its place, found by counting those that come before it."""
+        before = 0
+        try:
+            for _ in self._root(self._scope(context)):
+                before += 1
+        except Exception as again:
+            error = again
+        if isinstance(error, MissingValue):
+            return MissingValue(self._full(error.name, before))
+        # The message of an error may quote a value; its type does not.
+        where, names = self._uses[before] if before < len(self._uses) else ("text", ())
+        over = f" over {', '.join(names)}" if names else ""
+        return RenderFailed(f"{where}: {type(error).__name__} in an expression{over}")
 
     def slots_many(self, contexts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, ...] | Exception]:
         """One result for each context, in order: its slots, or the MissingValue or RenderFailed that stopped it."""
@@ -154,15 +155,17 @@ class _Builder:
             if isinstance(item, str):
                 pieces[-1] += item
                 continue
-            body.extend(item.body)
-            if item.slot:
-                index, fresh = self._slot(item, part, assigned)
-                if fresh:
-                    body.append(nodes.ExprStmt(nodes.Const(None, lineno=1), lineno=1))
-                else:
-                    del body[-len(item.body) :]
-                slots.append(index)
-                pieces.append("")
+            if not item.slot:
+                body.extend(item.body)
+                continue
+            index, fresh = self._slot(item, part, assigned)
+            if fresh and len(item.body) == 1 and isinstance(item.body[0], nodes.Output):
+                body.extend(item.body)  # a single expression yields itself
+            elif fresh:
+                edge = nodes.ExprStmt(nodes.Const(None, lineno=1), lineno=1)
+                body.extend((edge, *item.body, edge))
+            slots.append(index)
+            pieces.append("")
         self.pieces[part.name], self.slots[part.name] = tuple(pieces), tuple(slots)
         if assigned:
             body = [nodes.Scope(body, lineno=1)]
