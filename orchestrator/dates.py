@@ -34,7 +34,7 @@ def after(start: datetime, duration: Duration, tz: ZoneInfo) -> datetime:
     at = start.astimezone(UTC)
     if duration.months or duration.days or duration.business:
         wall = start.astimezone(tz)
-        at = max(at, instant(day_after(wall.date(), duration), wall.time(), tz))
+        at = instant(day_after(wall.date(), duration), wall.time(), tz)
     return at + timedelta(seconds=duration.seconds)
 
 

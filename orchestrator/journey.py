@@ -229,7 +229,9 @@ class JourneyForm:
     audience: Condition | None = option("who may enter at all", default=None)
     recipients: RecipientsForm = option("whom of an account's contacts a send goes to", default=RecipientsForm())
     reentry: str | None = option("once, always, after 30 days, once per KEY", default=None)
-    overlap: Literal["forbid", "allow"] = option("whether a run may begin while another is under way", default="forbid")
+    overlap: Literal["forbid", "allow"] | None = option(
+        "whether a run may begin while another is under way; allowed where there is one run per key", default=None
+    )
     goal: GoalForm | Condition | None = option("what ends the run as a success", default=None)
     exit_when: tuple[GoalForm | Condition, ...] = option("what ends the run at once", default=())
     in_flight: Literal["finish", "migrate", "exit"] = option("what an edit does to those inside", default="finish")
@@ -248,7 +250,11 @@ def read_journey(
     `enter` names exist is not seen from here: `check_entries`.
     """
     before = len(problems.errors)
-    found = _Reading(node, path, Context(problems, vocabulary, kinds=kinds()), segments).journey()
+    reading = _Reading(node, path, Context(problems, vocabulary, kinds=kinds()), segments)
+    checked = reading.checked()
+    if checked is None or len(problems.errors) > before:
+        return None
+    found = reading.made(*checked)
     return found if len(problems.errors) == before else None
 
 
@@ -268,7 +274,8 @@ class _Reading:
         self.record, self.event = _in_scope(self.triggers)
         self.scope = replace(base, record=self.record, event=self.event)
 
-    def journey(self) -> Journey | None:
+    def checked(self) -> tuple[JourneyForm, Condition | None, Reentry] | None:
+        """What is written, when it is right as far as reading it tells."""
         steps = self.node.get("steps")
         outlined = outline(steps, self.context)
         media = {o.id: cast("Medium", m) for o in outlined if (m := getattr(o.kind, "medium", None)) is not None}
@@ -285,9 +292,7 @@ class _Reading:
         self._check_form(form)
         self._check_units()
         reentry = self._reentry(form.reentry)
-        if reentry is None:
-            return None
-        return self._made(form, audience, reentry)
+        return None if reentry is None else (form, audience, reentry)
 
     def _settled(self, entry: Entry) -> Entry:
         """The trigger is read already, and what is wrong with it told."""
@@ -356,14 +361,15 @@ class _Reading:
             hint = suggest(key, known) or "only a trigger by event or by a record's date has a key"
             self.problems.error("unknown-key-of-run", f"the trigger knows no `{key}`", span, hint)
             return None
-        hint = suggest(text, ("once", "always")) or "once, always, after 30 days, or once per KEY"
+        near = suggest(text, ("once", "always"))
+        hint = near if near.startswith("did") else "`once`, `always`, `after 30 days`, or `once per KEY`"
         self.problems.error("bad-reentry", f"`{text}` does not say how often", span, hint)
         return None
 
     def _events(self) -> list[EventTrigger]:
         return [t for t in self.triggers if isinstance(t, EventTrigger)]
 
-    def _made(self, form: JourneyForm, audience: Condition | None, reentry: Reentry) -> Journey:
+    def made(self, form: JourneyForm, audience: Condition | None, reentry: Reentry) -> Journey:
         by_id, following = arranged(form.steps)
         goal, goal_text = self._goal(form.goal)
         exits = tuple(e.condition(self.unit) if isinstance(e, GoalForm) else e for e in form.exit_when)
@@ -385,7 +391,8 @@ class _Reading:
             audience=audience,
             recipients=Recipients(form.recipients.role, form.recipients.at_most),
             reentry=reentry,
-            overlap=form.overlap,
+            # Two contracts that end in one week are two runs: the second must not be lost to the first.
+            overlap=form.overlap or ("allow" if reentry.kind == "key" else "forbid"),
             goal=goal,
             goal_text=goal_text,
             exit_when=exits,

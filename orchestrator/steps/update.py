@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from orchestrator.condition import Condition, Expression
-from orchestrator.problems import suggest
 from orchestrator.reading import Context, option
 from orchestrator.source import Node
 from orchestrator.steps import Go, Here, Outcome, Step
@@ -52,7 +51,7 @@ class Update(Step):
             declared = context.vocabulary.customer if target == "customer" else context.vocabulary.account
             own = {n: f for n, f in declared.items() if f.column is None}
             for name in [n for n in values if n in declared and n not in own]:
-                hint = suggest(name, own) or "declare an attribute of your own in workspace.yaml"
+                hint = "declare an attribute of your own in workspace.yaml"
                 problem = f"`{name}` is a standard field: journeys do not write it"
                 context.problems.error("update-standard-field", problem, values.pop(name).span, hint)
             found.append((target, read_settings(values, own, f"the {target}", "attribute", context)))
