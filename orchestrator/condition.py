@@ -146,6 +146,10 @@ def segments_named(*conditions: Condition | Expression) -> frozenset[str]:
 class _Checker(Values):
     """Walks the tree once; a part that is wrong is told once and comes back as None, so nothing is told of it twice."""
 
+    def __init__(self, text: str, span: Span, scope: Scope, vocabulary: Vocabulary, problems: Problems) -> None:
+        super().__init__(text, span, scope, vocabulary, problems)
+        self._tiers: dict[int, tuple[TierIs, Parsed]] = {}
+
     def truth(self, tree: Parsed, env: Env) -> Truth | None:
         if isinstance(tree, Tree):
             on = getattr(self, f"_truth_{tree.data}", None)
@@ -186,12 +190,11 @@ class _Checker(Values):
             tier = part.part if isinstance(part, Not) else part
             if not isinstance(tier, TierIs) or tier.tier.owner != of.owner or id(tier) not in self._tiers:
                 continue
-            for name in tier.names:
-                if name not in ladder.tiers:
-                    at = self._tiers.pop(id(tier), (tier, None))[1]
-                    message = f"class `{ladder.name}` has no tier `{name}`"
-                    if at is not None:
-                        self.error("unknown-tier", message, at, suggest(name, ladder.tiers))
+            strange = next((name for name in tier.names if name not in ladder.tiers), None)
+            if strange is not None:
+                _, at = self._tiers.pop(id(tier))
+                message = f"class `{ladder.name}` has no tier `{strange}`"
+                self.error("unknown-tier", message, at, suggest(strange, ladder.tiers))
 
     def _truth_negation(self, tree: Tree[Token], env: Env) -> Truth | None:
         part = self.truth(child(tree), env)
@@ -373,7 +376,6 @@ class _Checker(Values):
                 "type-mismatch", "two tiers may be of different ladders", tree, "compare with one by name"
             )
         return Compare(op, a, b)  # type: ignore[arg-type]
-
 
     def _tier_is(self, tier: Ref, op: str, name: str, at: Parsed) -> Truth:
         if op == "!=":

@@ -31,6 +31,7 @@ from orchestrator.terms import (
     Scalar,
     Truth,
     kind_of,
+    walk,
 )
 from orchestrator.words import Duration
 from orchestrator.words import duration as duration_of
@@ -46,6 +47,7 @@ _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 _AGGREGATES = frozenset(get_args(Fold))
 EXISTENCE = frozenset({"any", "all", "never"})
 _FUNCTIONS = _AGGREGATES | EXISTENCE | STEP_WORDS.keys() | {"days_since"}
+_MOST_OPERATORS = 12  # keeps products of doubles far from an overflow, which PostgreSQL takes for an error
 _CLOCK_UNITS = frozenset({"minute", "minutes", "hour", "hours"})
 _DURATION_UNITS = _CLOCK_UNITS | {"day", "days", "week", "weeks", "month", "months", "year", "years"}
 
@@ -192,6 +194,8 @@ class Values(Names):
             return self.error("type-mismatch", message, tree, "money can be added to money and multiplied by a number")
         if self.mixed(a, b, tree):
             return None
+        if sum(isinstance(n, Arithmetic) for side in (a, b) for n in walk(side)) >= _MOST_OPERATORS:
+            return self.error("bad-condition", f"more than {_MOST_OPERATORS} operators in one sum", tree)
         kind = Kind.NUMBER if (op == "/" and all(money)) or not any(money) else Kind.MONEY
         assert op in ("+", "-", "*", "/")
         return Arithmetic(op, a, b, kind)  # type: ignore[arg-type]

@@ -166,6 +166,8 @@ class Meaning(Scalars):
         if kind is Kind.MONEY or (kind is Kind.INSTANT):
             return sa.or_(*(self._compare(Compare("==", value, option), frame) for option in options))
         listed = [bound_value(o) for o in options if isinstance(o, Literal_)]
+        if kind is Kind.NUMBER:
+            listed = [float(n) for n in listed if not isinstance(n, str | date)]  # psycopg muddles int with float here
         return self.scalar(value, frame).in_(listed)
 
     def _is_set(self, value: Scalar, frame: Frame) -> Sql:

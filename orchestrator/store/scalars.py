@@ -171,7 +171,11 @@ class Scalars:
     def _operand(self, node: Scalar, frame: Frame) -> Sql:
         """A number to reckon with: a double, so that 1 / 2 is no 0, and within bounds that cannot overflow."""
         found = self.scalar(node, frame)
-        return sa.cast(found, sa.Double()) if isinstance(node, (Literal_, DaysSince)) else _bounded(found)
+        return _bounded(found) if _from_data(node) else sa.cast(found, sa.Double())
+
+    def _money_operand(self, node: Scalar, frame: Frame, code: str | None) -> tuple[Sql, Sql]:
+        amount, currency = self.money(node, frame, code)
+        return (_bounded(amount) if _from_data(node) else sa.cast(amount, sa.Double())), currency
 
     def _aggregate(self, node: Aggregate, frame: Frame) -> Sql:
         found, picked = self.rows(node.rows, frame)
@@ -234,8 +238,8 @@ class Scalars:
             case Aggregate():
                 return self._aggregate_money(node, frame, code)
             case Negative(of):
-                amount, currency_sql = self.money(of, frame, code)
-                return -_bounded(amount), currency_sql
+                amount, currency_sql = self._money_operand(of, frame, code)
+                return -amount, currency_sql
             case Arithmetic(op, left, right):
                 return self._reckon_money(op, left, right, frame, code)
             case _:
@@ -243,15 +247,15 @@ class Scalars:
 
     def _reckon_money(self, op: str, left: Scalar, right: Scalar, frame: Frame, code: str | None) -> tuple[Sql, Sql]:
         if kind_of(left) is not Kind.MONEY:
-            amount, currency = self.money(right, frame, code)
-            return _reckoned(op, self._operand(left, frame), _bounded(amount)), currency
+            amount, currency = self._money_operand(right, frame, code)
+            return _reckoned(op, self._operand(left, frame), amount), currency
         if kind_of(right) is not Kind.MONEY:
-            amount, currency = self.money(left, frame, code)
-            return _reckoned(op, _bounded(amount), self._operand(right, frame)), currency
+            amount, currency = self._money_operand(left, frame, code)
+            return _reckoned(op, amount, self._operand(right, frame)), currency
         code = code or _code(left) or _code(right)
-        a, one = self.money(left, frame, code)
-        b, two = self.money(right, frame, code)
-        value = _reckoned(op, _bounded(a), _bounded(b))
+        a, one = self._money_operand(left, frame, code)
+        b, two = self._money_operand(right, frame, code)
+        value = _reckoned(op, a, b)
         if code is not None:
             return value, sa.literal(code, sa.Text())
         return sa.case((_alike(one, two), value)), sa.case((one == _ANY_CURRENCY, two), else_=one)
@@ -289,17 +293,19 @@ class Scalars:
     def _ratio(self, left: Scalar, right: Scalar, frame: Frame) -> Sql:
         """Money by money is a number."""
         code = _code(left) or _code(right)
-        a, one = self.money(left, frame, code)
-        b, two = self.money(right, frame, code)
-        value = _reckoned("/", _bounded(a), _bounded(b))
+        a, one = self._money_operand(left, frame, code)
+        b, two = self._money_operand(right, frame, code)
+        value = _reckoned("/", a, b)
         return value if code is not None else sa.case((_alike(one, two), value))
 
     # ---- the unit's own day
 
     def today(self, frame: Frame, shift: Callable[[date], date] = lambda day: day) -> Sql:
         """The unit's local day, shifted."""
-        days = local_days(self.now)
-        return self._by_zone(frame, {shift(day): names for day, names in days.items()}, sa.Date())
+        groups: dict[date, tuple[str, ...]] = {}
+        for day, names in local_days(self.now).items():  # a year after 28 and 29 February is one day
+            groups[shift(day)] = groups.get(shift(day), ()) + names
+        return self._by_zone(frame, groups, sa.Date())
 
     def midnight(self, day: date, frame: Frame) -> Sql:
         """The instant at which a day begins where the unit is."""
@@ -406,6 +412,11 @@ def _money_members(ref: Ref, rows: sa.FromClause) -> tuple[Sql, Sql]:
         return rows.c[ref.column], rows.c[f"{ref.column}_currency"]
     members = rows.c[_JSON[ref.holder]]
     return json_number(members, ref.name), json_text(members, f"{ref.name}_currency")
+
+
+def _from_data(node: Scalar) -> bool:
+    """Whether its size is the data's; what is reckoned from bounded values is bounded by the length of a condition."""
+    return isinstance(node, Ref | Aggregate)
 
 
 def _finite(number: Sql) -> Sql:
