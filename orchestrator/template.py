@@ -24,7 +24,7 @@ from channels.base import Medium
 from orchestrator import mjml, source
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
-from orchestrator.problems import Problems, Span, suggest
+from orchestrator.problems import Problem, Problems, Span, suggest
 from orchestrator.proof import LEXING, Names, Proof
 from orchestrator.skeleton import Compiled, Part, RenderFailed, compile_parts
 
@@ -274,7 +274,7 @@ class _Loader:
         self.proof = Proof(Names(vocabulary), problems)
         self.sandboxes = {blank: _sandbox(vocabulary, blank) for blank in (False, True)}
         self.files: dict[str, _File] = {}
-        self.proofed: set[tuple[str, frozenset[str]]] = set()
+        self.proofed: dict[tuple[str, frozenset[str]], tuple[nodes.Template | None, list[Problem]]] = {}
         self.used: set[str] = set()
 
     def load(self) -> Templates:
@@ -493,7 +493,17 @@ class _Loader:
     # ---------------------------------------------------------------------------------------------- includes
 
     def _checked(self, file: _File, local: frozenset[str] = frozenset()) -> nodes.Template | None:
-        return self.proof.text(file.text[file.body :], file.locate, local)
+        """The file's tree. What is wrong in it is told again for each text that includes it; load_templates takes
+        the repetitions out."""
+        key = file.path, local
+        if key not in self.proofed:
+            before = len(self.problems.found)
+            tree = self.proof.text(file.text[file.body :], file.locate, local)
+            self.proofed[key] = tree, self.problems.found[before:]
+            return tree
+        tree, told = self.proofed[key]
+        self.problems.found.extend(told)
+        return tree
 
     def _expand(
         self,
