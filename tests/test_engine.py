@@ -173,7 +173,8 @@ steps:
 
 
 def test_goto_is_another_visit_so_many_times() -> None:
-    j, run, at, planned = journey(LOOP), enrollment(), NOW, []
+    j, run, at = journey(LOOP), enrollment(), NOW
+    planned: list[tuple[str, int]] = []
     for _ in range(20):
         settled = tuple(message(s, "sent", visit=v) for s, v in planned)
         move = go(j, run, now=at, messages=settled)

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from channels.base import EventKind, Medium
 from orchestrator.condition import Condition, Expression, happened
 from orchestrator.engine import Move, advance, asks
 from orchestrator.journey import Journey, Recipients
-from orchestrator.model import MESSAGE_STATES, SETTLED_STATES, Enrollment
+from orchestrator.model import MESSAGE_STATES, SETTLED_STATES, Enrollment, Unit
 from orchestrator.reading import Share
 from orchestrator.steps import Addressee, Emit, EnterJourney, Facts, MessageState, Send, Step, Value
 from orchestrator.steps.branch import Branch, Case
@@ -44,7 +45,7 @@ class Growing:
     """Grows a tree of steps from a source of chance; ids count up."""
 
     chance: random.Random
-    unit: str
+    unit: Unit
     count: int = 0
     ids: list[str] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class Growing:
 
 
 def any_journey(chance: random.Random) -> Journey:
-    unit = chance.choice(["customer", "account"])
+    unit: Unit = "customer" if chance.random() < 0.5 else "account"
     growing = Growing(chance, unit)
     steps = growing.steps(3, least=1)
     j = of_steps(
@@ -301,7 +302,9 @@ def test_only_what_was_asked_for_is_looked_up(chance: random.Random) -> None:
         world = World(j, enrollment(j.unit, step=at, since=NOW - timedelta(days=9)), chance)
         for _ in range(6):
             world.run, world.ended = enrollment(j.unit, step=at, since=NOW - timedelta(days=9)), None
-            world.messages.clear(), world.contents.clear(), world.events.clear()
+            world.messages.clear()
+            world.contents.clear()
+            world.events.clear()
             world.move()
 
 
@@ -311,10 +314,10 @@ def test_an_arm_stays_whatever_else_is_edited(chance: random.Random, unit_id: in
     arms = {n: Arm(span=SPAN, share=Share(0.5), steps=()) for n in ("x", "y")}
     splitting = step(Split, "offer", split=arms)
 
-    def arm(j: Journey, **others: object) -> object:
+    def arm(j: Journey, **others: Any) -> str:
         run = enrollment(unit_id=unit_id, step="w", since=NOW - timedelta(days=9), **others)
         known = World(j, run, random.Random(1), wild=False).facts()
-        return next(t.detail["arm"] for t in advance(j, run, known, NOW).trace if t.step == "offer")
+        return next(str(t.detail["arm"]) for t in advance(j, run, known, NOW).trace if t.step == "offer")
 
     wait = step(Wait, "w", wait=Duration(days=1))
     first = of_steps(wait, splitting)

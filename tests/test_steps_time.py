@@ -1,4 +1,4 @@
-"""wait, wait_until, wait_for: wall time over changes of the clock, gaps and folds, dates that move, what comes in time."""
+"""wait, wait_until, wait_for: wall time over changes of the clock, gaps and folds, dates that move, what comes."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
