@@ -28,7 +28,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeVar
@@ -378,6 +378,7 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
     """
     found: list[Outlined] = []
     taken: dict[str, Span] = {}
+    numbers: dict[str, int] = {}
     written = {n.text for s in _below(steps, context) if (n := s.get("id")) is not None and n.kind == "scalar"}
     for node in _below(steps, context):
         keyword, _ = _keyword(node, context.kinds)
@@ -396,7 +397,7 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
             named = words.slug(head.text) if head is not None and head.kind == "scalar" else ""
             step_id, at = f"{keyword}:{named}" if named else keyword, _step_span(node, keyword)
             if getattr(kind, "medium", None) is None:
-                step_id = _numbered(step_id, taken.keys() | written)
+                step_id = _numbered(step_id, taken, written, numbers)
         if step_id in taken and (head is not None or own is not None):
             hint = "give one of them an `id:` of its own"
             message = f"the step `{step_id}` stands here a second time; the first is on line {taken[step_id].line}"
@@ -407,13 +408,13 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
     return tuple(found)
 
 
-def _numbered(step_id: str, taken: Iterable[str]) -> str:
-    if step_id not in taken:
-        return step_id
-    number = 2
-    while f"{step_id}-{number}" in taken:
-        number += 1
-    return f"{step_id}-{number}"
+def _numbered(step_id: str, taken: Container[str], written: Container[str], numbers: dict[str, int]) -> str:
+    """The id, or with the first number behind it that makes it one of its own."""
+    found = step_id
+    while found in taken or found in written:
+        numbers[step_id] = numbers.get(step_id, 1) + 1
+        found = f"{step_id}-{numbers[step_id]}"
+    return found
 
 
 def _below(steps: Node | None, context: Context) -> Iterator[Node]:

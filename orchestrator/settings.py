@@ -198,7 +198,8 @@ def parse_settings(
 def _syntax(error: tomllib.TOMLDecodeError, document: _Document, problems: Problems) -> None:
     said = str(error)
     match = re.search(r"\(at line (\d+), column (\d+)\)", said)
-    line, col = (int(match[1]), int(match[2])) if match else (len(document.lines) or 1, 1)
+    last = document.lines[-1] if document.lines else ""
+    line, col = (int(match[1]), int(match[2])) if match else (len(document.lines) or 1, len(last) + 1)
     what = re.sub(r"\s*\(at [^)]*\)", "", said).strip().rstrip(".")
     what = what[:1].lower() + what[1:]
     hint = 'texts stand in double quotes: `url = "env:NAME"`'
