@@ -1,27 +1,17 @@
-"""What happened, in numbers: for a tick's report and for whoever looks on. Reads only."""
+"""What happened, in numbers, for whoever looks on. Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator.store.tables import account, customer, log, message
+from orchestrator.store.tables import account, customer, log, message, tick
 
 WENT_OUT = ("sent", "delivered", "bounced", "failed", "uncertain")
 """States of a message that was handed over, or may have been."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """So many messages of a journey and medium of which the log says so. `journey` "" for what no journey sent."""
-
-    journey: str
-    medium: str
-    verdict: str
-    reason: str
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +24,6 @@ class Received:
     medium: str
     template: str
     count: int
-
-
-def newest_line(conn: sa.Connection) -> int:
-    """The id of the newest line of the log; 0 when it is empty."""
-    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one())
-
-
-def tallies(conn: sa.Connection, after_line: int, until_line: int) -> list[Tally]:
-    """What a stretch of the log says: holds and refusals (decisions) and what became of the rest (outcomes).
-
-    An allowance is left out, because an outcome follows it; so is feedback, which is counted where it is received.
-    """
-    journey = sa.func.coalesce(message.c.journey, "").label("journey")
-    kinds = sa.or_(log.c.kind == "outcome", sa.and_(log.c.kind == "decision", log.c.verdict != "allow"))
-    rows = conn.execute(
-        sa.select(journey, message.c.medium, log.c.verdict, log.c.reason, sa.func.count(log.c.message_id.distinct()))
-        .join(message, message.c.id == log.c.message_id)
-        .where(log.c.id > after_line, log.c.id <= until_line, kinds)
-        .group_by(journey, message.c.medium, log.c.verdict, log.c.reason)
-        .order_by(journey, message.c.medium, log.c.verdict, log.c.reason)
-    )
-    return [Tally(*row) for row in rows]
 
 
 def received(conn: sa.Connection) -> list[Received]:
@@ -91,3 +59,8 @@ def an_example(conn: sa.Connection, verdicts: Sequence[str], reasons: Sequence[s
         query = query.where(log.c.reason.in_(reasons))
     row = conn.execute(query).one_or_none()
     return None if row is None else (row.key, row.journey)
+
+
+def newest_tick(conn: sa.Connection) -> datetime | None:
+    """The instant that the newest tick took for now; None before the first."""
+    return conn.execute(sa.select(tick.c.now).order_by(tick.c.id.desc()).limit(1)).scalar_one_or_none()

@@ -1,0 +1,108 @@
+"""Prefect's door: the flows that `prefect.yaml` deploys. The only module that imports Prefect.
+
+The import costs two seconds, so the command line imports this module only where a flow is run. A flow body is one call
+of a verb. Prefect runs a flow at least once, may start it a second early or twice, and may forget that it ran: what is
+due is computed from our own tables, so none of that sends anything twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # A fresh home took 18 s to start on two idle cores (Prefect 3.8.8), and the default is 20.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+"""Prefect's settings wherever we start it: quiet, and calling nobody outside."""
+EMBEDDED = {
+    # The embedded server says "database is locked" in pages of traceback that mean nothing (prefect #18934, #19771).
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}
+"""More of them, where a flow run starts a server of its own."""
+
+if "prefect" not in sys.modules:  # on a worker Prefect came first, with the settings its operator chose
+    for _name, _value in QUIET.items() if os.environ.get("PREFECT_API_URL") else (QUIET | EMBEDDED).items():
+        os.environ.setdefault(_name, _value)
+    _here = os.environ.get("ORCHESTRATOR_WORKSPACE") or str(Path.cwd())
+    os.environ.setdefault("PREFECT_HOME", str(Path(_here).absolute() / ".orchestrator" / "prefect"))
+
+import asyncio  # noqa: E402
+import threading  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from datetime import datetime  # noqa: E402
+from typing import Any  # noqa: E402
+
+from prefect import flow, task  # noqa: E402
+from prefect.artifacts import acreate_markdown_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.states import Completed  # noqa: E402
+
+from orchestrator import wiring  # noqa: E402
+from orchestrator.tick import TickReport  # noqa: E402
+from orchestrator.tick import tick as tick_now  # noqa: E402
+
+
+@flow(name="tick", persist_result=False)
+async def tick(workspace: str | None = None, budget_seconds: int = 50, now: str | None = None) -> State[dict[str, Any]]:
+    """Enroll, advance and deliver what is due, for at most `budget_seconds`.
+
+    Parameters carry no personal data: Prefect shows and stores them in clear.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+        budget_seconds: No new batch begins after this many seconds. Keep it below the schedule's interval.
+        now: A rehearsal's instant (ISO 8601 with its offset) in place of the clock; refused where a channel is live.
+    """
+    report = await do_tick(workspace, budget_seconds, now)
+    await acreate_markdown_artifact(key="tick", markdown=report.markdown(), description=report.summary)
+    return Completed(name=report.name, message=report.summary, data=report.counts())
+
+
+# Not cached and not retried: a tick sends. What it leaves undone the next one finds in the tables.
+@task(name="tick", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_tick(workspace: str | None, budget_seconds: int, now: str | None) -> TickReport:
+    """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
+    over = threading.Event()
+
+    def work() -> TickReport:
+        at = datetime.fromisoformat(now) if now else None
+        with wiring.connected(workspace, now=at) as wired:
+            return tick_now(
+                wired.store,
+                wired.channels,
+                wired.keys,
+                clock=wired.clock,
+                budget_seconds=budget_seconds,
+                worker=wiring.worker_name(),
+                public_url=wired.settings.web.public_url,
+                senders=wired.settings.senders,
+                stop=lambda: over.is_set() or wiring.stopping.is_set(),
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()  # a flow run that is cancelled or terminated does not leave its thread sending
+
+
+def run_tick(
+    workspace: str | None = None, budget_seconds: int = 50, now: str | None = None, *, runner: Callable[..., Any] = tick
+) -> dict[str, Any]:
+    """One flow run from plain code, on the embedded engine or PREFECT_API_URL's; returns the counts.
+
+    The first one of a process starts the embedded server (11 s; 25 s with a fresh home). Raises what the verb raised.
+    """
+
+    async def run() -> dict[str, Any]:
+        state = await runner(workspace=workspace, budget_seconds=budget_seconds, now=now, return_state=True)
+        found: dict[str, Any] = await state.aresult()
+        return found
+
+    return asyncio.run(run())

@@ -1,0 +1,221 @@
+"""`run`, `pause`, `resume`, `up` as a user types them, and what every command has in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channels.base import Misconfigured
+from orchestrator import cli, wiring
+from orchestrator.problems import ProjectError
+from orchestrator.project import load
+from tests.flows.conftest import outbox, sign_up
+from tests.flows.test_schedule import SHIPPED, free_port, shortened
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "orchestrator.cli", "-w", str(folder), *arguments]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {"PREFECT_HOME": os.environ["PREFECT_HOME"], "COLUMNS": "100"}
+
+
+# ---- the frame ------------------------------------------------------------------------------------------------------
+
+
+def test_usage_is_2(capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["no-such-command"]) == 2
+    assert cli.run(["run", "--every", "often"]) == 2
+    assert cli.run(["run", "--now", "tomorrow"]) == 2
+    assert "2027-03-28T09:00+02:00" in capsys.readouterr().err
+    assert cli.run(["run", "--watch", "--now", "2027-03-28T09:00+02:00"]) == 2
+
+
+def test_no_database_is_3_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["-w", str(tmp_path), "run"]) == 3
+    captured = capsys.readouterr()
+    assert "orchestrator db upgrade" in captured.err
+    assert captured.out == ""
+    assert cli.run(["-w", str(tmp_path), "--json", "run"]) == 3
+    assert "db upgrade" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_nothing_in_force_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with wiring.connected(tmp_path, create=True):
+        pass
+    assert cli.run(["-w", str(tmp_path), "run"]) == 3
+    assert "run `orchestrator apply` first" in capsys.readouterr().err
+
+
+def test_wrong_settings_are_problems_with_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "orchestrator.toml").write_text('[channels]\nemail = "pigeon"\n\n[databas]\nurl = "x"\n')
+    assert cli.run(["-w", str(tmp_path), "pause", "*"]) == 1
+    told = capsys.readouterr().err
+    assert "orchestrator.toml:4" in told
+    assert "did you mean `database`" in told
+
+
+def test_an_unknown_provider_is_placed(small: Path, capsys: pytest.CaptureFixture[str]):
+    (small / "orchestrator.toml").write_text('[channels]\nemail = "pigeon"\n')
+    with pytest.raises(ProjectError) as caught, wiring.connected(small) as wired:
+        assert wired.channels
+    [problem] = caught.value.problems
+    assert (problem.span.line, problem.code) == (2, "unknown-provider")
+    assert "`sandbox`" in problem.hint
+
+
+def test_other_keys_than_the_databases_are_refused(small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with wiring.connected(small) as wired:
+        first = wired.keys
+        assert wired.keys_path.stat().st_mode & 0o777 == 0o600
+    with wiring.connected(small) as wired:
+        assert wired.keys == first
+    monkeypatch.setenv(wiring.KEYS, str(tmp_path / "other.keys"))
+    with wiring.connected(small) as wired, pytest.raises(Misconfigured, match="suppressed addresses"):
+        print(wired.keys)
+
+
+def test_a_fault_of_ours_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small: Path
+):
+    def broken(*args: Any, **more: Any) -> None:
+        raise ZeroDivisionError("ana@example.com")
+
+    monkeypatch.setattr(wiring, "connected", broken)
+    assert cli.run(["-w", str(small), "resume", "*"]) == 3
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told
+    assert "ana@" not in told and "Traceback" not in told
+
+
+def test_a_call_that_needs_no_database_imports_none():
+    code = (
+        "import sys; from orchestrator import cli; assert cli.run(['--version']) == 0; "
+        "print([m for m in ('prefect', 'sqlalchemy', 'msgspec', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+# ---- pause and resume -----------------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume(small: Path, capsys: pytest.CaptureFixture[str]):
+    def said(*arguments: str) -> str:
+        assert cli.run(["-w", str(small), *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert said("pause", "hello", "--reason", "typing error").strip() == "hello is paused"
+    assert said("pause", "hello").strip() == "hello is paused already"
+    assert json.loads(said("--json", "pause", "*")) == {"journey": "*", "paused": True, "changed": True}
+    assert "everything is still paused" in said("resume", "hello")
+    assert said("resume", "*").strip() == "everything is resumed"
+    assert said("resume", "*").strip() == "everything is not paused"
+    assert cli.run(["-w", str(small), "pause", "helo"]) == 2
+    assert "did you mean `hello`?" in capsys.readouterr().err
+
+
+# ---- run and up -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.prefect
+@pytest.mark.usefixtures("prefect_backend")
+def test_run_is_one_tick_through_the_flow(waiting: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["-w", str(waiting), "run"]) == 0
+    assert "sent 1" in capsys.readouterr().out
+    assert len(outbox(waiting)) == 1
+    assert cli.run(["-w", str(waiting), "--json", "run"]) == 0
+    assert json.loads(capsys.readouterr().out)["messages"] == []
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_run_watches_until_it_is_told_to_stop(waiting: Path, tmp_path: Path):
+    process = subprocess.Popen(
+        command(waiting, "run", "--watch", "--every", "1"),
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: len(outbox(waiting)) == 1, 90, process)
+        sign_up(waiting, load(waiting), "ben", now=datetime.now(UTC))
+        wait_for(lambda: len(outbox(waiting)) == 2, 30, process)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert said.count("sent 1") == 2
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_up_serves_the_schedule_and_leaves_nothing_behind(waiting: Path, tmp_path: Path):
+    (waiting / "prefect.yaml").write_text(shortened(SHIPPED.read_text()))
+    port = free_port()
+    process = subprocess.Popen(
+        command(waiting, "up", "--port", str(port), "--poll", "2"),
+        env={name: value for name, value in os.environ.items() if name != "PREFECT_HOME"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: len(outbox(waiting)) == 1, 150, process)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert f"http://127.0.0.1:{port}" in said
+    assert said.rstrip().endswith("stopped")
+    assert not [line for line in commands() if str(waiting) in line or f"--port {port}" in line]
+
+
+def test_up_says_that_its_port_is_taken(small: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert cli.run(["-w", str(small), "up", "--port", str(taken.getsockname()[1])]) == 3
+    assert "is taken; choose another" in capsys.readouterr().err
+
+
+def commands() -> list[str]:
+    """The command lines of every process there is."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Any, seconds: float, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        if process.poll() is not None:
+            pytest.fail(f"ended early with {process.returncode}:\n{process.communicate()[0]}")
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    pytest.fail(f"not within {seconds} s:\n{process.communicate(timeout=60)[0]}")
