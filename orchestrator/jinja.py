@@ -27,6 +27,7 @@ from orchestrator.zones import zone
 
 LOOPS = 10_000  # rounds of all loops of one message together
 LONG = 200_000  # characters of one intermediate value
+OUTPUT_TOO_LONG = "output too long"
 WIDE = 100  # of range(), batch() and the like: what a person would write, not what fills a machine
 
 TEXT_METHODS = frozenset({
@@ -280,7 +281,7 @@ def _concat(pieces: Iterable[str]) -> str:
     """Jinja's own join, refusing before it is made what no part may be as long as."""
     pieces = list(pieces)
     if sum(map(len, pieces)) > 4 * LONG:
-        raise OverflowError("output too long")
+        raise OverflowError(OUTPUT_TOO_LONG)
     return "".join(pieces)
 
 

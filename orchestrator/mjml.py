@@ -237,6 +237,8 @@ class _Checker:
         self.unprinted: set[int] = set()
         self.out: list[str] = []
         self.stack: list[_Event] = []
+        self.classes: set[str] = set()
+        self.classed: list[tuple[str, int]] = []  # mj-class names used, and where
         self.bodies: list[_Event] = []  # tables given a <tbody>
 
     def run(self) -> str:
@@ -254,6 +256,10 @@ class _Checker:
                 self.out.append(self.page.text[event.start : event.end])
             elif event.kind == "stray":
                 self._tell("stray-character", "`<` does not begin a tag here", event, "write `&lt;` for the character")
+        for name, start in self.classed:
+            if name not in self.classes and not _MASK.search(name):
+                hint = suggest(name, self.classes) or 'add `<mj-class name="…" />` to `<mj-attributes>`'
+                self._at("unknown-class", f"there is no mj-class `{name}`", start, len(name), hint)
         for event in reversed(self.stack):
             self._tell("unclosed-tag", f"`<{event.name}>` is never closed", event, f"add `</{event.name}>`")
         return "".join(self.out)
@@ -289,6 +295,8 @@ class _Checker:
         self._attributes(event)
         if name == "mjml":
             self.root = event.attributes
+        elif name == "mj-class":
+            self.classes.add(event.attributes.get("name", ""))
         self.out.append(self.page.text[event.start : event.end])
         if not event.empty and name not in _VOID:
             self.stack.append(event)
@@ -307,6 +315,9 @@ class _Checker:
                 message = "a Jinja tag cannot stand between attributes"
                 self._at("tag-in-tag", message, found.start() + inside.start(), length, "put it into a value")
                 return
+            if key == "mj-class" and event.name != "mj-class":
+                start = found.start(2) + 1
+                self.classed += [(w[0], start + w.start()) for w in re.finditer(r"\S+", value.strip("\"'"))]
             if value and value[0] not in "\"'" and event.name in _KNOWN:
                 hint = f'write `{key}="{value}"`'
                 self._at("unquoted-attribute", f"the value of `{key}` needs quotes", found.start(), len(key), hint)

@@ -18,7 +18,7 @@ from jinja2.environment import Template
 from markupsafe import escape
 
 from channels.base import Skeleton
-from orchestrator.jinja import MissingValue, Sandbox, Scope, babel_locale, stored_names, value_names
+from orchestrator.jinja import OUTPUT_TOO_LONG, MissingValue, Sandbox, Scope, babel_locale, stored_names, value_names
 
 IN_CHARACTERS = 1_600  # caps up to this count characters, larger ones bytes
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -103,6 +103,8 @@ class Compiled:
             return MissingValue(self._full(error.name, before))
         # The message of an error may quote a value; its type does not.
         where, names = self._uses[before] if before < len(self._uses) else ("text", ())
+        if str(error) == OUTPUT_TOO_LONG:
+            return RenderFailed(f"{where}: longer than allowed")
         over = f" over {', '.join(names)}" if names else ""
         return RenderFailed(f"{where}: {type(error).__name__} in an expression{over}")
 

@@ -233,3 +233,9 @@ def test_the_caps_of_all_parts_are_kept():
     assert made.render({"tier": "x" * 20, "points": "y" * 400})["subject"] == "x" * 20
     with pytest.raises(RenderFailed, match="subject: longer than 20"):
         made.slots({"tier": "x" * 21, "points": ""})
+
+
+def test_a_text_too_long_to_be_made_says_so():
+    source = "{% for a in range(900) %}{% for b in range(9) %}{{ big }}{% endfor %}{% endfor %}"
+    with pytest.raises(RenderFailed, match="text: longer than allowed"):
+        make(source).slots({"big": "x" * 50_000})
