@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -26,11 +26,9 @@ from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry, JsonSheet, Unreadable
 from orchestrator.store import Store, imports, people
+from orchestrator.store.merging import Merged, merge
 from orchestrator.store.people import Wanted
 from orchestrator.store.tables import account, customer, device, record
-
-if TYPE_CHECKING:
-    from orchestrator.store.merging import Merged
 
 BATCH = 5_000
 OnEvents = Callable[[sa.Connection, int, int], None]
@@ -207,8 +205,6 @@ def merge_customers(store: Store, keep_key: str, drop_key: str, *, now: datetime
     attributes stands. It cannot be undone, and can be traced: the dropped row stays and names where it went, and its
     key finds the kept customer in every later import. Raises ValueError when that makes no sense.
     """
-    from orchestrator.store.merging import merge
-
     with store.write() as conn:
         rows = people.current(conn, customer, [(keep_key,), (drop_key,)])
         for key in (keep_key, drop_key):

@@ -105,7 +105,7 @@ class RowReader:
                 "phone": ("special", None),
                 "country": ("values", country),
                 "locale": ("values", locale),
-                "timezone": ("values", self._zone),
+                "timezone": ("values", name),
                 "legal_form": ("values", name),
                 "joined": ("values", day),
                 "left_at": ("values", moment_),
@@ -118,7 +118,7 @@ class RowReader:
                 "name": ("values", name),
                 "parent": ("refs", key),
                 "country": ("values", country),
-                "timezone": ("values", self._zone),
+                "timezone": ("values", name),
                 "annual_value": ("value", None),
                 "annual_value_currency": ("special", None),
                 "manager_name": ("values", name),
@@ -225,13 +225,6 @@ class RowReader:
     def _moment(self, raw: Any) -> datetime:
         return moment(raw, self.vocabulary.timezone)
 
-    def _zone(self, raw: Any) -> str:
-        value = name(raw)
-        if zone(value) is None:
-            # Kept as it is, so that a person sees it; no window is ever open there.
-            self.warnings["a time zone that is not known: no text will be sent there"] += 1
-        return value
-
     # -- one row
 
     def read(self, row: Mapping[str, Any], country_hint: str | None = None) -> ReadRow | str:
@@ -335,11 +328,17 @@ class RowReader:
                 values["phone"], values["phone_zones"] = phone(raw, near) if raw not in (None, "") else (None, None)
             except ValueError as exc:
                 problems.append(f"phone {exc}")
+        self._see_zone(values)
         region = values.get("region")
         if region and values.get("country"):
             values["region"] = address_region(values["country"], region)
         if values.get("street") and (odd := address_warning(values)):
             self.warnings[odd] += 1
+
+    def _see_zone(self, values: Mapping[str, Any]) -> None:
+        if values.get("timezone") and zone(values["timezone"]) is None:
+            # Kept as it is, so that a person sees it; no window is ever open there.
+            self.warnings["a time zone that is not known: no text will be sent there"] += 1
 
     def shared_tier(self, values: dict[str, Any], class_name: str) -> None:
         """Contacts share their account's tier: a second truth in the customer's own row is left out."""
@@ -350,6 +349,7 @@ class RowReader:
     def _accounts(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         out.key = self._own_key(row, "key", problems)
         self._not_empty(out.values, ("class",), problems)
+        self._see_zone(out.values)
         if "name" in out.values:
             out.values["name"] = out.values["name"] or ""
         if out.key and out.refs.get("parent") == out.key:

@@ -161,5 +161,7 @@ class JsonSheet:
 def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:
     """One line of CSV, with its end."""
     out = io.StringIO()
-    csv.writer(out, delimiter=delimiter, lineterminator="\n").writerow(cells)
+    # With "\n" for its line's end, Python's writer leaves a lone carriage return unquoted.
+    quoting = csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+    csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerow(cells)
     return out.getvalue()

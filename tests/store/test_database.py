@@ -195,7 +195,15 @@ def _one_ledger_row(store: Store, table: str) -> None:
     with store.write() as conn:
         insert_many(conn, t.customer, [a_customer("a", id=1000)])
         insert_many(conn, t.document, [{"hash": "h", "kind": "journey", "name": "j", "body": {}, "created_at": NOW}])
-        run = {"id": 1, "journey": "j", "version": "h", "unit": "customer", "unit_id": 1000, "run_key": "", "live_key": ""}
+        run = {
+            "id": 1,
+            "journey": "j",
+            "version": "h",
+            "unit": "customer",
+            "unit_id": 1000,
+            "run_key": "",
+            "live_key": "",
+        }
         insert_many(conn, t.enrollment, [{**run, "entered_at": NOW, "since": NOW}])
         rows = {
             "log": {
