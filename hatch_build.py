@@ -5,7 +5,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-STARTER = ("journeys", "templates", "orchestrator.toml", "prefect.yaml")
+STARTER = ("journeys", "templates", "docs/schema", "orchestrator.toml", "prefect.yaml")
 
 
 class StarterWorkspace(BuildHookInterface):  # type: ignore[type-arg]

@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.journey import EventTrigger, Journey, SegmentTrigger, TierTrigger, Trigger
-from orchestrator.problems import ProjectError
+from orchestrator.problems import Conflict, ProjectError
 from orchestrator.project import Project, load_files, load_journey
 from orchestrator.store import journeys as running
 from orchestrator.store import versions
@@ -121,16 +121,24 @@ def _names(project: Project, trigger: SegmentTrigger) -> set[str]:
     return found
 
 
-def apply(store: Store, project: Project, *, author: str, message: str, now: datetime) -> ApplyReport:
+_WHATEVER = -1
+
+
+def apply(
+    store: Store, project: Project, *, author: str, message: str, now: datetime, base: int | None = _WHATEVER
+) -> ApplyReport:
     """Store the workspace by content and put it in force; new and edited triggers look from now on.
 
     People inside keep their version (`in_flight: finish`), move where their step still is (`migrate`) or leave
-    (`exit`). One transaction: a tick sees all of it or nothing.
+    (`exit`). One transaction: a tick sees all of it or nothing. `base`: the apply that was planned against
+    (`Plan.base`); Conflict when another is in force meanwhile.
     """
     files = {path: versions.file_hash(text) for path, text in project.files.items()}
     journeys = {name: j.version for name, j in project.journeys.items()}
     with store.write() as conn:
         before = versions.newest(conn)
+        if base != _WHATEVER and base != (before.id if before else None):
+            raise Conflict("another apply came between; look at the new plan, then apply again")
         if before is not None and before.project == project.hash:
             return ApplyReport(False, before.id)
         versions.add_documents(

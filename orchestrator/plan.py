@@ -14,6 +14,7 @@ from orchestrator.journey import Journey, SegmentTrigger
 from orchestrator.project import Project
 from orchestrator.store import versions
 from orchestrator.store.database import Store
+from orchestrator.store.explain import audience_size
 from orchestrator.store.segments import Segments
 
 Change = Literal["added", "edited", "removed", "same"]
@@ -124,7 +125,7 @@ def _journey(
 
 
 def _audience(conn: sa.Connection, segments: Segments, journey: Journey, now: datetime) -> int | None:
-    return None if journey.audience is None else segments.count(conn, journey.audience, journey.unit, now)
+    return None if journey.audience is None else audience_size(conn, segments, journey, now)
 
 
 def _entering(

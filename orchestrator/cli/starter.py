@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orchestrator
 
-PARTS = ("journeys", "templates", "orchestrator.toml", "prefect.yaml")
+PARTS = ("journeys", "templates", "docs/schema", "orchestrator.toml", "prefect.yaml")
 
 
 def folder() -> Path:

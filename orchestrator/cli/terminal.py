@@ -96,7 +96,7 @@ def tell_problems(error: ProjectError, call: Terminal) -> int:
     from orchestrator.problems import render
 
     if call.json:
-        call.document({"problems": [_plain(p) for p in error.problems]})
+        call.document({"problems": [plain_problem(p) for p in error.problems]})
     else:
         print(render(error.problems, sources(call.workspace, error.problems)), file=sys.stderr)
         print(f"\n{error}", file=sys.stderr)
@@ -114,7 +114,8 @@ def sources(workspace: Path, problems: tuple[Problem, ...]) -> dict[str, str]:
     return found
 
 
-def _plain(problem: Problem) -> dict[str, Any]:
+def plain_problem(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON shows it."""
     at = problem.span
     return {
         "code": problem.code,
