@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -31,7 +32,12 @@ LeapDay = Literal["feb_28", "mar_1"]
 
 def after(start: datetime, duration: Duration, tz: ZoneInfo) -> datetime:
     """The UTC instant a duration after another: whole days by the zone's wall clock, then what is shorter."""
-    at = start.astimezone(UTC)
+    return _after(start.astimezone(UTC), duration, tz)
+
+
+@lru_cache(maxsize=20_000)  # a batch comes to a wait at one instant, in a handful of zones
+def _after(start: datetime, duration: Duration, tz: ZoneInfo) -> datetime:
+    at = start
     if duration.months or duration.days or duration.business:
         wall = start.astimezone(tz)
         at = instant(day_after(wall.date(), duration), wall.time(), tz)
@@ -85,6 +91,11 @@ def anniversary(day: date, year: int, leap_day: LeapDay = "feb_28") -> date:
 
 def next_wall(start: datetime, at: time, days: frozenset[int], tz: ZoneInfo) -> datetime:
     """The first instant at or after `start` when the wall clock comes to `at` on one of these weekdays (0 Monday)."""
+    return _next_wall(start.astimezone(UTC), at, days, tz)
+
+
+@lru_cache(maxsize=20_000)
+def _next_wall(start: datetime, at: time, days: frozenset[int], tz: ZoneInfo) -> datetime:
     day = start.astimezone(tz).date() - timedelta(days=1)
     for _ in range(16):  # two weeks hold every weekday, even where a zone skipped one
         if day.weekday() in days and (found := instant(day, at, tz)) >= start:
