@@ -10,7 +10,7 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -162,6 +162,6 @@ def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:
     """One line of CSV, with its end."""
     out = io.StringIO()
     # With "\n" for its line's end, Python's writer leaves a lone carriage return unquoted.
-    quoting = csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
     csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerow(cells)
     return out.getvalue()
