@@ -180,7 +180,7 @@ class _Checker(Values):
         parts = _flat(And, found)
         for mine in parts:
             match mine:
-                case Compare("==", Ref() as ref, Literal_(name, _)) if is_class(ref):
+                case Compare("==", Ref() as ref, Literal_(name, _)) if is_class(ref) and name in self.words.classes:
                     self._on_ladder(self.words.classes[str(name)], ref, parts)
         return And(parts) if None not in found else None
 
