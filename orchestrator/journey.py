@@ -392,7 +392,7 @@ class _Reading:
             recipients=Recipients(form.recipients.role, form.recipients.at_most),
             reentry=reentry,
             # Two contracts that end in one week are two runs: the second must not be lost to the first.
-            overlap=form.overlap or ("allow" if reentry.kind == "key" else "forbid"),
+            overlap=form.overlap or _usual_overlap(self.triggers, reentry),
             goal=goal,
             goal_text=goal_text,
             exit_when=exits,
@@ -442,6 +442,13 @@ def _usual_reentry(triggers: Sequence[Trigger]) -> Reentry:
         return Reentry("key", None, key)
     again = (DateTrigger, ScheduleTrigger, AtTrigger)
     return Reentry("always") if triggers and all(isinstance(t, again) for t in triggers) else Reentry("once")
+
+
+def _usual_overlap(triggers: Sequence[Trigger], reentry: Reentry) -> Literal["forbid", "allow"]:
+    """A run for each contract is a run for each, also when two of them end in the same weeks."""
+    dated = [t for t in triggers if isinstance(t, DateTrigger) and t.source in ("record", "event")]
+    each = reentry.kind == "key" or (reentry.kind == "always" and bool(dated) and len(dated) == len(triggers))
+    return "allow" if each else "forbid"
 
 
 def _segments(

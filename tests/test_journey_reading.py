@@ -232,6 +232,22 @@ def test_reentry(text: str, expected: Reentry) -> None:
     assert j.reentry == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "overlap"),
+    [
+        ("trigger: { event: order_placed }", "forbid"),
+        ("trigger: { event: order_placed, key: order_id }", "allow"),
+        ("trigger: { event: order_placed, key: order_id }\noverlap: forbid", "forbid"),
+        ("trigger: { date: on contract.ends }\nunit: account", "allow"),
+        ("trigger: { date: on contract.ends }\nunit: account\nreentry: once", "forbid"),
+        ("trigger: { date: every year on birthday }", "forbid"),
+        ("trigger: { schedule: 0 9 * * 1 }", "forbid"),
+    ],
+)
+def test_runs_for_different_things_may_overlap(text: str, overlap: str) -> None:
+    assert journey(f"journey: j\n{text}\nsteps: [ {{ sms: a }} ]\n").overlap == overlap
+
+
 # ---- mistakes ------------------------------------------------------------------------------------------------------
 
 HEAD = "journey: j\ntrigger: { event: order_placed }\n"
