@@ -299,7 +299,8 @@ def kinds() -> Mapping[str, type[Step]]:
     """Every step kind by its keyword, found in this package's modules; nothing else lists them."""
     found: dict[str, type[Step]] = {}
     for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-        for item in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(item, type) and issubclass(item, Step) and item.keyword and item.__module__.endswith(module):
+        home = f"{__name__}.{module}"
+        for item in vars(importlib.import_module(home)).values():
+            if isinstance(item, type) and issubclass(item, Step) and item.keyword and item.__module__ == home:
                 found[item.keyword] = item
     return found
