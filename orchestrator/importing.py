@@ -21,12 +21,13 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from orchestrator import ingest
 from orchestrator.model import Vocabulary
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry, JsonSheet, Unreadable
-from orchestrator.store import Store, imports, people
-from orchestrator.store.merging import Merged, merge
+from orchestrator.store import Store, imports, merging, people
+from orchestrator.store.merging import Merged
 from orchestrator.store.people import Wanted
 from orchestrator.store.tables import account, customer, device, record
 
@@ -215,7 +216,9 @@ def merge_customers(store: Store, keep_key: str, drop_key: str, *, now: datetime
                 raise ValueError(f"customer `{key}` has been merged into another one already")
         if keep_key == drop_key:
             raise ValueError("a customer cannot be merged with itself; name two")
-        return merge(conn, rows[keep_key,]["id"], rows[drop_key,]["id"], now=now)
+        keep, drop = rows[keep_key,]["id"], rows[drop_key,]["id"]
+        ingest.record_consents(conn, merging.consents_to_carry(conn, keep, drop, now=now), now=now)
+        return merging.merge(conn, keep, drop, now=now)
 
 
 # ---- one batch ------------------------------------------------------------------------------------------------------
@@ -460,8 +463,8 @@ def _store_consents(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             _refuse(refused, entry, _UNKNOWN_CUSTOMER)
             continue
         said = {c: row.values.get(c) for c in ("medium", "topic", "action", "occurred_at", "basis", "method", "source")}
-        rows.append({"key": row.key, "customer_id": person.id, "received_at": job.now, **said})
-    added = people.record_consents(conn, rows)
+        rows.append({"key": row.key, "customer_id": person.id, **said})
+    added = ingest.record_consents(conn, rows, now=job.now)
     return Counter(inserted=added, unchanged=len(rows) - added), refused
 
 

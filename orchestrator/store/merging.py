@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
 from orchestrator.store.journeys import add_trace, cancel_messages
-from orchestrator.store.people import record_consents
 from orchestrator.store.tables import (
     consent_current,
     consent_event,
@@ -30,15 +30,13 @@ class Merged:
     events: int
     records: int
     devices: int
-    consents: int
     enrollments_moved: int
     enrollments_ended: int
     messages_cancelled: int
 
 
 def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged:
-    """Give everything of `drop` to `keep`, by ids; both exist and neither has been merged away. See merge_customers."""
-    consents = _merge_consents(conn, keep, drop, now)
+    """Give everything of `drop` but its consents to `keep`, by ids; neither has been merged away before."""
     moved, ended, cancelled = _merge_enrollments(conn, keep, drop, now)
     counts = {}
     for table in (event, record, device):
@@ -49,11 +47,12 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long
     conn.execute(sa.update(customer).where(gone).values(merged_into=keep, updated_at=now))
-    return Merged(counts["event"], counts["record"], counts["device"], consents, moved, ended, cancelled)
+    return Merged(counts["event"], counts["record"], counts["device"], moved, ended, cancelled)
 
 
-def _merge_consents(conn: sa.Connection, keep: int, drop: int, now: datetime) -> int:
-    """Withdrawals win: one of `drop` is said again for `keep`, now; a yes of `drop` goes over only unopposed."""
+def consents_to_carry(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> list[dict[str, Any]]:
+    """Consent events that a merge says anew for `keep`. Withdrawals win: one of `drop` is said again, now; a yes of
+    `drop` goes over only where `keep` has said nothing."""
     c = consent_event.c
     query = (
         sa.select(consent_current.c.customer_id, consent_current.c.state, consent_event)
@@ -78,13 +77,12 @@ def _merge_consents(conn: sa.Connection, keep: int, drop: int, now: datetime) ->
                 "topic": topic,
                 "action": "withdraw" if state == "withdrawn" else row[c.action],
                 "occurred_at": now if state == "withdrawn" else row[c.occurred_at],
-                "received_at": now,
                 "basis": row[c.basis],
                 "method": "merge",
                 "source": f"consent event {row[c.id]} of customer {drop}",
             }
         )
-    return record_consents(conn, carried)
+    return carried
 
 
 def _merge_enrollments(conn: sa.Connection, keep: int, drop: int, now: datetime) -> tuple[int, int, int]:

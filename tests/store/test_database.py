@@ -89,6 +89,16 @@ def test_a_new_file_is_private_and_survives_odd_names(tmp_path: Path):
     store.close()
 
 
+def test_a_store_in_memory():
+    store = Store.open("sqlite://")
+    store.migrate()
+    with store.write() as conn:
+        insert_many(conn, t.customer, [a_customer("a")])
+    with store.read() as conn:
+        assert conn.execute(sa.select(t.customer.c.key)).scalars().all() == ["a"]
+    store.close()
+
+
 def test_unknown_urls_are_explained():
     for url in ("nonsense", "mysql://root:hunter2@host/db"):
         with pytest.raises(StoreUnavailable) as caught:
