@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.problems import Problems, ProjectError, render
@@ -79,21 +79,18 @@ def survives(files: dict[str, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(path for path in GOOD if path.startswith("journeys/")))
-@settings(max_examples=120)
 @given(data=st.data())
 def test_a_mutated_file_gives_problems(path: str, data: st.DataObject) -> None:
     survives(GOOD | {path: data.draw(mutated(GOOD[path]))})
 
 
 @pytest.mark.slow
-@settings(max_examples=250)
 @given(data=st.data())
 def test_a_mutated_shipped_file_gives_problems(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(SHIPPED)))
     survives(SHIPPED | {path: data.draw(mutated(SHIPPED[path]))})
 
 
-@settings(max_examples=100)
 @given(st.text(st.sampled_from(list("abc:-{}[]\"'\n \t#&*")), max_size=40))
 def test_any_journey_text_gives_problems(text: str) -> None:
     survives(GOOD | {"journeys/second.yaml": text})
@@ -102,7 +99,6 @@ def test_any_journey_text_gives_problems(text: str) -> None:
 TOML = (ROOT / "orchestrator.toml").read_text(encoding="utf-8")
 
 
-@settings(max_examples=150)
 @given(data=st.data())
 def test_mutated_settings_give_problems(data: st.DataObject) -> None:
     text = data.draw(mutated(TOML))
