@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from orchestrator.dates import before
 from orchestrator.model import Kind, Unit, Vocabulary
@@ -265,22 +265,45 @@ class Scalars:
         found, picked = self.rows(node.rows, frame)
         if node.rows.where is not None:
             picked.append(self.filter(node.rows.where, self.judged(node.rows, found, frame)))
-        amount, currency = _money_members(node.field, found)
         if node.fold in ("first", "last"):
-            value = _money(node.field, found)[0] if code is None else _in_currency(node.field, found, code)
+            amount, currency = _money(node.field, found)
+            value = amount if code is None else _in_currency(node.field, found, code)
             return self._outermost(node, found, value, picked), self._outermost(node, found, currency, picked)
         # OFFSET 0 keeps both databases from writing the members' JSON into each place where they are used.
-        query = sa.select(amount.label("amount"), currency.label("currency")).select_from(found).where(*picked)
-        sums = query.offset(0).correlate_except(found).subquery()
-        usable = [sums.c.currency.is_not(None), sa.func.abs(sums.c.amount) <= _LARGEST]
-        one, other = sa.func.min(sums.c.currency), sa.func.max(sums.c.currency)
-        alone = one == other if code is None else sa.and_(one == code, other == code)
-        folded: Sql = getattr(sa.func, node.fold)(sa.cast(sums.c.amount, sa.Double()))
+        inner = sa.select(self._summand(node.field, found).label("amount"), self._mark(node.field, found, code))
+        sums = inner.select_from(found).where(*picked).offset(0).correlate_except(found).subquery()
+        usable = [sums.c.mark.is_not(None), sa.func.abs(sums.c.amount) <= _LARGEST]
+        mark = sa.func.min(sums.c.mark)
+        alone = mark == sa.func.max(sums.c.mark) if code is None else mark == 1
+        folded: Sql = sa.cast(getattr(sa.func, "sum" if node.fold == "avg" else node.fold)(sums.c.amount), sa.Double())
+        if node.fold == "avg":
+            folded = folded / sa.func.count()
+        of: Sql = mark if code is None else sa.literal(code, sa.Text())
         if node.fold != "sum":
-            return _lookup(sums, sa.case((alone, folded)), usable), _lookup(sums, one, usable)
-        empty = sa.func.count() == 0
-        total = sa.case((empty, 0.0), (alone, folded))
-        return _lookup(sums, total, usable), _lookup(sums, sa.func.coalesce(one, _ANY_CURRENCY), usable)
+            return _lookup(sums, sa.case((alone, folded)), usable), _lookup(sums, of, usable)
+        total = sa.case((sa.func.count() == 0, 0.0), (alone, folded))
+        return _lookup(sums, total, usable), _lookup(sums, sa.func.coalesce(of, _ANY_CURRENCY), usable)
+
+    def _summand(self, ref: Ref, rows: sa.FromClause) -> Sql:
+        """An amount to add up; exact on PostgreSQL without going through text, a double on SQLite."""
+        members = rows.c[_JSON[ref.holder]]
+        if self.dialect == "postgresql":
+            member = members.op("->", return_type=JSONB())(sa.literal(ref.name, sa.Text()))
+            return sa.case((sa.func.jsonb_typeof(member) == "number", sa.cast(member, sa.Numeric())))
+        return sa.cast(json_number(members, ref.name), sa.Double())
+
+    def _mark(self, ref: Ref, rows: sa.FromClause, code: str | None) -> sa.Label[Any]:
+        """The currency; against a given one, 1 or 0. NULL when there is none, and the amount is no money."""
+        currency = _money_members(ref, rows)[1]
+        if code is None:
+            return currency.label("mark")
+        members, name = rows.c[_JSON[ref.holder]], f"{ref.name}_currency"
+        if self.dialect == "postgresql":
+            plain: Sql = members.op("->>", return_type=sa.Text())(sa.literal(name, sa.Text()))
+        else:
+            plain = sa.func.json_extract(members, sa.literal(f'$."{name}"', sa.Text()), type_=sa.Text())
+        # Mostly it is the one asked for, and one look into the JSON will do.
+        return sa.case((plain == code, 1), (currency.is_not(None), 0)).label("mark")
 
     def compare_money(self, op: Operator, left: Scalar, right: Scalar, frame: Frame) -> Sql:
         code = _code(left) or _code(right)
