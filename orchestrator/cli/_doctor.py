@@ -1,0 +1,274 @@
+"""What `doctor` looks at: each thing a run needs, and what to do where it is not well. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.cli._look import counted, listed, when
+from orchestrator.cli._opening import WORKSPACE_FILE
+from orchestrator.cli.terminal import near
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from orchestrator.store import Store
+    from orchestrator.wiring import Wired
+
+LATE = timedelta(minutes=15)
+"""Due this long and not done: ticks do not run, or do not keep up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: well, to be looked at, or bad; `todo` says what to do."""
+
+    what: str
+    state: Literal["ok", "look", "bad"]
+    text: str
+    todo: str = ""
+
+
+def examine(workspace: Path, *, prefect: bool) -> list[Finding]:
+    """Everything, in the order in which it is needed, but what an earlier trouble keeps from being asked."""
+    found = [_workspace(workspace), *_settings(workspace)]
+    if all(f.state != "bad" for f in found[1:]):
+        found += _database(workspace)
+    found.append(_zone_data())
+    if prefect:
+        found.append(_prefect())
+    return found
+
+
+def _workspace(folder: Path) -> Finding:
+    from orchestrator.problems import ProjectError
+    from orchestrator.project import load
+
+    if not (folder / WORKSPACE_FILE).is_file():
+        return Finding("workspace", "look", f"{near(folder)} is none; runs need only the database")
+    try:
+        project = load(folder)
+    except ProjectError as error:
+        return Finding("workspace", "bad", str(error), "orchestrator check")
+    warnings = f", {counted(len(project.warnings), 'warning')}" if project.warnings else ""
+    return Finding("workspace", "ok", f"{counted(len(project.journeys), 'journey')}, no problems{warnings}")
+
+
+def _settings(folder: Path) -> Iterator[Finding]:
+    from channels.base import Misconfigured
+    from orchestrator import wiring
+    from orchestrator.problems import ProjectError
+
+    try:
+        settings, text = wiring.read_settings(folder)
+    except ProjectError as error:
+        first = error.problems[0]
+        yield Finding("settings", "bad", f"{first.span}: {first.message}", first.hint or "orchestrator check")
+        return
+    except Misconfigured as error:
+        yield Finding("settings", "bad", str(error), "check its rights")
+        return
+    yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
+    sandboxed = sorted(m for m, c in settings.channels.items() if c.provider in wiring.HARMLESS)
+    live = sorted(f"{m} by {c.provider}" for m, c in settings.channels.items() if c.provider not in wiring.HARMLESS)
+    if not live:
+        yield Finding("sending", "ok", "every medium ends in the sandbox: nobody is reached")
+    elif sandboxed:
+        yield Finding("sending", "look", f"live: {', '.join(live)}; not reaching anybody: {', '.join(sandboxed)}")
+    else:
+        yield Finding("sending", "ok", f"live: {', '.join(live)}")
+
+
+def _database(workspace: Path) -> Iterator[Finding]:
+    from channels.base import Misconfigured
+    from orchestrator import wiring
+    from orchestrator.store import StoreUnavailable
+
+    try:
+        with wiring.connected(workspace) as wired:
+            yield Finding("database", "ok", f"{wired.store.where} ({wired.store.dialect}), its tables are current")
+            yield _keys(wired)
+            yield _channels(wired)
+            for look in (_in_force, _pauses, _ticks, _queue, _uncertain, _parked, _zones):
+                with _reading(wired.store) as conn:
+                    yield look(conn, wired)
+    except (StoreUnavailable, Misconfigured) as error:
+        text, _, todo = str(error).partition("; ")
+        yield Finding("database", "bad", text, todo)
+
+
+@contextmanager
+def _reading(store: Store) -> Iterator[sa.Connection]:
+    with store.read() as conn:
+        yield conn
+
+
+def _keys(wired: Wired) -> Finding:
+    path = wired.keys_path
+    if not path.exists():
+        return Finding("keys", "ok", f"none yet: the first run makes {near(path)}")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return Finding("keys", "bad", f"{near(path)} can be read by others (mode {mode:o})", f"chmod 600 {near(path)}")
+    from channels.base import Misconfigured
+
+    try:
+        _ = wired.keys
+    except Misconfigured as error:
+        return Finding("keys", "bad", str(error))
+    return Finding("keys", "ok", f"{near(path)}, for its owner only; back it up, apart from the database")
+
+
+def _channels(wired: Wired) -> Finding:
+    from channels.base import ChannelError
+    from orchestrator.problems import ProjectError
+
+    if not wired.keys_path.exists():
+        return Finding("channels", "ok", "looked at once there are keys")
+    try:
+        channels = wired.channels
+    except ProjectError as error:
+        first = error.problems[0]
+        return Finding("channels", "bad", f"{first.span}: {first.message}", first.hint)
+    except ChannelError as error:
+        return Finding("channels", "bad", str(error), "set it in orchestrator.toml")
+    return Finding("channels", "ok", ", ".join(f"{medium} {channel.name}" for medium, channel in channels.items()))
+
+
+def _in_force(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import versions
+
+    found = versions.newest(conn)
+    if found is None:
+        return Finding("in force", "bad", "nothing is in force yet", "orchestrator apply")
+    text = f"apply {found.id}, {when(found.at)} UTC by {found.author}: {counted(len(found.journeys), 'journey')}"
+    files = {p: wired.folder / p for p in found.files}
+    if (wired.folder / WORKSPACE_FILE).is_file() and any(
+        not path.is_file() or versions.file_hash(_text(path)) != found.files[p] for p, path in files.items()
+    ):
+        return Finding("in force", "look", text + "; the folder says something else", "orchestrator plan")
+    return Finding("in force", "ok", text)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _pauses(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import versions
+
+    paused = versions.pauses(conn)
+    if not paused:
+        return Finding("pauses", "ok", "nothing is paused")
+    named = [
+        f"{'everything' if scope == versions.EVERYTHING else scope} since {when(row['paused_at'])} by {row['by']}"
+        + (f" ({row['reason']})" if row["reason"] else "")
+        for scope, row in sorted(paused.items())
+    ]
+    return Finding("pauses", "look", "; ".join(named), "orchestrator resume JOURNEY")
+
+
+def _ticks(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import wellbeing
+
+    newest = wellbeing.newest_ticks(conn)
+    if not newest:
+        return Finding("ticks", "look", "none has run yet", "orchestrator run, or `orchestrator up` for a schedule")
+    started, finished = newest[0]
+    if finished is None and wired.clock() - started > LATE:
+        return Finding("ticks", "look", f"the newest began {when(started)} UTC and never ended: it died, or hangs")
+    return Finding("ticks", "ok", f"the newest began {when(started)} UTC")
+
+
+def _queue(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import wellbeing
+
+    now = wired.clock()
+    found = wellbeing.queue(conn, now)
+    if not found.batches:
+        return Finding("queue", "ok", "nothing is due")
+    text = f"{counted(found.messages, 'message')} due, the oldest since {when(found.oldest)} UTC"
+    if found.abandoned:
+        gone = counted(found.abandoned, "batch", "batches")
+        text += f"; {gone} left by a worker that died: the next tick takes them up"
+    if found.oldest is not None and now - found.oldest > LATE:
+        return Finding("queue", "look", text, "orchestrator run; if it stays so, look whether a journey is paused")
+    return Finding("queue", "ok", text)
+
+
+def _uncertain(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import wellbeing
+
+    n = wellbeing.uncertain(conn)
+    if not n:
+        return Finding("uncertain", "ok", "of every message it is known whether it went out")
+    text = f"of {counted(n, 'message')} nobody can know whether they went out; they are never sent again by themselves"
+    return Finding("uncertain", "look", text, "orchestrator log --verdict uncertain")
+
+
+def _parked(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.apply import in_force, journey_version
+    from orchestrator.problems import ProjectError
+    from orchestrator.store import journeys, versions
+
+    force = in_force(conn)
+    if force is None:
+        return Finding("people inside", "ok", "nobody")
+    inside = versions.inside(conn)
+    total = sum(n for steps in inside.values() for n in steps.values())
+    unreadable = []
+    for name, version, _ in journeys.live_versions(conn):
+        try:
+            journey_version(conn, force, name, version)
+        except ProjectError:
+            n = sum(inside.get((name, version), {}).values())
+            unreadable.append(f"{n:,} in {name} ({version[:7]})")
+    if unreadable:
+        text = f"parked, because their version cannot be read against the workspace in force: {listed(unreadable)}"
+        return Finding("people inside", "bad", text, "declare again what that version names, and apply")
+    return Finding("people inside", "ok", f"{counted(total, 'run')} under way")
+
+
+def _zones(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import wellbeing
+    from orchestrator.zones import zone
+
+    stated = wellbeing.zones_stated(conn)
+    unknown = {name: n for name, n in stated.items() if name and zone(name) is None}
+    lost = wellbeing.lost_for_texts(conn)
+    parts = [f"{counted(sum(unknown.values()), 'customer')} in zones that do not exist ({listed(sorted(unknown))})"]
+    parts = parts if unknown else []
+    parts += [f"{counted(lost, 'customer')} with a phone and no zone at all"] if lost else []
+    if not parts:
+        return Finding("zones", "ok", f"{counted(sum(stated.values()), 'customer')}, all where the clock is known")
+    return Finding("zones", "look", listed(parts) + ": no text or push goes to them", "import their `timezone`")
+
+
+def _zone_data() -> Finding:
+    from orchestrator.zones import TZDATA
+
+    return Finding("zone data", "ok", f"tzdata {TZDATA}")
+
+
+def _prefect() -> Finding:
+    """Asks the server that PREFECT_API_URL names; without importing Prefect, which takes seconds."""
+    import urllib.error
+    import urllib.request
+
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Finding("prefect", "ok", "no server is named (PREFECT_API_URL): `run` brings its own engine")
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:
+            ok = answer.status == 200
+    except (OSError, ValueError, urllib.error.URLError):
+        ok = False
+    if ok:
+        return Finding("prefect", "ok", f"{url} answers")
+    return Finding("prefect", "bad", f"{url} does not answer", "start it, or unset PREFECT_API_URL")

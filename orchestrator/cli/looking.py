@@ -1,0 +1,7 @@
+"""Looking."""
+
+from cyclopts import App
+
+
+def register(app: App) -> None:
+    app.command(App(name="customer"))
