@@ -19,6 +19,7 @@ A key is the field's name without a trailing underscore (`else_`), unless `key=`
 
 Hooks on a dataclass: `narrow(node, scope) -> Scope` (classmethod), before its fields are read, gives the scope of the
 conditions inside it (say `subject_event` for `where`); `check(self, node, context)` adds problems once it is filled.
+On a step: `named(head) -> str` (static) tells what its id is made of when that is no single value.
 """
 
 from __future__ import annotations
@@ -276,6 +277,9 @@ class _Map(Shape):
         """Tells of an unknown key; the key that was probably meant, or nothing."""
         known = [k for k in self.plan if k not in met and self.plan[k] is not self.head] + (["id"] * self.is_step)
         hint = suggest(entry.key, known)
+        name, colon, rest = entry.key.partition(":")
+        if colon and rest and entry.value.empty and name in self.plan:
+            hint = f"a space is missing after the colon: `{name}: {rest}`"
         of = f" of `{self.noun}`" if self.noun else ""
         context.problems.error("unknown-key", f"unknown key `{entry.key}`{of}", entry.key_span, hint)
         return hint.split("`")[1] if hint.startswith("did") else ""
@@ -394,7 +398,7 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
                 hint = "letters, digits and `- _ . :`, at most 80"
                 context.problems.error("bad-id", f"`{step_id[:80]}` cannot be a step's id", at, hint)
         else:
-            named = words.slug(head.text) if head is not None and head.kind == "scalar" else ""
+            named = words.slug(_name(kind, head)) if head is not None else ""
             step_id, at = f"{keyword}:{named}" if named else keyword, _step_span(node, keyword)
             if getattr(kind, "medium", None) is None:
                 step_id = _numbered(step_id, taken, written, numbers)
@@ -406,6 +410,12 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
         context.ids[id(node)] = step_id
         found.append(Outlined(step_id, keyword, kind, node, head))
     return tuple(found)
+
+
+def _name(kind: type[Any], head: Node) -> str:
+    """What a step is known by beside its keyword: its one value, or what the kind's own `named` makes of a map."""
+    own = getattr(kind, "named", None)
+    return str(own(head)) if own is not None else head.text if head.kind == "scalar" else ""
 
 
 def _numbered(step_id: str, taken: Container[str], written: Container[str], numbers: dict[str, int]) -> str:

@@ -76,10 +76,10 @@ def test_everything_a_journey_says() -> None:
 def test_where_each_step_leads() -> None:
     j = journey(FULL)
     assert {s: j.after(s) for s in (i.id for i in j.every_step()) if j.has(s)} == {
-        "first_of": "wait_for",
-        "wait_for": "wait_until:45-days-before-contract.ends",
+        "first_of": "wait_for:quote_opened",
+        "wait_for:quote_opened": "wait_until:45-days-before-contract.ends",
         "task:account_manager": "wait_until:45-days-before-contract.ends",
-        "split": "wait_until:45-days-before-contract.ends",
+        "split:one-two": "wait_until:45-days-before-contract.ends",
         "email:offer": "wait_until:45-days-before-contract.ends",
         "wait_until:45-days-before-contract.ends": "email:last",
         "email:last": None,

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.engine import draw
 from orchestrator.reading import Share
-from orchestrator.steps import Emit, End, EnterJourney, Facts, Go, Into, Jump, Update
+from orchestrator.steps import Emit, End, EnterJourney, Facts, Go, Into, Jump, Step, Update
 from orchestrator.steps.branch import Branch, Case
 from orchestrator.steps.enter import Enter
 from orchestrator.steps.exit import Exit
@@ -51,7 +51,7 @@ def split(*shares: float, id: str = "split") -> Split:
     return step(Split, id, split=arms)
 
 
-def arm_of(splitting: Split, unit_id: int, **others) -> str:
+def arm_of(splitting: Step, unit_id: int, **others) -> str:
     run = enrollment(unit_id=unit_id, **others)
     told = here(enrollment_=run)
     outcome = splitting.arrive(type(told)(run, "j", told.facts, told.now, lambda name: draw(run, name)))
@@ -161,3 +161,26 @@ def test_an_instant_worked_out_is_stored_as_text() -> None:
     value = datetime(2027, 3, 1, 8, tzinfo=UTC)
     outcome = j.step("update").arrive(here(Facts(values={"met": value})))
     assert isinstance(outcome, Go) and outcome.effects == (Update("customer", {"met": "2027-03-01T08:00:00.000000Z"}),)
+
+
+TWO = """
+journey: j
+trigger: api
+steps:
+  - wait: 1 day
+  - split:
+      news: { share: 50%, steps: [ { email: news } ] }
+      offer: { share: 50%, steps: [ { email: offer } ] }
+"""
+
+
+def test_a_split_keeps_its_arms_when_another_is_put_before_it() -> None:
+    first, edited = (
+        journey(TWO),
+        journey(
+            TWO.replace("  - wait: 1 day\n", "  - wait: 1 day\n  - split: { a: { share: 40% }, b: { share: 60% } }\n")
+        ),
+    )
+    assert [s.id for s in edited.every_step() if s.keyword == "split"] == ["split:a-b", "split:news-offer"]
+    for unit_id in range(100):
+        assert arm_of(first.step("split:news-offer"), unit_id) == arm_of(edited.step("split:news-offer"), unit_id)

@@ -264,7 +264,7 @@ HEAD = "journey: j\ntrigger: { event: order_placed }\nsteps:\n  - email: hello\n
 
 def wait_for(body: str) -> WaitFor:
     lines = "".join(f"      {line}\n" for line in body.splitlines())
-    found = journey(HEAD + lines).step("wait_for")
+    found = next(s for s in journey(HEAD + lines).every_step() if s.keyword == "wait_for")
     assert isinstance(found, WaitFor)
     return found
 

@@ -52,6 +52,11 @@ class Split(Step):
     split: Mapping[str, Arm] = option("the arms by name")
     winner: Winner | None = option("when and by what the experiment is decided", default=None)
 
+    @staticmethod
+    def named(head: Node) -> str:
+        """By its arms: another split put before it must not deal it new cards."""
+        return "-".join(entry.key for entry in head.entries)
+
     def check(self, node: Node, context: Context) -> None:
         total = sum(round(arm.share * 1_000_000) for arm in self.split.values())
         if not self.split:

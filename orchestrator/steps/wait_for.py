@@ -65,6 +65,12 @@ class WaitFor(Step):
     )
     condition: Condition = option(skip=True, default=None)
 
+    @staticmethod
+    def named(head: Node) -> str:
+        """By what is waited for: who sleeps here is found again when another wait is put before it."""
+        what = (head.get(key) for key in ("event", "segment", "message"))
+        return next((node.text for node in what if node is not None and node.kind == "scalar"), "")
+
     @classmethod
     def narrow(cls, node: Node, scope: Scope) -> Scope:
         event = node.get("event")
