@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import yaml
@@ -58,7 +58,7 @@ class Entry:
 class Node:
     """A value in a file. `value` is a scalar's, typed by YAML 1.2's core schema: only true and false are bools, `no`,
     `on`, `21:00` and dates are text. `text` is the scalar as written, unquoted. A list has `items`, a map `entries` in
-    order. `span` runs to the end of the last child.
+    order. `span` runs to the end of the last child; `key_span` is the key's that it stands under, None in a list.
     """
 
     kind: Literal["scalar", "list", "map"]
@@ -69,6 +69,7 @@ class Node:
     items: tuple[Node, ...] = ()
     entries: tuple[Entry, ...] = ()
     source: Source = field(repr=False, compare=False, default=Source("", "", ()))
+    key_span: Span | None = field(repr=False, compare=False, default=None)
 
     def entry(self, key: str) -> Entry | None:
         """The map's entry of that key, or None."""
@@ -280,7 +281,13 @@ class _Builder:
         value: Scalar = text
         if style == "plain":
             value = self._typed(text, span)
-        self._add(Node("scalar", span, value, text, style, source=self.source), event.anchor, 1)
+        node = Node("scalar", span, value, text, style, source=self.source, key_span=self._under())
+        self._add(node, event.anchor, 1)
+
+    def _under(self) -> Span | None:
+        """Where the key stands whose value comes next."""
+        key = self.stack[-1].key if self.stack else None
+        return key.span if key is not None else None
 
     def _trimmed(self, span: Span) -> Span:
         """libyaml ends a block scalar at the next token: step back to its last written line."""
@@ -327,7 +334,9 @@ class _Builder:
                 end = (span.line, span.col + 1) if last < span else (last.end_line, last.end_col)
                 span = Span(span.file, span.line, span.col, *end)
         kind: Literal["map", "list"] = "map" if top.is_map else "list"
-        node = Node(kind, span, items=tuple(top.items), entries=tuple(top.entries), source=self.source)
+        node = Node(
+            kind, span, items=tuple(top.items), entries=tuple(top.entries), source=self.source, key_span=self._under()
+        )
         self._add(node, top.anchor, 1)
 
     def _alias(self, event: Any) -> None:
@@ -339,7 +348,7 @@ class _Builder:
             self._refuse("alias", f"`*{event.anchor}` names a value that is not there", span, hint)
         node, size = self.anchors[event.anchor]
         self._tick(size - 1, span)
-        self._add(_copy(node), None, 1)
+        self._add(replace(_copy(node), key_span=self._under()), None, 1)
 
     def _add(self, node: Node, anchor: str | None, count: int) -> None:
         self._tick(count, node.span)
@@ -407,6 +416,7 @@ def _copy(node: Node) -> Node:
         tuple(_copy(n) for n in node.items),
         tuple(Entry(e.key, e.key_span, _copy(e.value)) for e in node.entries),
         node.source,
+        node.key_span,
     )
 
 
@@ -469,6 +479,10 @@ def _by_character(source: Source, mark: Any, line: str, spot: Span) -> tuple[str
     character = line[mark.column] if mark.column < len(line) else ""
     if character == "\t":
         return "a tab stands where a space is expected", spot, "use spaces"
+    if character in "]}" and character and (mark.column == 0 or line[mark.column - 1] in " ]}"):
+        return f"the bracket `{character}` was never opened", spot, "remove it, or put the whole text in quotes"
+    if character == ":" and re.match(r":\s*[,\]}]", line[mark.column :]):
+        return "there is no value after the colon", spot, "write one, or leave the key out"
     if character in "@`%" and character:
         return f"a text cannot begin with `{character}`", spot, "put it in quotes"
     return None

@@ -7,6 +7,7 @@ writes the `.out` files anew: read every change before it is committed.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ BAD = Path(__file__).resolve().parent / "golden" / "bad"
 CASES = sorted(BAD.glob("*.yaml"))
 
 
+@cache
 def told(path: Path) -> tuple[tuple[Problem, ...], str]:
     text = path.read_bytes().decode("utf-8")
     place = text.partition("\n")[0].removeprefix("# ").strip()

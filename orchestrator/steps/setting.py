@@ -49,7 +49,8 @@ def read_settings(
         field = fields.get(name)
         if field is None:
             hint = suggest(name, fields) or f"declare it in workspace.yaml; there is no {noun} yet"
-            context.problems.error(f"unknown-{noun}", f"{of} has no {noun} `{name}`", node.span, hint)
+            at = node.key_span or node.span
+            context.problems.error(f"unknown-{noun}", f"{of} has no {noun} `{name}`", at, hint)
         elif node.kind == "scalar" and node.text.startswith("=") and node.style != "literal":
             found += _worked_out(field, node, context)
         else:

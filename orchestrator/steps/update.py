@@ -43,7 +43,7 @@ class Update(Step):
             if target is None:
                 hint = "an account has several contacts: write an attribute of the account"
                 problem = f"`{name}` in an account's journey could mean any contact"
-                context.problems.error("update-contact", problem, value.span, hint)
+                context.problems.error("update-contact", problem, value.key_span or value.span, hint)
                 continue
             by_target.setdefault(target, {})[bare] = value
         found = []
@@ -53,7 +53,8 @@ class Update(Step):
             for name in [n for n in values if n in declared and n not in own]:
                 hint = "declare an attribute of your own in workspace.yaml"
                 problem = f"`{name}` is a standard field: journeys do not write it"
-                context.problems.error("update-standard-field", problem, values.pop(name).span, hint)
+                value = values.pop(name)
+                context.problems.error("update-standard-field", problem, value.key_span or value.span, hint)
             found.append((target, read_settings(values, own, f"the {target}", "attribute", context)))
         if not self.update:
             context.problems.error("empty-update", "nothing to write", self.span, "add `attribute: value`")
