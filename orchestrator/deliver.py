@@ -30,7 +30,7 @@ from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Unwritable, Writer, Written
 from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
 from orchestrator.problems import Conflict, ProjectError
-from orchestrator.rules import Contact, Judgement, Subject, Verdict, judge, rules
+from orchestrator.rules import Contact, Judgement, Subject, Verdict, judge, rules, stamp
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox, versions
 from orchestrator.store.database import Store
@@ -149,8 +149,10 @@ class _Run:
     def one_round_each(self, most: int) -> bool:
         """One batch of every medium; False when none had anything to do."""
         busy, waiting = False, []
+        with self.store.read() as conn:
+            due = outbox.waiting(conn, self.clock())
         for medium, channel in self.channels.items():
-            if medium in self.away or self.stop():
+            if medium not in due or medium in self.away or self.stop():
                 continue
             wait = self.ready_at.get(medium, 0.0) - time.monotonic()
             if wait > 0:
@@ -550,7 +552,7 @@ def _entry(
         body["attempt"] = str(Attempt(due.id, case.attempt))
         body["template_hash"], body["content_hash"] = written.template_hash, written.content_hash
     if judgement.until is not None:
-        body["until"] = judgement.until
+        body["until"] = stamp(judgement.until)
     about = facts.about[due.id]
     detail: Json = {
         "verdicts": [_told(verdict) for verdict in judgement.verdicts],
@@ -580,7 +582,7 @@ def _told(verdict: Verdict) -> Json:
     if verdict.reason:
         told["reason"] = verdict.reason
     if verdict.until is not None:
-        told["until"] = verdict.until
+        told["until"] = stamp(verdict.until)
     if verdict.inputs:
         told["inputs"] = verdict.inputs
     return told
@@ -617,7 +619,7 @@ def _ruleset() -> str:
 def _outcome(end: End, channel: Channel, at: datetime) -> log.Entry:
     due = end.delivery.due
     body: Json = {"journey": due.journey, "step": due.step, "medium": due.medium.value, "provider": channel.name}
-    body |= {"provider_id": end.provider_id, "again": end.again}
+    body |= {"provider_id": end.provider_id, "again": end.again and stamp(end.again)}
     body = {name: value for name, value in body.items() if value}
     return log.Entry("outcome", at, due.id, end.delivery.number, end.state, end.reason, body=body)
 

@@ -83,6 +83,20 @@ def _running(column: Any) -> Any:
     return sa.or_(column.is_(None), column.not_in(sa.select(journey_control.c.scope)))
 
 
+def waiting(conn: sa.Connection, now: datetime) -> frozenset[Medium]:
+    """Media that have a batch due which nobody holds."""
+    query = sa.select(batch.c.medium).where(*_free(now)).distinct()
+    return frozenset(Medium(name) for name in conn.execute(query).scalars())
+
+
+def _free(now: datetime) -> list[Any]:
+    return [
+        batch.c.done_at.is_(None),
+        batch.c.due_at <= now,
+        sa.or_(batch.c.lease_until.is_(None), batch.c.lease_until <= now),
+    ]
+
+
 def lease(
     conn: sa.Connection, medium: Medium, *, owner: str, now: datetime, until: datetime, most: int, paused: bool
 ) -> Lease | None:
@@ -90,12 +104,7 @@ def lease(
 
     What belongs to a paused journey stays where it is, and a batch of nothing else is passed by.
     """
-    due = [
-        batch.c.medium == medium.value,
-        batch.c.done_at.is_(None),
-        batch.c.due_at <= now,
-        sa.or_(batch.c.lease_until.is_(None), batch.c.lease_until <= now),
-    ]
+    due = [batch.c.medium == medium.value, *_free(now)]
     if paused:
         held = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN))
         due.append(sa.or_(~held, held.where(_running(message.c.journey))))
