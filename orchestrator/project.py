@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from channels.base import Medium
-from orchestrator import settings
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
 from orchestrator.model import Unit, Vocabulary
@@ -29,6 +28,9 @@ from orchestrator.workspace import (
     segments_schema,
     workspace_schema,
 )
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
 
 WORKSPACE: Final = "journeys/workspace.yaml"
 SEGMENTS: Final = "journeys/segments.yaml"
@@ -75,8 +77,10 @@ def load_files(files: Mapping[str, str]) -> Project:
     return _load(files, Problems())
 
 
-def load_settings(folder: Path, environment: Mapping[str, str]) -> settings.Settings:
+def load_settings(folder: Path, environment: Mapping[str, str]) -> Settings:
     """The folder's orchestrator.toml, or the embedded default without one. Raises ProjectError with all problems."""
+    from orchestrator import settings  # pydantic is a third of the time it takes to import this module
+
     problems = Problems()
     path = folder / settings.FILE
     text: str | None = ""

@@ -25,6 +25,7 @@ MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 50
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_BREAK = re.compile("\r\n|\n|\r|\x85")
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: Final[dict[str, Scalar]] = {
@@ -161,8 +162,7 @@ def decode(raw: bytes, file: str, problems: Problems) -> str | None:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
-        line = before.count("\n") + 1
-        col = len(before) - (before.rfind("\n") + 1) + 1
+        line, col = _end(before)
         problems.error(
             "not-utf-8",
             f"the file is not UTF-8 text: byte 0x{raw[error.start]:02x}",
@@ -172,17 +172,22 @@ def decode(raw: bytes, file: str, problems: Problems) -> str | None:
         return None
 
 
+def _end(text: str) -> tuple[int, int]:
+    """Line and column behind a text."""
+    lines = _BREAK.split(text)
+    return len(lines), len(lines[-1]) + 1
+
+
 def parse(text: str, file: str, problems: Problems) -> Node | None:
     """The file's one document, or None with a problem. An empty file is an empty map. Linear in the text's length."""
     text = text.removeprefix("\ufeff")
-    source = Source(file, text, tuple(re.split(r"\r\n|\n|\r|\x85", text)))
+    source = Source(file, text, tuple(_BREAK.split(text)))
     if len(text) > MAX_CHARACTERS:
         hint = f"a file holds at most {MAX_CHARACTERS:,} characters: split it"
         problems.error("file-too-large", f"the file has {len(text):,} characters", Span.whole(file), hint)
         return None
     if bad := _CONTROL.search(text):
-        before = text[: bad.start()]
-        line, col = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        line, col = _end(text[: bad.start()])
         name = f"U+{ord(bad.group()):04X}"
         span = Span(file, line, col, line, col + 1)
         problems.error("control-character", f"an invisible control character ({name})", span, "delete it")

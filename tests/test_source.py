@@ -179,6 +179,7 @@ REFUSED = [
     (": c\n", "syntax", "1:1"),
     ("a: 1234567890123456789012\n", "number-too-long", "1:4"),
     ("a: x\x07y\n", "control-character", "1:5"),
+    ("a: x\r\x1f\n", "control-character", "2:1"),
     ("a: x\u2028y\n", "control-character", "1:5"),
 ]
 
