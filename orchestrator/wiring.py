@@ -39,6 +39,8 @@ HARMLESS = frozenset({"sandbox", "null"})
 Clock = Callable[[], datetime]
 """Aware UTC instants."""
 
+_stores: dict[str, Store] = {}
+
 stopping = threading.Event()
 """Set by who ends the process: the tick under way ends at its next batch, with nothing left half done."""
 
@@ -148,7 +150,8 @@ def connected(
         url = settings.database_url(folder, reveal)
     except MissingSecret as error:
         raise Misconfigured(f"the database's address: {error}") from None
-    store = Store.open(url, create=create)
+    # The first open also says what is wrong with the path; the kept one has its statements compiled (a third of a tick).
+    store = _stores.setdefault(url, Store.open(url, create=create))
     try:
         if create:
             store.migrate()

@@ -20,55 +20,53 @@ if TYPE_CHECKING:
 
 MEDIA = ("email", "sms", "push", "mail", "task")
 _STYLE = {"sent": "green", "held": "yellow", "refused": "red"}
+"""What a message's day comes to, and its colour; also the order within a cell."""
 
 
-def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+def _table(*columns: str, right: Sequence[str] = (), wraps: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="dim")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=name not in wraps)
     return table
 
 
-def by_day(days: Sequence[Day], runs: int) -> Table:
+def by_day(console: Console, days: Sequence[Day], runs: int) -> None:
     """A row a day; in each medium's cell: sent, held, refused."""
-    title = Text.assemble(
-        "\nDay by day", (f"  {runs} runs of the Prefect flow; each cell: ", "not bold dim"), *_legend(), style="bold"
-    )
-    table = _table("", "day", *MEDIA, "entered", "goal", "exit", "came back", right=(*MEDIA, "entered", "goal", "exit"))
-    table.title = title
-    total: Counter[tuple[str, str]] = Counter()
+    legend = ", ".join(f"[{style}]{name}[/]" for name, style in _STYLE.items())
+    console.print(f"\n[bold]Day by day[/]  {runs} runs of the Prefect flow; of each medium: {legend}")
+    numbers = ("entered", "goal", "exit", "opened", "bounced")
+    table = _table("", *MEDIA, *numbers, right=(*MEDIA, *numbers))
     for day in days:
-        total.update(day.messages)
-        table.add_row(
-            f"{day.day:%a %d %b}",
-            *(_cell(day.messages, medium) for medium in MEDIA),
-            _number(day.entered),
-            _number(day.ended.get("goal", 0)),
-            _number(day.ended.get("exited", 0)),
-            _heard(day.heard),
-        )
-    ended = sum((day.ended for day in days), Counter[str]())
-    table.add_section()
-    table.add_row(
+        _add_day(table, f"{day.day:%a %d %b}", day.messages, day.entered, day.ended, day.heard)
+    _add_day(
+        table,
         "all",
-        *(_cell(total, medium) for medium in MEDIA),
-        _number(sum(day.entered for day in days)),
-        _number(ended.get("goal", 0)),
-        _number(ended.get("exited", 0)),
-        _heard(sum((day.heard for day in days), Counter[str]())),
+        sum((day.messages for day in days), Counter()),
+        sum(day.entered for day in days),
+        sum((day.ended for day in days), Counter()),
+        sum((day.heard for day in days), Counter()),
     )
-    return table
+    table.rows[-1].style = "bold"
+    console.print(table)
 
 
-def _legend() -> list[tuple[str, str]]:
-    return [(f"{name} ", f"not bold {style}") for name, style in _STYLE.items()]
+def _add_day(
+    table: Table,
+    name: str,
+    messages: Mapping[tuple[str, str], int],
+    entered: int,
+    ended: Mapping[str, int],
+    heard: Mapping[str, int],
+) -> None:
+    numbers = (entered, ended.get("goal", 0), ended.get("exited", 0), heard.get("opened", 0), heard.get("bounced", 0))
+    table.add_row(name, *(_cell(messages, medium) for medium in MEDIA), *map(_number, numbers))
 
 
 def _cell(messages: Mapping[tuple[str, str], int], medium: str) -> Text:
-    parts = [(what, messages.get((medium, what), 0)) for what in _STYLE]
     text = Text()
-    for what, n in parts:
-        text.append(f"{n or '·':>3}", style=_STYLE[what] if n else "dim")
+    for (what, style), width in zip(_STYLE.items(), (3, 3, 3), strict=True):
+        n = messages.get((medium, what), 0)
+        text.append(f"{n or '·':>{width}}", style=style if n else "dim")
     return text
 
 
@@ -76,47 +74,54 @@ def _number(n: int) -> Text:
     return Text(str(n)) if n else Text("·", style="dim")
 
 
-def _heard(heard: Mapping[str, int]) -> str:
-    shown = ("delivered", "opened", "bounced", "failed", "unsubscribed")
-    short = {"delivered": "del", "opened": "open", "bounced": "bounce", "failed": "fail", "unsubscribed": "unsub"}
-    return ", ".join(f"{heard[kind]} {short[kind]}" for kind in shown if heard.get(kind))
+def reasons(console: Console, found: Mapping[tuple[str, str, str], int]) -> None:
+    """Why messages were refused or held: by reason, with the media concerned."""
+    console.print("\n[bold]Not sent, or not at once[/]")
+    table = _table("", "why", "messages", "on", right=("messages",))
+    grouped: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for (what, reason, medium), n in found.items():
+        grouped[what, reason][medium] += n
+    for (what, reason), media in sorted(grouped.items(), key=lambda g: (g[0][0] == "held", -g[1].total(), g[0])):
+        on = ", ".join(f"{medium} {media[medium]}" for medium in MEDIA if media[medium])
+        table.add_row(Text(what, style=_STYLE[what]), reason, str(media.total()), on)
+    console.print(table)
 
 
-def refusals(found: Mapping[tuple[str, str], int]) -> Table:
-    """Why messages were not sent: by reason, with the media concerned."""
-    table = _table("\nNot sent, and why", "reason", "messages", "on", right=("messages",))
-    by_reason: dict[str, Counter[str]] = defaultdict(Counter)
-    for (reason, medium), n in found.items():
-        by_reason[reason][medium] += n
-    for reason, media in sorted(by_reason.items(), key=lambda item: (-item[1].total(), item[0])):
-        on = ", ".join(f"{medium} {n}" for medium, n in sorted(media.items()))
-        table.add_row(reason, str(media.total()), on)
-    return table
-
-
-def differences(rows: Sequence[Received]) -> Table:
-    """Who got what: by journey, class and tier. What one tier gets and another does not stands below each other."""
-    table = _table("\nWho got what", "journey", "class", "tier", "what went out")
-    table.columns[3].no_wrap = False
+def differences(console: Console, rows: Sequence[Received], rank: Mapping[tuple[str, str], int]) -> None:
+    """Who got what: by journey, class and tier, tiers from the lowest. `rank`: (class, tier) → its place."""
+    console.print("\n[bold]Who got what[/]")
+    table = _table("journey", "class", "tier", "what went out", wraps=("what went out",))
     grouped: dict[tuple[str, str, str], dict[tuple[str, str], int]] = defaultdict(dict)
     for row in rows:
         grouped[row.journey, row.customer_class, row.tier][row.medium, row.template] = row.count
     before = ""
-    for (journey, customer_class, tier), sent in sorted(grouped.items()):
+    for journey, of, tier in sorted(grouped, key=lambda g: (g[0], g[1], rank.get((g[1], g[2]), -1), g[2])):
+        sent = grouped[journey, of, tier]
         what = Text(", ").join(
             Text.assemble((medium, "cyan"), f" {template}" if template else "", (f" ×{n}", "dim"))
-            for (medium, template), n in sorted(sent.items())
+            for (medium, template), n in sorted(sent.items(), key=lambda s: (MEDIA.index(s[0][0]), s[0][1]))
         )
-        table.add_row("" if journey == before else journey, customer_class, tier, what)
+        table.add_row("" if journey == before else journey, of, tier, what)
         before = journey
-    return table
+    console.print(table)
 
 
 def where_to_look(console: Console, folder: Path, page: Path, examples: Mapping[str, tuple[str, str]]) -> None:
     """Commands and files, with keys filled in."""
     orchestrator = f"orchestrator -w {near(folder)}"
+    lines = [("every message, as a page", near(page))]
+    lines += [
+        (told, f"{orchestrator} why {' '.join(examples[name])}") for name, told in _ASK.items() if name in examples
+    ]
+    lines.append(("every decision", f"{orchestrator} log"))
     console.print("\n[bold]Where to look[/]")
-    console.print(f"  every message as a file, and as a page:  {near(page)}", soft_wrap=True)
-    for name, (key, journey) in examples.items():
-        console.print(f"  one {name + ':':<10} {orchestrator} why {key} {journey}", soft_wrap=True)
-    console.print(f"  the log:       {orchestrator} log", soft_wrap=True)
+    for told, where in lines:
+        console.print(f"  {told:<25} [cyan]{where}[/]", soft_wrap=True)
+
+
+_ASK = {
+    "sent": "one who was sent to",
+    "held": "one who was held",
+    "refused": "one who was refused",
+    "bounced": "one whose mail bounced",
+}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.project import Project
     from orchestrator.wiring import Wired
 
-HOP = timedelta(hours=3)
+HOP = timedelta(hours=4)
 NIGHTLY = ("accounts", "customers", "records", "devices")
 MIDNIGHT = datetime.combine(sample.START, time(), UTC)
 
@@ -141,7 +141,7 @@ def _reactions(attempt: str, medium: str, at: datetime) -> list[Event]:
         return Event(attempt, kind, at + timedelta(**delay), reason=reason)
 
     if medium == "email":
-        if drawn < 0.025:
+        if drawn < 0.04:
             return [after(EventKind.BOUNCED, Reason.UNKNOWN_ADDRESS, minutes=2)]
         found = [after(EventKind.DELIVERED, minutes=1)]
         if drawn > 0.5:
@@ -181,10 +181,10 @@ class Story:
         self.folder = folder
         self.length = days
         self.days: list[Day] = []
-        self.refusals: Counter[tuple[str, str]] = Counter()
+        self.reasons: Counter[tuple[str, str, str]] = Counter()
         self.runs = 0
         self._console: Console = call.console
-        self._written: dict[str, int] = {}
+        self._rank: dict[tuple[str, str], int] = {}
 
     # ---- before the first day
 
@@ -200,6 +200,8 @@ class Story:
             starter.copy(self.folder)
             _expect_feedback(self.folder / "orchestrator.toml")
         project = load(self.folder)
+        for kind in project.vocabulary.classes.values():
+            self._rank.update({(kind.name, tier): place for place, tier in enumerate(kind.tiers)})
         self._say("A made-up business", f"{len(project.journeys)} journeys, {len(project.files)} files", self.folder)
         with wiring.connected(self.folder, create=True) as wired:
             reports = self._first_imports(wired, project)
@@ -263,8 +265,8 @@ class Story:
             outcome = _OUTCOME.get(row["verdict"])
             if outcome:
                 day.messages[row["medium"], outcome] += row["count"]
-            if outcome == "refused":
-                self.refusals[row["reason"] or row["verdict"], row["medium"]] += row["count"]
+            if outcome in ("held", "refused"):
+                self.reasons[outcome, row["reason"] or row["verdict"], row["medium"]] += row["count"]
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Any]:
@@ -299,9 +301,9 @@ class Story:
             return
         from orchestrator.cli import _demo_tables as tables
 
-        self._console.print(tables.by_day(self.days, self.runs))
-        self._console.print(tables.refusals(self.refusals))
-        self._console.print(tables.differences(received))
+        tables.by_day(self._console, self.days, self.runs)
+        tables.reasons(self._console, self.reasons)
+        tables.differences(self._console, received, self._rank)
         tables.where_to_look(self._console, self.folder, page, examples)
 
     def _document(self, received: Sequence[Any], examples: Mapping[str, Any], page: Path) -> dict[str, Any]:
@@ -319,7 +321,9 @@ class Story:
                 }
                 for day in self.days
             ],
-            "refusals": [{"reason": r, "medium": m, "count": n} for (r, m), n in sorted(self.refusals.items())],
+            "reasons": [
+                {"what": w, "reason": r, "medium": m, "count": n} for (w, r, m), n in sorted(self.reasons.items())
+            ],
             "received": [asdict(row) for row in received],
             "examples": examples,
             "workspace": self.folder,
@@ -342,11 +346,12 @@ class Story:
     def _show_quarantine(self, report: ImportReport) -> None:
         assert report.quarantine_file is not None
         rows = f"{report.quarantined} row{'' if report.quarantined == 1 else 's'}"
-        self._say("Put aside", f"{rows} to mend and import again:", report.quarantine_file)
+        self._say("Put aside", f"{rows}, to be mended and imported again; the rest went on")
+        self._console.print(f"  [cyan]{near(report.quarantine_file)}[/]", soft_wrap=True)
         with report.quarantine_file.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                line, problem = row.get("_line") or "", row.get("_problem") or ""
-                self._console.print(f"  [dim]line {line}[/]  {problem}")
+                told = f"  line {row.get('_line') or ''}: {row.get('_problem') or ''}"
+                self._console.print(told, style="dim", no_wrap=True, overflow="ellipsis", markup=False)
 
 
 def _examples(conn: Any) -> dict[str, tuple[str, str]]:
@@ -372,9 +377,42 @@ def _nightly(kind: str, day: date) -> list[dict[str, Any]]:
     return rows
 
 
+def _departures() -> list[dict[str, Any]]:
+    """Two who leave a journey before its end: a new member complains, and a company cancels what was to be renewed."""
+    joined = [row for row in sample.events(on=sample.START + timedelta(days=9)) if row["type"] == "signed_up"]
+    member = next(row for row in joined if row["occurred_at"] >= f"{sample.START + timedelta(days=2)}")
+    told = {  # contract → the day on which its renewal begins
+        (row["contract_id"], row["account"]): date.fromisoformat(row["ends"]) - timedelta(days=90)
+        for row in sample.records()
+        if row["type"] == "contract" and row["auto_renew"] == "no"
+    }
+    begun = sample.START + timedelta(days=3)
+    contract, account = next(key for key, day in told.items() if begun <= day <= begun + timedelta(days=3))
+    cancelled = told[contract, account] + timedelta(days=2)
+    complained = datetime.fromisoformat(member["occurred_at"]) + timedelta(days=1)
+    return [
+        {
+            "type": "complaint_opened",
+            "customer": member["customer"],
+            "occurred_at": complained.isoformat(),
+            "event_id": "demo-complaint",
+            "properties": {"subject": "arrived broken"},
+        },
+        {
+            "type": "contract_cancelled",
+            "account": account,
+            "occurred_at": f"{cancelled}T10:00:00Z",
+            "event_id": "demo-cancelled",
+            "properties": {"contract_id": contract},
+        },
+    ]
+
+
 def _stream(kind: str, after: datetime | None, until: datetime) -> list[dict[str, Any]]:
     """What happened after one instant and up to another; None: from the beginning."""
     rows = getattr(sample, kind)(on=until.date())
+    if kind == "events":
+        rows = rows + _departures()
 
     def at(row: Mapping[str, Any]) -> datetime:
         return datetime.fromisoformat(row["occurred_at"])
