@@ -92,16 +92,6 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> Settings:
     return found
 
 
-def sources(folder: Path, problems: Iterable[Problem]) -> dict[str, str]:
-    """The texts that problems point into, for `problems.render`; what cannot be read is left out."""
-    found: dict[str, str] = {}
-    for name in {p.span.file for p in problems}:
-        path = folder / name
-        if path.is_file():
-            found[name] = path.read_text(encoding="utf-8-sig", errors="replace")
-    return found
-
-
 _IGNORED_ENDINGS: Final = (".md", ".test.yaml", "~", ".swp", ".bak", ".orig")
 
 

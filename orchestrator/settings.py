@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -147,7 +147,6 @@ class _Document:
 
     file: str
     lines: list[str]
-    sections: dict[str, int] = field(default_factory=dict)
 
     def place(self, path: tuple[str, ...]) -> Span:
         """The line of a dotted path, or of the longest part of it that is written."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.problems import ProjectError, render
-from orchestrator.project import Project, load, load_files, load_journey, read_files, schemas, sources
+from orchestrator.problems import Problem, ProjectError, render
+from orchestrator.project import Project, load, load_files, load_journey, read_files, schemas
 from tests.golden.workspace import GOOD
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,11 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def sources(folder: Path, problems: tuple[Problem, ...]) -> dict[str, str]:
+    names = {p.span.file for p in problems}
+    return {name: (folder / name).read_text(encoding="utf-8", errors="replace") for name in names}
 
 
 def project(**changed: str) -> Project:

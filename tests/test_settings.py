@@ -29,21 +29,30 @@ NOTHING = Reveal({}, no_files)
 
 
 def test_the_shipped_settings_are_the_embedded_default() -> None:
-    found = load_settings(ROOT, {})
+    found = good((ROOT / "orchestrator.toml").read_text(encoding="utf-8"))
     assert {found.channel(m).provider for m in Medium} == {"sandbox"}
     assert found.database_url(Path("/home/x"), NOTHING) == "sqlite:////home/x/.orchestrator/orchestrator.db"
     assert found.outbox_path(Path("/home/x")) == Path("/home/x/.orchestrator/outbox")
 
 
-def test_no_file_is_the_embedded_default(tmp_path: Path) -> None:
-    assert load_settings(tmp_path, {}) == good("")
+def test_no_file_is_the_embedded_default() -> None:
+    assert good("") == Settings()
 
 
-def test_all_problems_of_a_file_are_raised(tmp_path: Path) -> None:
-    (tmp_path / "orchestrator.toml").write_text('[databse]\nurl = "x"\n[web]\npublic_url = "nowhere"\n')
+def test_a_folder_is_read(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}) == Settings()
+    (tmp_path / "orchestrator.toml").write_text('[web]\npublic_url = "https://go.example.com"\n')
+    assert load_settings(tmp_path, {}).web.public_url == "https://go.example.com"
+    (tmp_path / "orchestrator.toml").write_bytes(b"[web]\npublic_url = '\xff'\n")
     with pytest.raises(ProjectError) as caught:
         load_settings(tmp_path, {})
-    assert [(p.code, p.span.line) for p in caught.value.problems] == [("unknown-setting", 1), ("bad-setting", 4)]
+    assert [(p.code, p.span.line) for p in caught.value.problems] == [("not-utf-8", 2)]
+
+
+def test_all_problems_of_a_file_are_told() -> None:
+    problems = Problems()
+    assert parse_settings('[databse]\nurl = "x"\n[web]\npublic_url = "nowhere"\n', problems) is None
+    assert [(p.code, p.span.line) for p in problems.sorted()] == [("unknown-setting", 1), ("bad-setting", 4)]
 
 
 @pytest.mark.parametrize(
