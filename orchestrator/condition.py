@@ -160,13 +160,21 @@ class _Checker(Values):
         if node is None or isinstance(node, Truth):
             return node
         if kind_of(node) is not Kind.YES_NO:
-            return self.error(
-                "type-mismatch",
-                f"`{self.slice(tree)}` is {KIND_WORDS[kind_of(node)]}, not something that is true or false",
-                tree,
-                "compare it, or ask `is set`",
-            )
+            return self._no_truth(node, tree)
         return Is(node)
+
+    def _no_truth(self, node: Scalar, tree: Parsed) -> None:
+        """A value stands where something true or false has to."""
+        what = KIND_WORDS[kind_of(node)]
+        hint = {
+            Kind.NUMBER: "compare it, for example with `>= 1`",
+            Kind.MONEY: f"compare it, for example with `> 500 {self.words.currency}`",
+            Kind.DATE: "ask `is within last 90 days`, `is in past` or `is set`",
+            Kind.INSTANT: "ask `is within last 90 days`, `is in past` or `is set`",
+            Kind.TIER: "compare it, for example with `>=`",
+        }.get(kind_of(node), "compare it with `==`, or ask `is set`")
+        message = f"`{self.slice(tree)}` is {what}, not something that is true or false"
+        return self.error("type-mismatch", message, tree, hint)
 
     def _truth_group(self, tree: Tree[Token], env: Env) -> Truth | None:
         return self.truth(child(tree), env)
@@ -309,14 +317,7 @@ class _Checker(Values):
             value = self.scalar_call(tree, env)
             if value is None:
                 return None
-            if kind_of(value) is Kind.YES_NO:
-                return Is(value)
-            return self.error(
-                "type-mismatch",
-                f"`{self.slice(tree)}` is {KIND_WORDS[kind_of(value)]}, not something that is true or false",
-                tree,
-                "compare it, for example with `>= 1`",
-            )
+            return Is(value) if kind_of(value) is Kind.YES_NO else self._no_truth(value, tree)
         rows, prop = self.rows(name, tree, arguments, env)
         if rows is None:
             return None

@@ -54,24 +54,24 @@ span: NUMBER NAME
     | "(" or_ ")" -> group
 argument: or_ [_WHERE or_]
 
-_OR: "or"
-_AND: "and"
-_NOT: "not"
-_IN: "in"
-_IS: "is"
-_WHERE: "where"
-_WITHIN: "within"
-_THAN: "than"
-_AGO: "ago"
-SET: "set"
-PAST: "past"
-FUTURE: "future"
-NEXT: "next"
-LAST: "last"
-MORE: "more"
-LESS: "less"
-SEGMENT: "segment"
-_CONTACT: "contact"
+_OR.1: /or(?![\w.])/
+_AND.1: /and(?![\w.])/
+_NOT.1: /not(?![\w.])/
+_IN.1: /in(?![\w.])/
+_IS.1: /is(?![\w.])/
+_WHERE.1: /where(?![\w.])/
+_WITHIN.1: /within(?![\w.])/
+_THAN.1: /than(?![\w.])/
+_AGO.1: /ago(?![\w.])/
+SET.1: /set(?![\w.])/
+PAST.1: /past(?![\w.])/
+FUTURE.1: /future(?![\w.])/
+NEXT.1: /next(?![\w.])/
+LAST.1: /last(?![\w.])/
+MORE.1: /more(?![\w.])/
+LESS.1: /less(?![\w.])/
+SEGMENT.1: /segment(?![\w.])/
+_CONTACT.1: /contact(?![\w.])/
 COMPARE: /==|!=|<=|>=|<(?!>)|>/
 PLUS: "+"
 MINUS: "-"
@@ -91,10 +91,10 @@ MAX_PARTS = 200
 
 _VALUE = frozenset({"NAME", "NUMBER", "STRING", "DATE"})
 _SAYINGS = {
-    "RPAR": "`)`", "LPAR": "`(`", "RSQB": "`]`", "LSQB": "`[`", "COMMA": "`,`", "SET": "`set`", "PAST": "`past`",
+    "COMPARE": "a comparison such as `==`", "_IS": "`is`", "_IN": "`in`", "RPAR": "`)`", "LPAR": "`(`", "RSQB": "`]`", "LSQB": "`[`", "COMMA": "`,`", "SET": "`set`", "PAST": "`past`",
     "FUTURE": "`future`", "_WITHIN": "`within`", "NEXT": "`next`", "LAST": "`last`", "MORE": "`more than`",
     "LESS": "`less than`", "_THAN": "`than`", "_AGO": "`ago`", "SEGMENT": "`segment`", "_WHERE": "`where`",
-    "_IN": "`in`", "_IS": "`is`", "_NOT": "`not`", "COMPARE": "a comparison such as `==`", "$END": "the end",
+    "_NOT": "`not`", "$END": "the end",
 }  # fmt: skip
 _WRONG_WORDS = {
     "AND": "write it small: `and`", "OR": "write it small: `or`", "NOT": "write it small: `not`",
@@ -108,6 +108,7 @@ _WRONG_WORDS = {
     "when": "a condition needs no `when`: begin with what is compared", "then": "a condition ends before `then`",
     "greater": "compare with `>`", "older": "write `is more than 3 days ago`",
 }  # fmt: skip
+_MISLEADING = frozenset({"AND", "OR", "NOT", "IN", "IS", "if", "when"})
 _WRONG_SIGNS = (
     ("<>", "compare with `!=`"), ("=", "compare with `==`"), ("&&", "write `and`"), ("||", "write `or`"),
     ("&", "write `and`"), ("|", "write `or`"), ("!", "write `not`"),
@@ -189,6 +190,10 @@ def _explained(error: UnexpectedInput, text: str) -> Unreadable:
         if token.type == "$END":
             return _ended(wanted, text)
         start = token.start_pos or 0
+        # `5 AND vip` reads as an amount of something up to here: the word before is the mistake.
+        before = re.search(r"(\w+)\s*$", text[:start])
+        if before and before[1] in _MISLEADING:
+            return Unreadable(f"`{before[1]}` is not expected here", before.span(1), _WRONG_WORDS[before[1]])
         found = (start, start + max(1, len(token)))
         return Unreadable(f"`{token}` is not expected here", found, _token_hint(token, wanted, text))
     if isinstance(error, UnexpectedCharacters):
@@ -238,6 +243,8 @@ def _expected(wanted: Iterable[str]) -> str:
     elif {"NUMBER", "NAME"} & rest:
         said.append("a number" if "NUMBER" in rest else "a word")
         rest -= _VALUE
+    if "COMPARE" in rest:
+        rest -= {"LPAR", "_NOT"}
     if {"_AND", "_OR"} & rest:
         said.append("`and` or `or`")
     said += [_SAYINGS[name] for name in _SAYINGS if name in rest]

@@ -152,7 +152,8 @@ class Names:
             of = owners[owner]
             fields = self.fields(of[1], of[2])
             what = f"event `{of[2]}`" if of[0] == "event" else f"`{owner}`"
-            return self.error("unknown-field", f"{what} has no `{rest}`", token, suggest(rest, fields))
+            known = [f"{owner}.{name}" for name in fields]
+            return self.error("unknown-field", f"{what} has no `{rest}`", token, suggest(f"{owner}.{rest}", known))
         if owner == "customer":
             return self.error("not-in-scope", "an account is not one customer", token, f"write any contact({rest} …)")
         if owner == "event":
@@ -191,4 +192,4 @@ class Names:
 
 def loyalty(name: str, at: Token) -> tuple[str, Token, str]:
     message = f"`{name}` comes with the loyalty programme; not declared"
-    return message, at, "declare it under `program` in workspace.yaml, once your version offers it"
+    return message, at, "until there is one, name a declared attribute or event instead"

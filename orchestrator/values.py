@@ -189,7 +189,7 @@ class Values(Names):
             or (op == "/" and money == (False, True))
             or (op in "+-" and any(money) != all(money))
         ):
-            words = {"*": "times", "/": "divided by", "+": "and", "-": "less"}[op]
+            words = {"*": "times", "/": "divided by", "+": "plus", "-": "minus"}[op]
             message = f"{KIND_WORDS[kind_of(a)]} {words} {KIND_WORDS[kind_of(b)]} makes no sense"
             return self.error("type-mismatch", message, tree, "money can be added to money and multiplied by a number")
         if self.mixed(a, b, tree):
@@ -305,7 +305,7 @@ class Values(Names):
         fields = self.fields(holder, type_name)
         if prop_name not in fields:
             message = f"{holder} `{type_name}` has no `{prop_name}`"
-            self.error("unknown-field", message, of, suggest(prop_name, fields))
+            self.error("unknown-field", message, of, suggest(str(of), [f"{type_name}.{name}" for name in fields]))
             return holder, None
         return holder, self.ref("subject", holder, type_name, fields[prop_name])
 
