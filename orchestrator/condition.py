@@ -240,7 +240,7 @@ class _Checker(Values):
             hint = "compare with `==`, joined by `or`; if it is a text, put it in quotation marks"
             return self.error("bad-condition", "a list holds written-out values, not fields", tree, hint)
         one, two = kind_of(value), kind_of(option)
-        if one is not two and not {one, two} <= TEXTS:
+        if one is not two and not {one, two} <= TEXTS and {one, two} != {Kind.DATE, Kind.INSTANT}:
             message = f"`{self.slice(value_tree)}` is {KIND_WORDS[one]}, `{self.slice(tree)}` is {KIND_WORDS[two]}"
             return self.error("type-mismatch", message, tree, _mismatch_hint({one, two}))
         return None if self.mixed(value, option, tree) else option
