@@ -87,12 +87,12 @@ def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
         found = _readable(conn, force, name, version)
         if found is None:
             continue
-        watched = found.journey.watches()
-        for condition in watched:
-            if isinstance(condition, Condition):
-                running.wake_where(conn, found.segments, name, version, unit, condition, now)
-        if any(not isinstance(w, Condition) for w in watched):
-            hanging.add(name)
+        for step, watched in found.journey.watched().items():
+            for asked in watched:
+                if isinstance(asked, Condition):
+                    running.wake_where(conn, found.segments, name, version, unit, step, asked, now)
+                else:
+                    hanging.add(name)
     since = versions.setting_instant(conn, _WATCHED)
     if hanging and since is not None:
         running.wake_changed(conn, hanging, since, now)
@@ -204,7 +204,7 @@ def _write(
     sends: list[dict[str, Any]] = []
     patches: dict[str, dict[int, Json]] = {"customer": {}, "account": {}}
     emits: list[dict[str, Any]] = []
-    entries: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    entries: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     slots = _Slots(conn, now)
     for found, m in done:
         run = m.enrollment
@@ -224,17 +224,17 @@ def _write(
                 case Emit():
                     emits.append(_emitted(run, effect, now))
                 case EnterJourney():
-                    entries[effect.journey].append((run.unit_id, f"enter:{run.id}:{m.visit}"))
+                    entries[effect.journey, effect.step, effect.visit].append(run.id)
     # Locked in the order in which deliver locks: enrollments, customers, accounts, messages.
     running.set_attributes(conn, customer, patches["customer"], now)
     running.set_attributes(conn, account, patches["account"], now)
     running.cancel_messages(conn, cancels, now)
     planned = running.add_messages(conn, sends, now)
     record_events(conn, emits, now=now)
-    for name, units in entries.items():
+    for (name, step, visit), runs in entries.items():
         target = force.project.journeys.get(name)
         if target is not None and not force.is_paused(name):
-            entering.enter_units(conn, Entry(target, force.segments, now), [u for u, _ in units], units[0][1])
+            entering.enter_from(conn, Entry(target, force.segments, now), runs, step, visit)
     return planned
 
 

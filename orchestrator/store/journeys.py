@@ -302,13 +302,21 @@ def wake_parked(conn: sa.Connection, now: datetime) -> int:
 
 
 def wake_where(
-    conn: sa.Connection, segments: Segments, journey: str, version: str, unit: Unit, condition: Condition, now: datetime
+    conn: sa.Connection,
+    segments: Segments,
+    journey: str,
+    version: str,
+    unit: Unit,
+    step: str,
+    condition: Condition,
+    now: datetime,
 ) -> int:
-    """Wake those inside a version of whom an exit condition (or a goal) on their state is true."""
+    """Wake those inside a version, standing at a step ("": at any), of whom a condition on their state is true."""
     listed = sa.select(enrollment.c.id).where(
         enrollment.c.journey == journey,
         enrollment.c.version == version,
         enrollment.c.ended_at.is_(None),
+        enrollment.c.step == step if step else sa.true(),
         sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now),
     )
     ids = list(conn.execute(segments.among(condition, listed, unit, now)).scalars())

@@ -385,8 +385,20 @@ def enter_all(
 
 
 def enter_units(conn: sa.Connection, entry: Entry, unit_ids: Sequence[int], firing: str) -> int:
-    """Runs for these units: the `api` trigger and `enter`."""
+    """Runs for these units: the `api` trigger."""
     unit = _unit(entry)
     listed = id_list(conn, unit_ids)
     source = unit.join(listed, listed.c.id == unit.c.id)
     return _insert(conn, entry, source, [], firing=sa.literal(firing, sa.Text()))
+
+
+def enter_from(conn: sa.Connection, entry: Entry, run_ids: Sequence[int], step: str, visit: int) -> int:
+    """Runs for the units of these enrollments, sent on by a step of theirs: once for each time they come there."""
+    unit, sender = _unit(entry), enrollment.alias("sender")
+    listed = id_list(conn, run_ids)
+    same = sa.and_(sender.c.unit == entry.journey.unit, sender.c.unit_id == unit.c.id)
+    source = unit.join(sender, same).join(listed, listed.c.id == sender.c.id)
+    firing = (
+        sa.literal("enter:", sa.Text()) + sa.cast(sender.c.id, sa.Text()) + sa.literal(f":{step}:{visit}", sa.Text())
+    )
+    return _insert(conn, entry, source, [], firing=firing)
