@@ -256,6 +256,8 @@ class _Builder:
 
     def _span(self, event: Any, end: Any = None) -> Span:
         a, b = event.start_mark, (end or event).end_mark
+        if a.index == b.index:  # nothing written: point at where it would stand
+            return Span(self.source.file, a.line + 1, a.column + 1, a.line + 1, a.column + 2)
         return Span(self.source.file, a.line + 1, a.column + 1, b.line + 1, b.column + 1)
 
     def _refuse(self, code: str, message: str, span: Span, hint: str) -> None:

@@ -177,6 +177,7 @@ REFUSED = [
     ("a: 1\n---\nb: 2\n", "several-documents", "2:1"),
     ("? [a, b]\n: c\n", "bad-key", "1:3"),
     (": c\n", "syntax", "1:1"),
+    ("a: { ?: c }\n", "bad-key", "1:7"),
     ("a: 1234567890123456789012\n", "number-too-long", "1:4"),
     ("a: x\x07y\n", "control-character", "1:5"),
     ("a: x\r\x1f\n", "control-character", "2:1"),
@@ -244,6 +245,7 @@ def test_any_text_is_read_or_told(text: str) -> None:
     render(problems.sorted(), {FILE: text})
     lines = text.splitlines() or [""]
     for found in problems.found:
+        assert (found.span.end_line, found.span.end_col) > (found.span.line, found.span.col), found
         assert 1 <= found.span.line <= len(lines) and 1 <= found.span.col <= len(lines[found.span.line - 1]) + 1, found
     for inner in node.walk() if node is not None else ():
         assert inner.span.line >= 1
