@@ -108,6 +108,47 @@ class ApiTrigger:
 Trigger = SegmentTrigger | EventTrigger | AtTrigger | ScheduleTrigger | DateTrigger | TierTrigger | ApiTrigger
 
 
+def in_words(trigger: Trigger) -> str:
+    """One line that says when it fires: `90 days before contract.ends, at 09:00`."""
+    match trigger:
+        case SegmentTrigger():
+            verb = "comes into" if trigger.direction == "entry" else "leaves"
+            return f"{verb} the segment {trigger.segment}"
+        case EventTrigger():
+            where = f" where {trigger.where.text}" if trigger.where else ""
+            return f"event {trigger.event}{where}" + (f", once for each {trigger.run_by}" if trigger.run_by else "")
+        case AtTrigger():
+            whose = "in each one's own zone" if trigger.local else "UTC"
+            waves = f", in {trigger.waves} waves" if trigger.waves > 1 else ""
+            return f"once, {trigger.at:%Y-%m-%d %H:%M} {whose}{waves}"
+        case ScheduleTrigger():
+            whose = "each one's own zone" if trigger.timezone == "recipient" else trigger.timezone
+            return f"schedule {trigger.cron or trigger.rrule}, in {whose}"
+        case DateTrigger():
+            of = (
+                trigger.field_name
+                if trigger.source in ("customer", "account")
+                else f"{trigger.of}.{trigger.field_name}"
+            )
+            day = f"every year on {of}" if trigger.every_year else f"on {of}"
+            if offset := _offset_words(trigger):
+                day = f"{offset} {of}" + (" every year" if trigger.every_year else "")
+            return f"{day}, at {trigger.at:%H:%M}"
+        case TierTrigger():
+            to = f" to {' or '.join(trigger.to)}" if trigger.to else ""
+            return f"tier changes{to}" if trigger.direction == "any" else f"tier goes {trigger.direction}{to}"
+        case ApiTrigger():
+            return "entered by a call alone"
+
+
+def _offset_words(trigger: DateTrigger) -> str:
+    unit = "business day" if trigger.business_days else "day"
+    parts = [(abs(trigger.offset_months), "month"), (abs(trigger.offset_days), unit)]
+    told = " and ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in parts if n)
+    side = "before" if min(trigger.offset_months, trigger.offset_days) < 0 else "after"
+    return f"{told} {side}" if told else ""
+
+
 # ---- as they are written --------------------------------------------------------------------------------------------
 
 _GOES_WITH: Mapping[str, tuple[str, ...]] = {

@@ -5,7 +5,7 @@ Statements are few and bound to one customer, one account or one page of rows; n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,14 +15,26 @@ import sqlalchemy as sa
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey
 from orchestrator.model import Unit
+from orchestrator.store.database import id_list
 from orchestrator.store.meaning import Meaning
 from orchestrator.store.scalars import Frame, Place
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
     account,
+    batch,
+    consent_current,
+    consent_event,
     customer,
+    device,
+    enrollment,
     event,
+    log,
+    message,
     record,
+    segment_member,
+    suppression,
+    tier_change,
+    trace,
 )
 from orchestrator.terms import And, Node, text
 
@@ -95,3 +107,311 @@ def parts_of(
     return tuple(
         Part(text(part), None if found is None else bool(found)) for part, found in zip(parts, row, strict=True)
     )
+
+
+# ---- who is who -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whom a key names. A key that was merged away names the customer it went into, and `merged_from` is the key.
+
+    For an account `customer_id` is None; `account_id` is a contact's account, too.
+    """
+
+    key: str
+    customer_id: int | None
+    account_id: int | None
+    account_key: str | None
+    left_at: datetime | None = None
+    merged_from: str | None = None
+
+    def unit_id(self, unit: Unit) -> int | None:
+        """Of a journey about this kind of unit: whose run it would be."""
+        return self.customer_id if unit == "customer" else self.account_id
+
+
+def who(conn: sa.Connection, key: str) -> Who | None:
+    """A customer by key, or else an account; None when nobody is called that."""
+    kept, company = customer.alias("kept"), account.alias("company")
+    row = conn.execute(
+        sa.select(
+            kept.c.key, kept.c.id, kept.c.account_id, company.c.key.label("account_key"), kept.c.left_at, customer.c.id
+        )
+        .select_from(
+            customer.join(kept, kept.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id)).outerjoin(
+                company, company.c.id == kept.c.account_id
+            )
+        )
+        .where(customer.c.key == key)
+    ).one_or_none()
+    if row is not None:
+        return Who(row[0], row[1], row[2], row[3], row[4], key if row[5] != row[1] else None)
+    found = conn.execute(sa.select(account.c.id).where(account.c.key == key)).scalar_one_or_none()
+    return None if found is None else Who(key, None, found, key)
+
+
+def contacts(conn: sa.Connection, account_id: int, limit: int = 200) -> list[Row]:
+    """An account's people: key, role, whether they have left."""
+    c = customer.c
+    query = sa.select(c.key, c.role, c.left_at).where(c.account_id == account_id, c.merged_into.is_(None))
+    return _rows(conn, query.order_by(c.id).limit(limit))
+
+
+def profile(conn: sa.Connection, one: Who) -> Row:
+    """The person's or the company's own row."""
+    table, found = (customer, one.customer_id) if one.customer_id is not None else (account, one.account_id)
+    return dict(conn.execute(sa.select(table).where(table.c.id == found)).mappings().one())
+
+
+def consents(conn: sa.Connection, customer_id: int) -> list[Row]:
+    """What stands of a customer's consents, each with the event it follows from."""
+    c, e = consent_current.c, consent_event.c
+    query = sa.select(c.medium, c.topic, c.state, c.since, c.event_id, e.method, e.source, e.basis).join(
+        consent_event, e.id == c.event_id
+    )
+    return _rows(conn, query.where(c.customer_id == customer_id).order_by(c.medium, c.topic))
+
+
+def consent_words(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+    """Consent events by id: what was said, when, and how it is known."""
+    listed = id_list(conn, sorted(set(ids)))
+    e = consent_event.c
+    columns = (e.id, e.medium, e.topic, e.action, e.occurred_at, e.basis, e.method, e.source)
+    return {row["id"]: row for row in _rows(conn, sa.select(*columns).join(listed, listed.c.id == e.id))}
+
+
+def suppressions(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> list[Row]:
+    """Suppressions of addresses: (medium, address key) each."""
+    s = suppression.c
+    pairs = [sa.and_(s.medium == medium, s.address_key == key) for medium, key in keys]
+    if not pairs:
+        return []
+    return _rows(conn, sa.select(s.medium, s.reason, s.since, s.until).where(sa.or_(*pairs)).order_by(s.since))
+
+
+def devices(conn: sa.Connection, customer_id: int) -> list[Row]:
+    """A customer's devices: token, platform, when known and retired."""
+    d = device.c
+    query = sa.select(d.token, d.platform, d.created_at, d.retired_at).where(d.customer_id == customer_id)
+    return _rows(conn, query.order_by(d.id))
+
+
+def events_of(conn: sa.Connection, one: Who, limit: int) -> list[Row]:
+    """The newest events about somebody, newest first."""
+    e = event.c
+    mine = e.customer_id == one.customer_id if one.customer_id is not None else e.account_id == one.account_id
+    query = sa.select(e.id, e.type, e.key, e.occurred_at, e.received_at, e.properties).where(mine)
+    return _rows(conn, query.order_by(e.occurred_at.desc(), e.id.desc()).limit(limit))
+
+
+def events_by_id(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+    """Type, key and instants of events."""
+    listed = id_list(conn, sorted(set(ids)))
+    e = event.c
+    columns = (e.id, e.type, e.key, e.occurred_at, e.received_at)
+    return {row["id"]: row for row in _rows(conn, sa.select(*columns).join(listed, listed.c.id == e.id))}
+
+
+def records_by_id(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+    """Type and key of records."""
+    listed = id_list(conn, sorted(set(ids)))
+    r = record.c
+    return {row["id"]: row for row in _rows(conn, sa.select(r.id, r.type, r.key).join(listed, listed.c.id == r.id))}
+
+
+def tier_changes(conn: sa.Connection, one: Who, limit: int = 20) -> list[Row]:
+    """The newest tier changes of somebody, a contact's account's too; newest first."""
+    t = tier_change.c
+    mine = [sa.and_(t.unit == "customer", t.unit_id == one.customer_id)] if one.customer_id is not None else []
+    mine += [sa.and_(t.unit == "account", t.unit_id == one.account_id)] if one.account_id is not None else []
+    columns = (t.id, t.unit, t.from_tier, t.to_tier, t.direction, t.at, t.received_at)
+    return _rows(conn, sa.select(*columns).where(sa.or_(*mine)).order_by(t.id.desc()).limit(limit))
+
+
+# ---- what happened --------------------------------------------------------------------------------------------------
+
+
+def runs(conn: sa.Connection, one: Who, journey: str | None = None, limit: int = 100) -> list[Row]:
+    """Somebody's newest runs, and those of a contact's account, oldest first."""
+    e = enrollment.c
+    mine = [sa.and_(e.unit == "customer", e.unit_id == one.customer_id)] if one.customer_id is not None else []
+    mine += [sa.and_(e.unit == "account", e.unit_id == one.account_id)] if one.account_id is not None else []
+    query = sa.select(enrollment).where(sa.or_(*mine)).order_by(e.entered_at.desc(), e.id.desc()).limit(limit)
+    if journey is not None:
+        query = query.where(e.journey == journey)
+    return _rows(conn, query)[::-1]
+
+
+def diary(conn: sa.Connection, run_ids: Sequence[int]) -> list[Row]:
+    """What these runs did, in order: enrollment_id, at, step, visit, what, detail."""
+    listed = id_list(conn, run_ids)
+    query = sa.select(trace).join(listed, listed.c.id == trace.c.enrollment_id)
+    return _rows(conn, query.order_by(trace.c.enrollment_id, trace.c.id))
+
+
+def messages_of_runs(conn: sa.Connection, run_ids: Sequence[int]) -> list[Row]:
+    """Messages of these runs in order of id, each with its addressee's key and when it is looked at next."""
+    listed = id_list(conn, run_ids)
+    return _rows(conn, _messages().where(message.c.enrollment_id.in_(sa.select(listed.c.id))).order_by(message.c.id))
+
+
+def messages_to(conn: sa.Connection, customer_id: int, limit: int) -> list[Row]:
+    """The newest messages to a customer, newest first, whatever they come from."""
+    query = _messages().where(message.c.customer_id == customer_id, message.c.addressee == "customer")
+    return _rows(conn, query.order_by(message.c.id.desc()).limit(limit))
+
+
+def message_by_id(conn: sa.Connection, message_id: int) -> Row | None:
+    """One message, as `messages_of_runs` has it."""
+    found = _rows(conn, _messages().where(message.c.id == message_id))
+    return found[0] if found else None
+
+
+def _messages() -> sa.Select[Any]:
+    return (
+        sa.select(message, batch.c.due_at.label("next_at"), customer.c.key.label("to_key"))
+        .join(batch, batch.c.id == message.c.batch_id)
+        .outerjoin(customer, customer.c.id == message.c.customer_id)
+    )
+
+
+# ---- what holds now -------------------------------------------------------------------------------------------------
+
+
+def member_since(conn: sa.Connection, journey: str, trigger: str, unit_id: int) -> datetime | None:
+    """Since when a trigger knows somebody as a member of its segment; None when it does not."""
+    m = segment_member.c
+    query = sa.select(m.since).where(m.journey == journey, m.trigger == trigger, m.unit_id == unit_id)
+    return conn.execute(query).scalar_one_or_none()
+
+
+def newest_events(conn: sa.Connection, one: Who, unit: Unit, kind: str, limit: int = 3) -> list[Row]:
+    """The newest events of a type about a unit (an account's: its contacts' too), newest first."""
+    e = event.c
+    columns = (e.id, e.type, e.key, e.occurred_at, e.received_at, e.properties)
+    if unit == "customer":
+        mine: Any = e.customer_id == one.customer_id
+    else:
+        theirs = sa.select(customer.c.id).where(customer.c.account_id == one.account_id)
+        mine = sa.or_(e.account_id == one.account_id, sa.and_(e.account_id.is_(None), e.customer_id.in_(theirs)))
+    return _rows(conn, sa.select(*columns).where(e.type == kind, mine).order_by(e.id.desc()).limit(limit))
+
+
+def records_of(conn: sa.Connection, one: Who, unit: Unit, kind: str, limit: int = 5) -> list[Row]:
+    """A unit's newest records of a type: id, key, fields."""
+    r = record.c
+    mine = r.customer_id == one.customer_id if unit == "customer" else r.account_id == one.account_id
+    query = sa.select(r.id, r.key, r.fields).where(r.type == kind, mine)
+    return _rows(conn, query.order_by(r.id.desc()).limit(limit))
+
+
+# ---- lists ----------------------------------------------------------------------------------------------------------
+
+
+def units(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> list[Row]:
+    """Keys, classes and tiers of units, in the order of their ids. No names and no addresses."""
+    table = customer if unit == "customer" else account
+    listed = id_list(conn, ids)
+    columns: list[Any] = [table.c.key, table.c["class"], table.c.tier]
+    if unit == "customer":
+        # A contact's tier is the account's.
+        columns[2] = sa.func.coalesce(customer.c.tier, account.c.tier).label("tier")
+        columns.append(account.c.key.label("account"))
+        source: Any = customer.outerjoin(account, account.c.id == customer.c.account_id)
+    else:
+        source = account
+    query = sa.select(*columns).select_from(source.join(listed, listed.c.id == table.c.id)).order_by(table.c.id)
+    return _rows(conn, query)
+
+
+def journey_counts(conn: sa.Connection, since: datetime) -> dict[str, dict[str, int]]:
+    """By journey: entered and ended ever, inside now, and messages sent since an instant."""
+    e, m = enrollment.c, message.c
+    ended = sa.func.sum(sa.case((e.ended_at.is_(None), 0), else_=1))
+    found: dict[str, dict[str, int]] = {}
+    for name, entered, over in conn.execute(sa.select(e.journey, sa.func.count(), ended).group_by(e.journey)):
+        found[name] = {"entered": int(entered), "ended": int(over), "inside": int(entered) - int(over), "sent": 0}
+    sent = sa.select(m.journey, sa.func.count()).where(
+        m.journey.is_not(None), m.state.in_(("sent", "delivered", "bounced", "uncertain")), m.decided_at >= since
+    )
+    for name, n in conn.execute(sent.group_by(m.journey)):
+        found.setdefault(name, {"entered": 0, "ended": 0, "inside": 0, "sent": 0})["sent"] = int(n)
+    return found
+
+
+def why_ended(conn: sa.Connection) -> dict[str, dict[str, int]]:
+    """By journey: how many runs ended for which reason."""
+    e = enrollment.c
+    query = sa.select(e.journey, e.ended_because, sa.func.count()).where(e.ended_at.is_not(None))
+    found: dict[str, dict[str, int]] = {}
+    for name, because, n in conn.execute(query.group_by(e.journey, e.ended_because)):
+        found.setdefault(name, {})[because] = int(n)
+    return found
+
+
+def waiting(conn: sa.Connection, limit: int) -> list[Row]:
+    """What is planned, held or being sent: by state, journey, medium and instant of the next look; soonest first."""
+    m = message.c
+    due = batch.c.due_at.label("due_at")
+    key = (due, m.state, m.journey, m.medium, m.reason)
+    query = (
+        sa.select(*key, sa.func.count().label("messages"))
+        .join(batch, batch.c.id == m.batch_id)
+        .where(m.state.in_(("planned", "held", "sending")))
+        .group_by(*key)
+        .order_by(due, m.journey, m.medium, m.state)
+        .limit(limit)
+    )
+    return _rows(conn, query)
+
+
+def states(conn: sa.Connection) -> dict[str, int]:
+    """Messages by state."""
+    query = sa.select(message.c.state, sa.func.count()).group_by(message.c.state)
+    return {row[0]: int(row[1]) for row in conn.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which lines of the log are wanted; None: all. `since` counts itself in."""
+
+    message_id: int | None = None
+    customer_id: int | None = None
+    journey: str | None = None
+    verdict: str | None = None
+    since: datetime | None = None
+
+
+def log_lines(conn: sa.Connection, wanted: LogFilter, limit: int) -> list[Row]:
+    """The newest lines of the log, newest first, with the message's journey, step, medium and addressee's key."""
+    where = [
+        column == value
+        for column, value in (
+            (log.c.message_id, wanted.message_id),
+            (message.c.customer_id, wanted.customer_id),
+            (message.c.journey, wanted.journey),
+            (log.c.verdict, wanted.verdict),
+        )
+        if value is not None
+    ]
+    if wanted.since is not None:
+        where.append(log.c.at >= wanted.since)
+    columns = [log.c[n] for n in ("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule")]
+    columns += [message.c[n] for n in ("journey", "step", "medium", "addressee")]
+    query = (
+        sa.select(*columns, customer.c.key.label("to_key"))
+        .select_from(
+            log.join(message, message.c.id == log.c.message_id).outerjoin(
+                customer, customer.c.id == message.c.customer_id
+            )
+        )
+        .where(*where)
+        .order_by(log.c.id.desc())
+        .limit(limit)
+    )
+    return _rows(conn, query)
+
+
+def _rows(conn: sa.Connection, query: Any) -> list[Row]:
+    return [dict(row) for row in conn.execute(query).mappings()]
