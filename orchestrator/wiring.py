@@ -150,7 +150,7 @@ def connected(
         url = settings.database_url(folder, reveal)
     except MissingSecret as error:
         raise Misconfigured(f"the database's address: {error}") from None
-    # The first open also says what is wrong with the path; the kept one has its statements compiled (a third of a tick).
+    # Opening says what is wrong with the path; the one kept has its statements compiled, a third of a small tick.
     store = _stores.setdefault(url, Store.open(url, create=create))
     try:
         if create:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.terminal import near
+from orchestrator.cli.terminal import near, program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +108,7 @@ def differences(console: Console, rows: Sequence[Received], rank: Mapping[tuple[
 
 def where_to_look(console: Console, folder: Path, page: Path, examples: Mapping[str, tuple[str, str]]) -> None:
     """Commands and files, with keys filled in."""
-    orchestrator = f"orchestrator -w {near(folder)}"
+    orchestrator = f"{program()} -w {near(folder)}"
     lines = [("every message, as a page", near(page))]
     lines += [
         (told, f"{orchestrator} why {' '.join(examples[name])}") for name, told in _ASK.items() if name in examples

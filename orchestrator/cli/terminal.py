@@ -144,3 +144,11 @@ def near(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def program() -> str:
+    """This program as one would type it from here: its name where the shell finds it, else its path."""
+    import shutil
+
+    beside = Path(sys.executable).with_name("orchestrator")
+    return "orchestrator" if shutil.which("orchestrator") or not beside.exists() else near(beside)

@@ -1,0 +1,103 @@
+"""The demo: all media, what differs by class and tier as the journeys say, and the real flow behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import cli
+
+BOUND = 400  # seconds: three minutes on two idle cores, and room for busy ones
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", "-w", str(folder), "--json", "demo"],
+        cwd=folder,
+        env=os.environ | {"ORCHESTRATOR_DATABASE__URL": "sqlite:////nowhere/else.db"},
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_sends_on_all_media_and_tells_every_outcome(shown: dict[str, Any]):
+    found = {(row["medium"], row["what"]) for day in shown["days"] for row in day["messages"]}
+    assert {"email", "sms", "push", "mail", "task"} <= {medium for medium, what in found if what == "sent"}
+    assert {"sent", "held", "refused"} <= {what for _, what in found}
+    assert {"no_consent", "no_address", "quiet_hours"} <= {row["reason"] for row in shown["reasons"]}
+    ended: dict[str, int] = defaultdict(int)
+    heard: dict[str, int] = defaultdict(int)
+    for day in shown["days"]:
+        for why, n in day["ended"].items():
+            ended[why] += n
+        for kind, n in day["heard"].items():
+            heard[kind] += n
+    assert ended["goal"] and ended["exited"] and ended["completed"]
+    assert heard["bounced"] and heard["delivered"] and heard["opened"]
+    assert shown["runs"] == 60
+    assert {"sent", "held", "refused"} <= shown["examples"].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_what_is_sent_differs_by_class_and_tier(shown: dict[str, Any]):
+    got: dict[tuple[str, str, str], set[tuple[str, str]]] = defaultdict(set)
+    for row in shown["received"]:
+        got[row["journey"], row["customer_class"], row["tier"]].add((row["medium"], row["template"]))
+    assert got["birthday", "b2c", "platinum"] == {("mail", "birthday-letter")}
+    assert got["birthday", "b2c", "gold"] == {("email", "birthday-early-access")}
+    assert got["birthday", "b2c", "bronze"] <= {("email", "birthday"), ("push", "birthday-wish")}
+    assert got["tier-up", "b2c", "platinum"] == {("sms", "tier-up-note"), ("mail", "tier-up-letter")}
+    assert ("email", "tier-up") in got["tier-up", "b2c", "silver"]
+    assert any(medium == "task" for medium, _ in got["partner-quarterly-news", "partner", "gold"])
+    assert not any(medium == "task" for medium, _ in got["partner-quarterly-news", "partner", "silver"])
+    classes = {(journey, of) for journey, of, _ in got}
+    assert {of for journey, of in classes if journey.startswith("b2b-")} == {"b2b"}
+    assert {of for journey, of in classes if journey in ("welcome", "birthday", "win-back")} == {"b2c"}
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_what_it_leaves_can_be_looked_at(shown: dict[str, Any]):
+    page = Path(shown["outbox"])
+    assert page.is_file()
+    for medium, pattern in {
+        "email": "*.eml",
+        "sms": "*.txt",
+        "push": "*.json",
+        "mail": "letters-*/*_records.csv",
+    }.items():
+        assert list((page.parent / medium).glob(pattern)), medium
+    quarantined = list(Path(shown["workspace"]).glob("imports/*/customers.quarantine-*.csv"))
+    assert len(quarantined) == 1
+    assert len(quarantined[0].read_text().splitlines()) == 7
+
+
+def test_without_the_flows_there_is_no_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "orchestrator.flows", None)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["demo", "--days", "1"]) == 3
+    assert "ModuleNotFoundError" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".orchestrator/demo/.orchestrator/outbox/*"))
+
+
+def test_days_are_bounded():
+    assert cli.run(["demo", "--days", "11"]) == 2
