@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,22 @@ from orchestrator.cli.terminal import near, program
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.cli.demo import Day
     from orchestrator.store.overview import Received
 
 MEDIA = ("email", "sms", "push", "mail", "task")
 _STYLE = {"sent": "green", "held": "yellow", "refused": "red"}
 """What a message's day comes to, and its colour; also the order within a cell."""
+
+
+@dataclass(slots=True)
+class Day:
+    """One simulated day's numbers: (medium, sent | held | refused) → messages, and what else happened."""
+
+    day: date
+    messages: Counter[tuple[str, str]] = field(default_factory=Counter)
+    entered: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    heard: Counter[str] = field(default_factory=Counter)
 
 
 def _table(*columns: str, right: Sequence[str] = (), wraps: Sequence[str] = ()) -> Table:

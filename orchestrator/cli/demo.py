@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from channels.base import Event
+    from orchestrator.cli._demo_tables import Day
     from orchestrator.importing import ImportReport
     from orchestrator.project import Project
     from orchestrator.wiring import Wired
@@ -159,17 +160,6 @@ def _reactions(attempt: str, medium: str, at: datetime) -> list[Event]:
 # ---- the story ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Day:
-    """One simulated day's numbers: (medium, sent | held | refused) → messages, and what else happened."""
-
-    day: date
-    messages: Counter[tuple[str, str]] = field(default_factory=Counter)
-    entered: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    heard: Counter[str] = field(default_factory=Counter)
-
-
 _OUTCOME = {"sent": "sent", "hold": "held", "deny": "refused", "expired": "refused", "cancelled": "refused"}
 
 
@@ -233,6 +223,7 @@ class Story:
     def play(self, ticks: Ticks) -> None:
         """Imports, feedback and a tick every few hours; a run of the Prefect flow each."""
         from orchestrator import wiring
+        from orchestrator.cli._demo_tables import Day
         from orchestrator.project import load
 
         project = load(self.folder)
