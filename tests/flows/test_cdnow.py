@@ -42,12 +42,12 @@ policies:
   quiet_hours: { email: { open: 07:00-22:00, then: hold } }
 """
 SEGMENTS = """
-lapsed-regulars: count(order_placed) >= 8 and sum(order_placed.amount) > 200 USD and days_since(last(order_placed)) > 120
+lapsed: count(order_placed) >= 8 and sum(order_placed.amount) > 200 USD and days_since(last(order_placed)) > 120
 """
 WIN_BACK = """
 journey: win-back
 owner: records@acme.example
-trigger: { segment_entry: lapsed-regulars, include_existing: true }
+trigger: { segment_entry: lapsed, include_existing: true }
 reentry: after 365 days
 goal: { event: order_placed, within: 60 days }
 steps:
