@@ -120,7 +120,7 @@ class Segments:
             for a in asked
         ]
         answers: dict[int, tuple[Truths, Values]] = {}
-        for run, *row in conn.execute(query):
+        for run, *row in conn.execute(query).all():
             truths: Truths = {}
             values: Values = {}
             for (text, is_truth, read), found in zip(reads, row, strict=True):
