@@ -13,7 +13,7 @@ class Email(TemplateStep):
     """Sends an e-mail: `templates/email/NAME.mjml`.
 
     The template's topic decides whether it is marketing. The step is left when the message is sent, refused or expired;
-    while quiet hours or a cap hold it, the journey waits here, and a later `wait` begins afterwards.
+    while quiet hours hold it, the journey waits here, and a later `wait` begins afterwards.
 
     ```yaml
     - email: renewal-personal

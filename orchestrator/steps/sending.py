@@ -25,8 +25,8 @@ NOT_THERE = frozenset({"no_address", "invalid_address", "unknown_address", "supp
 class SendStep(Step):
     """A step that plans messages on one medium, and is left when all of them are sent, refused or expired.
 
-    A template's topic decides whether it is marketing. While quiet hours or a cap hold a message, the journey waits
-    here, and a later `wait` begins afterwards.
+    A template's topic decides whether it is marketing. While quiet hours hold a message, the journey waits here,
+    and a later `wait` begins afterwards.
     """
 
     medium: ClassVar[Medium]

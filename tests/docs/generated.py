@@ -1,0 +1,192 @@
+"""The parts of pages that are made of the program: tables of keys, step kinds, settings.
+
+A part stands between `<!-- made of: NAME -->` and `<!-- /made -->`. REGEN_GOLDEN=1 writes them anew:
+
+    REGEN_GOLDEN=1 python -m pytest tests/docs/test_generated.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from channels.base import Medium
+from orchestrator import settings
+from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
+from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
+from orchestrator.policies import MediumHours, PolicyEntries, QuietHours
+from orchestrator.reading import _Map, _map_shape
+from orchestrator.shapes import ListShape
+from orchestrator.steps import Step, kinds
+from orchestrator.steps.sending import SendStep
+from orchestrator.trigger import _GOES_WITH, _LATER, TriggerForm
+from orchestrator.words import Duration
+from orchestrator.workspace import Class, Record, Reviewed, SegmentEntry, Sender, TopicEntry, Workspace
+
+PART = re.compile(r"(?P<begin><!-- made of: (?P<name>[\w. ]+) -->\n)(?P<text>.*?)(?P<end><!-- /made -->)", re.DOTALL)
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "send": ("email", "sms", "push", "mail", "task", "webhook"),
+    "fallback": ("first_of",),
+    "time": ("wait", "wait_until", "wait_for"),
+    "flow": ("branch", "split", "goto", "enter", "exit"),
+    "data": ("update", "emit"),
+    "later": ("points", "voucher", "survey"),
+}
+"""Where each step kind stands on its page."""
+
+
+def regenerated(text: str) -> str:
+    """A page with its generated parts as they must be."""
+    return PART.sub(lambda m: f"{m['begin']}{PARTS[m['name']]()}{m['end']}", text)
+
+
+# ---- declarations ---------------------------------------------------------------------------------------------------
+
+
+def keys_of(cls: type[Any], without: Iterable[str] = ()) -> str:
+    """A table of a declaration's keys."""
+    return _table(_map_shape(cls), frozenset(without))
+
+
+def _table(shape: _Map, without: frozenset[str]) -> str:
+    defaults = {f.name: _default(f) for f in dataclasses.fields(shape.cls)}
+    lines = ["| Key | Takes | Without it | What it is |", "| --- | --- | --- | --- |"]
+    for key, plan in shape.plan.items():
+        if key in without:
+            continue
+        shown = shape.noun if plan is shape.head else key
+        absent = "needed" if plan.required else defaults[plan.name]
+        lines.append(_row(f"`{shown}`", _takes(plan.shape), absent, plan.meta.doc))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _takes(shape: Any) -> str:
+    words = str(shape.expects)
+    if isinstance(shape, ListShape):
+        return f"one, or a list; each {shape.item.expects}"
+    return re.sub(r"^a map of names; each: ", "names, each with ", words)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else None
+    match value:
+        case None | "" | () | 0.0 if value is not False:
+            return "—"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case frozenset():
+            return "every day"
+        case timedelta():
+            return f"`{Duration(seconds=int(value.total_seconds()))}`"
+        case _ if dataclasses.is_dataclass(value):
+            return "—"
+        case float():
+            return f"`{value:.0%}`"
+        case _:
+            return f"`{value}`"
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+def steps_of(group: str) -> str:
+    return "\n".join(_step(kinds()[keyword]) for keyword in GROUPS[group])
+
+
+def _step(kind: type[Step]) -> str:
+    doc = (inspect.getdoc(kind) or "").strip()
+    if kind.keyword in GROUPS["later"]:
+        return f"- `{kind.keyword}`: {doc}\n"
+    shared = set(_map_shape(SendStep).plan) if issubclass(kind, SendStep) else set()
+    table = _table(_map_shape(kind), frozenset(shared))
+    return f"### `{kind.keyword}`\n\n{doc}\n\n{table}"
+
+
+def send_options() -> str:
+    return _table(_map_shape(SendStep), frozenset())
+
+
+# ---- triggers -------------------------------------------------------------------------------------------------------
+
+
+def triggers() -> str:
+    plan = _map_shape(TriggerForm).plan
+    lines = ["| Trigger | Takes | Who enters | Goes with |", "| --- | --- | --- | --- |"]
+    for key, options in _GOES_WITH.items():
+        beside = ", ".join(f"`{option}`" for option in options) or "—"
+        lines.append(_row(f"`{key}`", _takes(plan[key].shape), plan[key].meta.doc, beside))
+    return "\n".join(lines) + "\n"
+
+
+def trigger_options() -> str:
+    return keys_of(TriggerForm, [*(k for k in _GOES_WITH if k != "at"), *_LATER])
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------------
+
+
+def _fields(fields: Mapping[str, Field]) -> str:
+    lines = ["| Field | Kind |", "| --- | --- |"]
+    lines += [f"| `{name}` | {field.kind.value} |" for name, field in fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def setting_keys() -> str:
+    """Every setting with a section of its own: key, what it is when it is not said, its variable."""
+    lines = ["| Setting | Without it | From the environment |", "| --- | --- | --- |"]
+    for section, model in SECTIONS.items():
+        for name, found in model.model_fields.items():
+            default = "needed" if found.default is PydanticUndefined else f"`{found.default}`"
+            variable = f"{settings.PREFIX}{section.upper()}__{name.upper()}"
+            lines.append(_row(f"`{section}.{name}`", default, f"`{variable}`"))
+    for medium in Medium:
+        variable = f"{settings.PREFIX}CHANNELS__{medium.upper()}__PROVIDER"
+        lines.append(_row(f"`channels.{medium}`", "`sandbox`", f"`{variable}`"))
+    return "\n".join(lines) + "\n"
+
+
+SECTIONS = {
+    name: type(found.default)
+    for name, found in settings.Settings.model_fields.items()
+    if hasattr(type(found.default), "model_fields")
+}
+"""Sections of orchestrator.toml with fixed keys, and their models."""
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    **{f"steps {group}": partial(steps_of, group) for group in GROUPS},
+    "send options": send_options,
+    "triggers": triggers,
+    "trigger options": trigger_options,
+    "journey keys": lambda: keys_of(JourneyForm),
+    "goal keys": lambda: keys_of(GoalForm),
+    "recipients keys": lambda: keys_of(RecipientsForm),
+    "missed_runs keys": lambda: keys_of(MissedForm),
+    "workspace keys": lambda: keys_of(Workspace),
+    "sender keys": lambda: keys_of(Sender),
+    "record keys": lambda: keys_of(Record),
+    "class keys": lambda: keys_of(Class),
+    "topic keys": lambda: keys_of(TopicEntry),
+    "reviewed keys": lambda: keys_of(Reviewed),
+    "policy keys": lambda: keys_of(PolicyEntries),
+    "quiet_hours keys": lambda: keys_of(QuietHours),
+    "hours keys": lambda: keys_of(MediumHours),
+    "segment keys": lambda: keys_of(SegmentEntry),
+    "customer fields": lambda: _fields(CUSTOMER_FIELDS),
+    "account fields": lambda: _fields(ACCOUNT_FIELDS),
+    "settings": setting_keys,
+}
