@@ -131,7 +131,7 @@ def _floor_import(store: Store, path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         while chunk := [row for _, row in zip(range(5000), reader, strict=False)]:
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {**row, "joined": date.fromisoformat(row["joined"]), "attributes": {}, "created_at": APPLIED,
                  "updated_at": APPLIED}
                 for row in chunk

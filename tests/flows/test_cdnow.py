@@ -16,6 +16,7 @@ from orchestrator import wiring
 from orchestrator.apply import apply
 from orchestrator.importing import import_file
 from orchestrator.project import load
+from orchestrator.rows import ImportKind
 from orchestrator.store import tables as t
 from tests.flows.conftest import FILES, outbox
 
@@ -107,7 +108,9 @@ def test_the_history_is_imported_and_won_back_once(tmp_path: Path) -> None:
 
     def imported() -> list[tuple[int, int, int, int]]:
         reports = []
-        for kind, name in (("customers", "customers"), ("events", "orders"), ("consents", "consents")):
+        kinds: tuple[tuple[ImportKind, str], ...]
+        kinds = (("customers", "customers"), ("events", "orders"), ("consents", "consents"))
+        for kind, name in kinds:
             path = tmp_path / "files" / f"{name}.csv"
             report = import_file(wired.store, project.vocabulary, kind, path, now=NOW, again=True)
             reports.append((report.inserted, report.updated, report.unchanged, report.quarantined))
