@@ -226,11 +226,24 @@ def add_tier_changes(conn: sa.Connection, rows: Sequence[TierChange], now: datet
 def add_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Store events that are not there yet (same type and key: the same event); returns the new ones' ids, ascending.
 
-    Ids grow in the order of commits, so that "after the last id I saw" misses nothing.
+    Ids grow in the order of commits, so that "after the last id I saw" misses nothing. An event of a contact is its
+    account's too: of the one it belongs to now, whatever becomes of it later.
     """
     take_turns(conn, "event")
     unique = {(row["type"], row["key"]): row for row in reversed(rows)}  # the first of several stays
-    return [i for (i,) in insert_ids(conn, event, list(reversed(unique.values())), ignore_conflicts=True)]
+    added = _with_accounts(conn, list(reversed(unique.values())))
+    return [i for (i,) in insert_ids(conn, event, added, ignore_conflicts=True)]
+
+
+def _with_accounts(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows, each with its customer's account where none is named: conditions on accounts find them by it."""
+    theirs = {row["customer_id"] for row in rows if row.get("customer_id") and not row.get("account_id")}
+    if not theirs:
+        return list(rows)
+    listed = id_list(conn, sorted(theirs))
+    query = sa.select(customer.c.id, customer.c.account_id).join(listed, listed.c.id == customer.c.id)
+    of = {found.id: found.account_id for found in conn.execute(query)}
+    return [{**row, "account_id": row.get("account_id") or of.get(row.get("customer_id"))} for row in rows]
 
 
 # ---- consent --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from orchestrator.condition import Condition, Scope, happened, heard, parse_expr
 from orchestrator.problems import Problems, Span
 from orchestrator.store import Store
 from orchestrator.store import tables as t
+from orchestrator.store.people import add_events
 from orchestrator.store.segments import Segments
 from tests.test_condition import ACME, REFERENCE, RENEWAL, SPECIFIED, read
 
@@ -489,3 +490,24 @@ def test_a_look_for_one_does_not_count_them_all(shop: Shop) -> None:
     for text in ("count(order_placed, 90 days) >= 1", "count(order_placed) == 0", "never(order_placed)"):
         query = str(shop.segments.audience(read(text), "customer", NOW))
         assert "EXISTS" in query and "count(" not in query, text
+
+
+def test_an_accounts_events_are_its_contacts(shop: Shop) -> None:
+    nord = shop.account()
+    contact, stranger = shop.customer("b2b", account_id=nord), shop.customer("b2b")
+    rows = [
+        {
+            "type": "order_placed",
+            "key": f"e{who}",
+            "customer_id": who,
+            "account_id": None,
+            "occurred_at": NOW,
+            "received_at": NOW,
+            "properties": {"amount": 700, "amount_currency": "EUR"},
+        }
+        for who in (contact, stranger)
+    ]
+    with shop.store.write() as conn:
+        add_events(conn, rows)
+    assert shop.who("sum(order_placed.amount) == 7 EUR", unit="account") == {nord}
+    assert shop.who("count(order_placed, 1 day) == 1") == {contact, stranger}
