@@ -172,7 +172,11 @@ class Channel(Protocol):
     reports: frozenset[EventKind]
 
     def send(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
-        """One receipt for each, in any order, as they come. Raises a ChannelError for what is left of the batch."""
+        """One receipt for each, in any order, as they come. Raises a ChannelError for what is left of the batch.
+
+        What the error says is taken for true of every message without a receipt: one that was handed over and not
+        answered gets its `uncertain` before anything but Uncertain is raised.
+        """
         ...
 
     def events(self, inbound: Inbound) -> list[Event]:

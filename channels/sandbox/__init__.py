@@ -148,6 +148,7 @@ class Sandbox:
         """Keeps the messages and yields their receipts in order, as scripted. Letters become one job a call."""
         self._prepare()
         group: list[tuple[Outbound, Act]] = []
+        unanswered: list[str] = []
         limit = len(batch) if self.medium is Medium.MAIL else _GROUP
         for outbound in batch:
             act = self._behaviour(outbound, self._number)
@@ -164,7 +165,11 @@ class Sandbox:
                 if act.crash is not None:
                     _die(act.crash)
                 if act.raises is not None:
+                    if not isinstance(act.raises, Uncertain):
+                        yield from (Receipt(attempt, "uncertain") for attempt in unanswered)
                     raise act.raises
+            if act.receipt is None and act.taken:
+                unanswered.append(outbound.attempt)
             group.append((outbound, act))
             if len(group) >= limit:
                 yield from self._keep(group)
