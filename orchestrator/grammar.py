@@ -91,7 +91,8 @@ MAX_PARTS = 200
 
 _VALUE = frozenset({"NAME", "NUMBER", "STRING", "DATE"})
 _SAYINGS = {
-    "COMPARE": "a comparison such as `==`", "_IS": "`is`", "_IN": "`in`", "RPAR": "`)`", "LPAR": "`(`", "RSQB": "`]`", "LSQB": "`[`", "COMMA": "`,`", "SET": "`set`", "PAST": "`past`",
+    "COMPARE": "a comparison such as `==`", "_IS": "`is`", "_IN": "`in`",
+    "RPAR": "`)`", "LPAR": "`(`", "RSQB": "`]`", "LSQB": "`[`", "COMMA": "`,`", "SET": "`set`", "PAST": "`past`",
     "FUTURE": "`future`", "_WITHIN": "`within`", "NEXT": "`next`", "LAST": "`last`", "MORE": "`more than`",
     "LESS": "`less than`", "_THAN": "`than`", "_AGO": "`ago`", "SEGMENT": "`segment`", "_WHERE": "`where`",
     "_NOT": "`not`", "$END": "the end",
