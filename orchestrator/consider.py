@@ -38,6 +38,8 @@ __all__ = ["Asked", "Audience", "Entry", "Part", "consider", "paused"]
 
 _HORIZONS = (1, 8, 40, 400)  # days: the first that holds an occurrence is enough
 _SHOWN = 3
+_NOT_YET = "not looked at yet: the next tick does"
+_IN_THE_WAY = "it began no run: the audience or the rules of re-entry were in the way then"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class _Case:
     one: Who
     unit_id: int
     now: datetime
+    _known: list[Row] | None = None
 
     # ---- what no condition changes
 
@@ -160,7 +163,7 @@ class _Case:
             yield stopped
         if journey.unit == "customer" and self.one.left_at is not None:
             yield f"the customer has left the company ({_day(self.one.left_at)})"
-        runs = [r for r in explain.runs(self.conn, self.one, journey.name) if r["unit"] == journey.unit]
+        runs = self.runs()
         live = [r for r in runs if r["ended_at"] is None]
         if live and journey.overlap == "forbid":
             began = _minute(live[-1]["entered_at"])
@@ -179,11 +182,9 @@ class _Case:
 
     def notes(self) -> Iterator[str]:
         journey = self.journey
-        if journey.reentry.kind == "key":
-            runs = explain.runs(self.conn, self.one, journey.name)
-            if runs:
-                keys = ", ".join(sorted({str(r["run_key"]) for r in runs})[:10])
-                yield f"`reentry: once per {journey.reentry.key}`; had already: {keys}"
+        if journey.reentry.kind == "key" and self.runs():
+            keys = ", ".join(sorted({str(r["run_key"]) for r in self.runs()})[:10])
+            yield f"`reentry: once per {journey.reentry.key}`; had already: {keys}"
         if journey.holdout > 0 and self._drawn() < journey.holdout:
             yield f"in the holdout ({journey.holdout:.0%}): would enter and be sent nothing, to compare with"
 
@@ -204,6 +205,22 @@ class _Case:
             wake_at=None,
         )
         return draw(someone, "holdout")
+
+    def _began(self, field: str, value: object) -> str:
+        """The run that a firing of the trigger began, by a field that tells; "" when it began none."""
+        run = next((r for r in self.runs() if r[field] == value), None)
+        return f"it began run {run['id']}" if run is not None else ""
+
+    def _began_on(self, day: date) -> str:
+        near = [r for r in self.runs() if abs((r["entered_at"].date() - day).days) <= 1]
+        return self._began("id", near[0]["id"]) if near else ""
+
+    def runs(self) -> list[Row]:
+        """Earlier runs through this journey, oldest first."""
+        if self._known is None:
+            found = explain.runs(self.conn, self.one, self.journey.name)
+            self._known = [run for run in found if run["unit"] == self.journey.unit]
+        return self._known
 
     # ---- the audience
 
@@ -266,12 +283,10 @@ class _Case:
             return True, [f"in {name} since the last look: the next tick sees it"]
         if since <= mark.baseline_at and not trigger.include_existing:
             at = _minute(mark.baseline_at)
-            return False, [
-                f"in {name}, but was so when the journey was put in force ({at}): only who comes in later enters"
-            ]
-        return False, [
-            f"came into {name} at {_minute(since)}; only the coming in counts, and the audience was judged then"
-        ]
+            told = f"in {name}, but was so when the journey was put in force ({at}): only who comes in later enters"
+        else:
+            told = f"came into {name} at {_minute(since)}: {self._began('entered_at', since) or _IN_THE_WAY}"
+        return False, [told]
 
     def _event(self, trigger: EventTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         rows = explain.newest_events(self.conn, self.one, self.journey.unit, trigger.event, _SHOWN)
@@ -295,9 +310,11 @@ class _Case:
         if row["received_at"] - row["occurred_at"] > grace:
             late = row["received_at"] - row["occurred_at"]
             return False, f"it came {_span(late)} late, and `missed_runs` gives {_span(grace)}"
+        if began := self._began("event_id", row["id"]):
+            return False, began
         if row["id"] > mark.seen_id:
-            return True, "not looked at yet: the next tick does"
-        return False, "it was looked at, and the audience or the rules of re-entry were in the way then"
+            return True, _NOT_YET
+        return False, _IN_THE_WAY
 
     def _tier(self, trigger: TierTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         changes = explain.tier_changes(self.conn, self.one, _SHOWN)
@@ -313,9 +330,9 @@ class _Case:
             elif row["received_at"] <= mark.baseline_at:
                 text = f"it came before the journey was put in force ({_minute(mark.baseline_at)})"
             elif row["id"] > mark.seen_id:
-                text, holds = "not looked at yet: the next tick does", True
+                text, holds = _NOT_YET, True
             else:
-                text = "it was looked at, and the audience or the rules of re-entry were in the way then"
+                text = self._began("run_key", f"tier:{row['id']}") or _IN_THE_WAY
             move = f"{row['from_tier'] or 'no tier'} → {row['to_tier'] or 'no tier'}"
             told.append(f"{move} at {_minute(row['at'])}: {text}")
         return holds, told
@@ -345,9 +362,9 @@ class _Case:
             elif at <= mark.baseline_at:
                 text = f"that was before the journey was put in force ({_minute(mark.baseline_at)})"
             elif at > mark.seen_until:
-                text, holds = "not looked at yet: the next tick does", True
+                text, holds = _NOT_YET, True
             else:
-                text = "it was looked at then, or the date has been changed since"
+                text = self._began_on(at.date()) or f"{_IN_THE_WAY}, or the date has been changed since"
             told.append(f"{about}due {_minute(at)} UTC ({trigger.at:%H:%M} in {name}): {text}")
         return holds, told
 
@@ -392,7 +409,7 @@ class _Case:
             before = last <= mark.baseline_at
             text = f"before the journey was put in force ({_minute(mark.baseline_at)})" if before else "looked at then"
             due = last > mark.seen_until
-            told.append(f"last due {_minute(last)} UTC: {'not looked at yet: the next tick does' if due else text}")
+            told.append(f"last due {_minute(last)} UTC: {_NOT_YET if due else text}")
             if due:
                 return True, told
         coming = self._occurrence(trigger, name, back=False)

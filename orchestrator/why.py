@@ -219,6 +219,8 @@ def why(store: Store, key: str, journey: str | None, *, now: datetime) -> Story:
         if journey is not None and journey not in known and not runs:
             raise NoJourney(journey, tuple(known))
         names = {journey} & known if journey is not None else known - {run.journey for run in runs}
+        if journey is None and force is not None:  # not those that are about another kind of unit
+            names = {n for n in names if one.unit_id(force.project.journeys[n].unit) is not None}
         entries = tuple(consider(conn, force, name, one, now) for name in sorted(names)) if force is not None else ()
     return Story(one.key, one.account_key, one.merged_from, journey, now, runs, entries, others)
 

@@ -75,6 +75,13 @@ def fate(state: str, text: str = "") -> Text:
     return Text(f"{MARK.get(state, '✗')} {text or state}", style=STYLE.get(state, ""))
 
 
+def heard(what: str, text: str = "") -> Text:
+    """What was heard of a message afterwards."""
+    from rich.text import Text
+
+    return Text(f"← {text or what}", style="dim")
+
+
 _PARTS = (
     (re.compile(r"^error\[[\w-]+\]"), "bold red"),
     (re.compile(r"^warning\[[\w-]+\]"), "bold yellow"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -128,11 +129,18 @@ def _drafted(wired: Wired, files: Mapping[str, str]) -> bool:
 
 
 def _reasons(file: Path | None) -> list[dict[str, Any]]:
-    """Why rows were put aside: each problem with how many rows have it and the first of their lines."""
-    lines: dict[str, list[int]] = {}
+    """Why rows were put aside: each kind of problem with how many rows have it, and the first of them.
+
+    Problems that differ only in a name are of one kind.
+    """
+    alike: dict[str, list[tuple[int, str]]] = {}
     for line, problem in _put_aside(file) if file is not None else ():
-        lines.setdefault(problem, []).append(line)
-    found = [{"problem": problem, "rows": len(some), "first_line": min(some)} for problem, some in lines.items()]
+        alike.setdefault(re.sub(r"`[^`]*`", "`…`", problem), []).append((line, problem))
+    found = []
+    for some in alike.values():
+        line, problem = min(some)
+        others = len({p for _, p in some}) - 1
+        found.append({"problem": problem, "rows": len(some), "first_line": line, "others_like_it": others})
     return sorted(found, key=lambda r: (-int(str(r["rows"])), int(str(r["first_line"]))))
 
 
@@ -176,7 +184,8 @@ def _show_import(console: Console, report: ImportReport, reasons: list[dict[str,
     console.print(f"[bold red]✗[/] {counted(report.quarantined, 'row')} put aside{where}", soft_wrap=True)
     rows_ = table("", "rows", "first line", "what is wrong", right=("rows", "first line"), wrap=("what is wrong",))
     for reason in reasons[:8]:
-        rows_.add_row(f"  {reason['rows']:,}", f"{reason['first_line']:,}", _plain_text(reason["problem"]))
+        text = reason["problem"] + (" (and others like it)" if reason["others_like_it"] else "")
+        rows_.add_row(f"  {reason['rows']:,}", f"{reason['first_line']:,}", _plain_text(text))
     if reasons:
         console.print(rows_)
     if len(reasons) > 8:

@@ -66,14 +66,14 @@ def run(
     return FINE
 
 
-def instant(text: str) -> datetime:
+def instant(text: str, option: str = "--now") -> datetime:
     """An instant as typed: ISO 8601 with its offset. Raises Usage."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise Usage(f"--now takes an instant with its offset, as 2027-03-28T09:00+02:00, not `{text}`")
+        raise Usage(f"{option} takes an instant with its offset, as 2027-03-28T09:00+02:00, not `{text}`")
     return found.astimezone(UTC)
 
 
