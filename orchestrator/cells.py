@@ -25,6 +25,7 @@ LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT = 200, 200, 10_000
 
 # Line breaks end an e-mail header, NUL is no text to PostgreSQL, and directional marks make one name look like another.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060]")  # names of people may need some of them, keys do not
 _CONTROL_BUT_BREAKS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -64,8 +65,8 @@ def name(raw: Any) -> str:
 
 def key(raw: Any) -> str:
     value = _as_text(raw)
-    if _CONTROL.search(value):
-        raise ValueError("holds control characters")
+    if _CONTROL.search(value) or _UNSEEN.search(value):
+        raise ValueError("holds invisible characters, so that two keys would look like one; type it anew")
     if len(value) > LONGEST_KEY:
         raise ValueError(f"is longer than {LONGEST_KEY} characters")
     return value
@@ -77,7 +78,7 @@ def number(raw: Any) -> int | float:
     if isinstance(raw, int | float | Decimal):
         raw = str(raw)
     try:
-        value = Decimal(raw.strip()) if isinstance(raw, str) else None
+        value = Decimal(raw.strip()) if isinstance(raw, str) and "_" not in raw else None  # Python's 1_000
     except InvalidOperation:
         value = None
     if value is None:

@@ -349,15 +349,27 @@ def _with_parents(conn: sa.Connection, read: _Read, refused: list[Refused]) -> _
     """Those whose parent is known, or comes in the same batch, and whose parents do not go round in a circle."""
     parent_of = people.ancestors(conn, {*_named(read, "parent"), *(row.key for _, row in read)})
     while True:
-        known = {*parent_of, *(row.key for _, row in read)}
-        orphans = [pair for pair in read if pair[1].refs.get("parent") and pair[1].refs["parent"] not in known]
-        if not orphans:
-            break
-        for entry, row in orphans:
-            problem = f"parent `{row.refs['parent']}` is not known; import it first, then this row again"
-            _refuse(refused, entry, problem)
-        lost = {id(row) for _, row in orphans}
-        read = [pair for pair in read if id(pair[1]) not in lost]
+        # A row that is refused here may be the parent of another one: until nothing changes.
+        kept = _in_a_tree(_with_known_parents(read, parent_of, refused), dict(parent_of), refused)
+        if len(kept) == len(read):
+            return kept
+        read = kept
+
+
+def _with_known_parents(read: _Read, stored: Iterable[str], refused: list[Refused]) -> _Read:
+    known = {*stored, *(row.key for _, row in read)}
+    kept: _Read = []
+    for entry, row in read:
+        above = row.refs.get("parent")
+        if above and above not in known:
+            _refuse(refused, entry, f"parent `{above}` is not known; import it first, then this row again")
+        else:
+            kept.append((entry, row))
+    return kept
+
+
+def _in_a_tree(read: _Read, parent_of: dict[str, str | None], refused: list[Refused]) -> _Read:
+    """Those that do not close a circle, row after row."""
     kept: _Read = []
     for entry, row in read:
         above = row.refs.get("parent")

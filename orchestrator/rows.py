@@ -65,6 +65,12 @@ _REMEMBER = 10_000
 """Values of a column are kept with what they mean: countries, days, first names repeat, and reading costs 1–10 µs."""
 
 
+_PLANS = 500
+"""Rows of JSON Lines may leave out any of their members: plans of rows with the same columns, each with its values."""
+_STRANGERS = 100
+"""Columns that are not declared are named in warnings up to this many: a search for a near name costs milliseconds."""
+
+
 class _Cell(NamedTuple):
     """How one column is read: where its value goes, and how (None: money, which has two columns)."""
 
@@ -86,6 +92,7 @@ class RowReader:
         self.now = now
         self.warnings: Counter[str] = Counter()
         self._plans: dict[tuple[str, tuple[str, ...]], list[_Cell]] = {}
+        self._strangers: set[str] = set()
         self._standard = self._standard_columns()
 
     # -- which columns there are
@@ -175,6 +182,7 @@ class RowReader:
         """(column, where to, name there, how) for each column that is known; a warning for each that is not."""
         declared = self._declared(type_name)
         plan: list[_Cell] = []
+        strangers: list[str] = []
         for column in columns:
             if column in self._standard:
                 target, parse = self._standard[column]
@@ -189,11 +197,20 @@ class RowReader:
             elif self._is_currency(column, declared) or column.startswith("_"):
                 continue
             else:
-                where = f" of `{type_name}`" if type_name else ""
-                hint = suggest(column, {*self._standard, *declared})
-                hint = f"; {hint}" if hint.startswith("did you mean") else ""
-                self.warnings[f"column `{column}`{where} is not declared: left out{hint}"] += 1
+                strangers.append(column)
+        self._warn_of(strangers, declared, type_name)
         return plan
+
+    def _warn_of(self, strangers: list[str], declared: Mapping[str, Field], type_name: str) -> None:
+        where = f" of `{type_name}`" if type_name else ""
+        for column in strangers:
+            if column not in self._strangers and len(self._strangers) == _STRANGERS:
+                self.warnings["a column that is not declared, besides those named here: left out"] += 1
+                continue
+            self._strangers.add(column)
+            hint = suggest(column[:80], {*self._standard, *declared})
+            hint = f"; {hint}" if hint.startswith("did you mean") else ""
+            self.warnings[f"column `{column[:80]}`{where} is not declared: left out{hint}"] += 1
 
     def _declared(self, type_name: str) -> Mapping[str, Field]:
         v = self.vocabulary
@@ -250,6 +267,8 @@ class RowReader:
         columns = tuple(row)
         plan = self._plans.get((type_name, columns))
         if plan is None:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
             plan = self._plans[type_name, columns] = self._plan(type_name, columns)
         values, members, refs = out.values, out.members, out.refs
         for column, target, parse, known in plan:

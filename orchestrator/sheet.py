@@ -19,6 +19,9 @@ Entry = tuple[int, dict[str, Any], str]
 LINE, PROBLEM, RAW = "_line", "_problem", "_raw"
 """Columns that a quarantine file adds. Columns that begin with an underscore are ignored when it is imported again."""
 
+LONGEST_CELL = 100_000
+"""Characters of a cell in a quarantine file: a reader of CSV takes a cell of more than 131,072 for an open quote."""
+
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -120,7 +123,12 @@ class CsvSheet:
 
     def quarantine(self, line: int, row: Mapping[str, Any], problem: str) -> str:
         """A refused row as a line that can be mended and imported again."""
-        return csv_line([*(row.get(name, "") for name in self._kept()), line, problem], self.delimiter)
+        cells = [row.get(name, "") for name in self._kept()]
+        for n, name in enumerate(self._kept()):
+            if isinstance(cells[n], str) and len(cells[n]) > LONGEST_CELL:
+                cells[n] = cells[n][:LONGEST_CELL]
+                problem += f"; `{name}` is cut off here, the rest of it is in the file it came from"
+        return csv_line([*cells, line, problem], self.delimiter)
 
     def _kept(self) -> Sequence[str]:
         return [name for name in self.columns if not name.startswith("_")]

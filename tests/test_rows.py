@@ -394,3 +394,29 @@ CELLS = st.one_of(
 @given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(COLUMNS.split()), CELLS))
 def test_no_row_is_too_odd(kind, row):
     assert isinstance(read(kind, row), ReadRow | str)
+
+
+@pytest.mark.parametrize("key", ["\u200ba", "a\u200d", "a\u00adb", "\u2060a"])
+def test_two_keys_never_look_like_one(key: str):
+    found = read("customers", {"key": key, "class": "b2c"})
+    assert found == "key holds invisible characters, so that two keys would look like one; type it anew"
+
+
+def test_a_number_is_written_without_pythons_underscores():
+    assert "size is not a number" in str(read("customers", {"key": "a", "size": "1_000"}))
+
+
+def test_columns_that_nobody_declared_are_named_up_to_a_hundred():
+    reader = RowReader("customers", VOCABULARY, NOW)
+    row: dict[str, Any] = {"key": "a", "class": "b2c", **{f"c{n}": "x" for n in range(20_000)}}
+    assert isinstance(reader.read(row), ReadRow)
+    assert len(reader.warnings) == 101
+    assert reader.warnings["a column that is not declared, besides those named here: left out"] == 19_900
+
+
+def test_rows_that_leave_out_members_at_will_do_not_fill_the_memory():
+    reader = RowReader("customers", VOCABULARY, NOW)
+    for n in range(2_000):
+        left = {f"x{bit}": "1" for bit in range(11) if n >> bit & 1}
+        assert isinstance(reader.read({"key": f"k{n}", "class": "b2c", **left}), ReadRow)
+    assert len(reader._plans) <= 500

@@ -148,6 +148,29 @@ def test_accounts_and_their_parents(store: Store):
     assert dict(all_of(store, t.account, "key", "parent_id"))["a"] is not None
 
 
+def test_the_daughters_of_an_account_that_is_refused_are_refused_with_it(store: Store):
+    """A daughter must not lose her parent without a word because the parent's own row is in a circle."""
+    rows = [("top", "left"), ("left", "right"), ("right", "top"), ("leaf", "right"), ("good", "")]
+    report = take(store, "accounts", *({"key": k, "class": "b2b", "parent": p} for k, p in rows))
+    said = {r.row["key"]: r.problem for r in report.refused}
+    assert said["right"] == "parent `top` stands below this account itself; that is a circle"
+    assert said["left"] == said["leaf"] == "parent `right` is not known; import it first, then this row again"
+    assert said["top"] == "parent `left` is not known; import it first, then this row again"
+    assert all_of(store, t.account, "key", "parent_id") == [("good", None)]
+
+
+def test_a_cell_beyond_all_measure_is_cut_off_in_the_quarantine_and_no_other_row_is_lost(store: Store, tmp_path: Path):
+    file = tmp_path / "people.csv"
+    file.write_text(f"key,class,first_name\na,b2c,{'x' * 300_000}\nb,b2c,Bea\n")
+    report = import_file(store, VOCABULARY, "customers", file, now=NOW)
+    assert counts(report) == (1, 0, 0, 1)
+    assert report.quarantine_file is not None
+    (row,) = csv.DictReader(report.quarantine_file.read_text().splitlines())  # the standard reader takes it
+    assert row["key"] == "a" and row["_line"] == "2" and len(row["first_name"]) == 100_000
+    assert "`first_name` is cut off here" in row["_problem"]
+    assert counts(import_file(store, VOCABULARY, "customers", file, now=NOW, again=True)) == (0, 0, 1, 1)
+
+
 # ---- records, events, devices ---------------------------------------------------------------------------------------
 
 
