@@ -167,6 +167,7 @@ class Moment:
 class Run:
     """One way through a journey. `began`: the trigger in words, and `because` what it fired for.
 
+    `note`: why a contact got nothing of a run of her account.
     `current`: whether its version is the one in force. `readable`: False when that version can no longer be read
     against the workspace in force, and the run is parked.
     """
@@ -188,6 +189,7 @@ class Run:
     ended_at: datetime | None
     ended_because: str
     paused: str
+    note: str
     moments: tuple[Moment, ...]
     messages: tuple[Sent, ...]
 
@@ -304,11 +306,23 @@ def _runs(conn: sa.Connection, one: Who, force: Force | None, journey: str | Non
                 ended_at=row["ended_at"],
                 ended_because=row["ended_because"] or "",
                 paused="" if row["ended_at"] else paused(pauses, row["journey"]),
+                note=_passed_over(at.journey, one, messages[row["id"]]),
                 moments=tuple(moments[row["id"]]),
                 messages=tuple(messages[row["id"]]),
             )
         )
     return tuple(found)
+
+
+def _passed_over(journey: Journey | None, one: Who, messages: Sequence[Sent]) -> str:
+    """Why a contact of the account got none of a run's messages, where its other contacts did."""
+    to = {sent.to for sent in messages if sent.addressee == "customer"}
+    if journey is None or journey.unit == "customer" or one.customer_id is None or not to or one.key in to:
+        return ""
+    roles = f" in the roles {', '.join(journey.recipients.roles)}" if journey.recipients.roles else ""
+    most = f", at most {journey.recipients.at_most}" if journey.recipients.at_most else ""
+    own = f"`{one.key}` has the role {one.role}" if one.role else f"`{one.key}` has no role"
+    return f"others of the account were written to ({', '.join(sorted(to))}): contacts{roles}{most}; {own}"
 
 
 def _moment(row: Row, file: str) -> Moment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -41,15 +42,17 @@ def show_story(console: Console, story: Story) -> None:
         console.print("\n[bold]Not in[/]")
         for entry in story.entries:
             reason = entry.first_reason or "nothing is in the way: the next tick lets them in"
-            _hang(console, Text.assemble((f"{entry.journey}  ", "cyan"), reason), 2)
+            _hang(console, Text(reason), 4, Text(f"{entry.journey}  ", style="cyan"))
         console.print(f"  [dim]more of one: orchestrator why {story.key} JOURNEY[/]", soft_wrap=True)
 
 
-def _hang(console: Console, text: Text, indent: int) -> None:
-    """A paragraph, folded under its own beginning, with no blanks at the ends of lines: it may go into a file."""
-    for line in text.wrap(console, max(24, console.width - indent)):
+def _hang(console: Console, text: Text, indent: int, label: Text | None = None) -> None:
+    """A paragraph behind its label, folded under its own beginning. No blanks at the ends of lines: it may be piped."""
+    head = Text(" " * indent).append_text(label or Text(""))
+    for line in text.wrap(console, max(24, console.width - head.cell_len)):
         line.rstrip()
-        console.print(Text(" " * indent).append_text(line), soft_wrap=True)
+        console.print(head.copy().append_text(line), soft_wrap=True)
+        head = Text(" " * head.cell_len)
 
 
 def _place(file: str, line: int | None) -> str:
@@ -63,7 +66,7 @@ def show_run(console: Console, run: Run) -> None:
     """One way through a journey, from its trigger to where it stands."""
     console.print(Text.assemble((f"{run.journey}", "bold cyan"), f"  run {run.id}"))
     for label, text in _about(run):
-        _hang(console, Text.assemble((f"{label:<9}", "dim"), text), 2)
+        _hang(console, Text(text), 2, Text(f"{label:<9}", style="dim"))
     rest = list(run.messages)
     before: tuple[str, str] = ("", "")
     for moment in run.moments:
@@ -99,6 +102,8 @@ def _about(run: Run) -> Iterator[tuple[str, str]]:
         yield "now", f"at {run.step}{until}" if run.step else "before the first step: the next tick moves it"
     if run.paused:
         yield "paused", run.paused
+    if run.note:
+        yield "note", run.note
 
 
 _ENDS = {
@@ -140,7 +145,7 @@ def _moment(moment: Moment) -> str:
         case "waits":
             until = f"until {when(_at(detail['until']))}" if detail.get("until") else ""
             zone = f"(the clock of {detail['zone']})" if until and detail.get("zone") else ""
-            what = detail.get("for", "")
+            what = f"for {_condition(str(detail['for']))}" if "for" in detail else ""
             because = detail.get("because", "")
             return " ".join(p for p in ("waits", f"{what}," if what and until else what, until, zone, because) if p)
         case "woke":
@@ -153,7 +158,8 @@ def _moment(moment: Moment) -> str:
         case "skipped":
             return _with("skipped", detail)
         case "came":
-            return "it has come" + (" (it was so already)" if detail.get("already") else "")
+            what = _condition(str(detail.get("for", ""))) or "it"
+            return f"{what} has come" + (" (it was so already)" if detail.get("already") else "")
         case "updated":
             return f"wrote {', '.join(map(str, detail.get('fields', ())))}"
         case _:
@@ -168,13 +174,28 @@ def _chose(detail: Mapping[str, Any]) -> str:
     return _with(told + (f": {'; '.join(tried)}" if tried else ""), rest)
 
 
+_HAPPENED = re.compile(r"happened\((\w+)(?: where (.*?))? since (\w+)(?: within (\d+)s)?\)$")
+
+
+def _condition(text: str) -> str:
+    """A condition as a person would say it: what is canonical for an event is not how one writes it."""
+    found = _HAPPENED.match(text)
+    if found is None:
+        return text
+    event, where, since, within = found.groups()
+    parts = [f"the event {event}", f"where {where}" if where else "", "" if since == "ever" else f"since the {since}"]
+    if within:
+        parts[2] = f"within {int(within) / 86400:g} days of the {since}"
+    return " ".join(part for part in parts if part)
+
+
 _TRUTH = {True: "true", False: "false", None: "not known"}
 
 
 def _with(told: str, detail: Mapping[str, Any]) -> str:
     if set(detail) == {"because"}:
         return f"{told}: {detail['because']}"
-    rest = "; ".join(f"{name} {_value(value)}" for name, value in detail.items())
+    rest = "; ".join(_condition(str(v)) if k == "condition" else f"{k} {_value(v)}" for k, v in detail.items())
     return f"{told} ({rest})" if rest else told
 
 
@@ -257,9 +278,9 @@ def show_decision(console: Console, decision: Decision, sent: Sent, indent: int)
     for verdict in decision.verdicts:
         lines = _told(verdict, sent)
         for number, line in enumerate(lines):
-            mark = (f"{MARK.get(verdict.say, '✗')} ", STYLE.get(verdict.say, "red")) if number == 0 else ("  ", "")
+            mark = Text(f"{MARK.get(verdict.say, '✗')} " if number == 0 else "  ", style=STYLE.get(verdict.say, "red"))
             name = f"{verdict.rule}: " if number == 0 else ""
-            _hang(console, Text.assemble(mark, (name, "bold"), line), indent + 2)
+            _hang(console, Text.assemble((name, "bold"), line), indent + 2, mark)
 
 
 def _told(verdict: Said, sent: Sent) -> list[str]:
@@ -364,26 +385,27 @@ def show_entry(console: Console, entry: Entry, *, again: bool) -> None:
     title = "Would there be another run now?" if again else f"Why there is no run of {entry.journey}"
     console.print(Text.assemble((title, "bold"), "  ", (_place(entry.file, entry.line), "blue")), soft_wrap=True)
     for block in entry.blocks:
-        _hang(console, Text.assemble(("✗ ", "red"), block), 2)
+        _hang(console, Text(block), 2, Text("✗ ", style="red"))
     for asked in entry.triggers:
-        mark = {True: ("✓ ", "green"), False: ("✗ ", "red"), None: ("· ", "dim")}[asked.holds]
+        mark, style = {True: ("✓ ", "green"), False: ("✗ ", "red"), None: ("· ", "dim")}[asked.holds]
         place = _place(asked.file, asked.line)
-        _hang(console, Text.assemble(mark, ("trigger ", "dim"), (asked.words, "bold"), "  ", (place, "blue")), 2)
+        words = Text.assemble(("trigger ", "dim"), (asked.words, "bold"), "  ", (place, "blue"))
+        _hang(console, words, 2, Text(mark, style=style))
         for line in asked.told:
             _hang(console, Text(line), 6)
         _parts(console, asked.parts, 6)
     for audience in entry.audiences:
-        mark = ("✓ ", "green") if audience.holds else ("✗ ", "red")
-        about = f"for {audience.about}" if audience.about else ""
-        _hang(console, Text.assemble(mark, ("audience ", "dim"), about), 2)
+        mark, style = ("✓ ", "green") if audience.holds else ("✗ ", "red")
+        about = f" for {audience.about}" if audience.about else ""
+        _hang(console, Text.assemble(("audience", "dim"), about), 2, Text(mark, style=style))
         _parts(console, audience.parts, 6)
     if not entry.audiences and entry.triggers:
         _hang(console, Text("everybody may enter who sets off a trigger", style="dim"), 4)
     for note in entry.notes:
-        _hang(console, Text.assemble(("! ", "yellow"), note), 2)
+        _hang(console, Text(note), 2, Text("! ", style="yellow"))
 
 
 def _parts(console: Console, parts: Sequence[Part], indent: int) -> None:
     for part in parts:
         mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}[part.truth]
-        _hang(console, Text.assemble((f"{mark} {_TRUTH[part.truth]:<9}  ", style), part.text), indent)
+        _hang(console, Text(part.text), indent, Text(f"{mark} {_TRUTH[part.truth]:<9}  ", style=style))

@@ -317,10 +317,12 @@ def outbox(*, limit: int = 15) -> int:
 
 
 def _show_kept(console: Console, newest: Sequence[Any], total: int) -> None:
-    rows = table("", "at", "medium", "text", "file", wrap=("file",))
+    wide = console.width >= 90
+    rows = table("", "at (UTC)", *(("medium", "text") if wide else ()), "file", wrap=("file",))
     for one in newest:
         twice = "  [bold red]twice[/]" if one.duplicate else ""
-        rows.add_row(one.at[:16].replace("T", " "), str(one.medium), one.template or "—", one.file + twice)
+        cells = (str(one.medium), one.template or "—") if wide else ()
+        rows.add_row(one.at[:16].replace("T", " "), *cells, one.file + twice)
     console.print(rows)
     if total > len(newest):
         console.print(f"[dim]and {total - len(newest):,} before them[/]")
@@ -333,11 +335,13 @@ def _show_waiting(console: Console, waiting: Sequence[Row], states: Mapping[str,
         console.print("Nothing is waiting to go.", style="dim")
         return
     console.print(f"[bold]{counted(open_, 'message')} waiting[/]")
-    rows = table("", "looked at (UTC)", "state", "journey", "medium", "why", "messages", right=("messages",))
+    wide = console.width >= 90
+    heads = ("until (UTC)", "state", "journey", *(("medium", "why") if wide else ()), "messages")
+    rows = table("", *heads, right=("messages",))
     for row in waiting:
-        why_ = row["reason"] or ""
-        cells = (row["journey"] or "—", row["medium"], why_, f"{row['messages']:,}")
-        rows.add_row(when(row["due_at"]), fate(row["state"]), *cells)
+        cells = (row["medium"], row["reason"] or "") if wide else ()
+        state = fate(row["state"], "" if wide else row["reason"] or "")
+        rows.add_row(when(row["due_at"], year=wide), state, row["journey"] or "—", *cells, f"{row['messages']:,}")
     console.print(rows)
 
 

@@ -125,6 +125,7 @@ class Who:
     account_key: str | None
     left_at: datetime | None = None
     merged_from: str | None = None
+    role: str | None = None
 
     def unit_id(self, unit: Unit) -> int | None:
         """Of a journey about this kind of unit: whose run it would be."""
@@ -136,7 +137,13 @@ def who(conn: sa.Connection, key: str) -> Who | None:
     kept, company = customer.alias("kept"), account.alias("company")
     row = conn.execute(
         sa.select(
-            kept.c.key, kept.c.id, kept.c.account_id, company.c.key.label("account_key"), kept.c.left_at, customer.c.id
+            kept.c.key,
+            kept.c.id,
+            kept.c.account_id,
+            company.c.key.label("account_key"),
+            kept.c.left_at,
+            customer.c.id,
+            kept.c.role,
         )
         .select_from(
             customer.join(kept, kept.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id)).outerjoin(
@@ -146,7 +153,7 @@ def who(conn: sa.Connection, key: str) -> Who | None:
         .where(customer.c.key == key)
     ).one_or_none()
     if row is not None:
-        return Who(row[0], row[1], row[2], row[3], row[4], key if row[5] != row[1] else None)
+        return Who(row[0], row[1], row[2], row[3], row[4], key if row[5] != row[1] else None, row[6])
     found = conn.execute(sa.select(account.c.id).where(account.c.key == key)).scalar_one_or_none()
     return None if found is None else Who(key, None, found, key)
 

@@ -1,0 +1,202 @@
+"""The reference of the commands, made from the commands themselves: `python -m orchestrator.cli._reference`.
+
+Prints docs/reference/cli.md; a test holds the page to it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+
+ORDER = (
+    ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
+    ("Data in", ("import", "customer merge")),
+    ("Running", ("run", "up", "pause", "resume", "demo")),
+    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log")),
+    ("The machine", ("db upgrade", "db check", "db stats", "doctor")),
+)
+"""The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
+
+ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "init": {"folder": "where", "files": "paths written", "next": "commands to go on with"},
+    "check": {
+        "workspace": "the folder",
+        "errors": "how many",
+        "warnings": "how many",
+        "problems": "`code`, `severity`, `message`, `hint`, `file`, `line`, `column`, `end_line`, `end_column` each",
+        "journeys": "names; null when there are errors",
+        "hash": "of all files; null when there are errors",
+    },
+    "plan": {
+        "project": "hash of all files",
+        "base": "the apply it was planned against; null before the first",
+        "changes": "whether any file differs",
+        "journeys": "`name`, `change` (added, edited, removed, same), `unit`, `audience`, `before`, `members`, "
+        "`enters_now`, `inside` (step → runs), `becomes` each",
+        "segments": "`name`, `members`, `before` each",
+        "files": "path → added, edited, removed, same",
+    },
+    "apply": {
+        "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`",
+        "plan": "as of `plan`",
+    },
+    "import": {
+        "kind": "of the rows",
+        "rows": "inserted + updated + unchanged + quarantined",
+        "inserted": "new",
+        "updated": "known, and said otherwise",
+        "unchanged": "known, and said the same",
+        "quarantined": "put aside",
+        "already": "whether this content had been imported before, so that nothing was done",
+        "resumed_at": "rows that an earlier, interrupted import had done",
+        "quarantine_file": "where bad rows are; null when there are none",
+        "reasons": "`problem` (of the first), `rows`, `first_line`, `others_like_it` each",
+        "warnings": "`warning`, `rows` each",
+    },
+    "customer merge": {
+        "keep": "key",
+        "drop": "key",
+        **dict.fromkeys(("events", "records", "devices", "consents"), "how many went over"),
+        "enrollments_moved": "runs that went over",
+        "enrollments_ended": "runs ended, because both were in the journey",
+        "messages_cancelled": "withdrawn with those runs",
+    },
+    "segment": {
+        "name": "the segment's; null for a condition",
+        "condition": "in its canonical form",
+        "of": "customer or account",
+        "asked_at": "as of when",
+        "count": "of whom it is true",
+        "total": "of all",
+        "members": "`key`, `class`, `tier`, and of customers `account`, each; as many as `--limit`",
+    },
+    "customer": {
+        "key": "the customer's",
+        "merged_from": "the key asked for, when it was merged into this one",
+        "account": "the account's key",
+        "left_at": "when a contact left the company",
+        "profile": "the fields that are set",
+        "attributes": "as declared by the workspace",
+        "zones": "`name`, `source` (stated, account, phone), `known` each",
+        "devices": "`platform`, `created_at`, `retired_at` each",
+        "consents": "`medium`, `topic`, `state`, `since`, `event_id`, `method`, `source`, `basis` each",
+        "suppressions": "`medium`, `reason`, `since`, `until` each",
+        "runs": "under way: `id`, `journey`, `unit`, `step`, `entered_at`, `wake_at` each",
+        "timeline": "newest first: `at`, `kind`, `what`, and by kind `state`, `detail`, `journey`, `step`, `message`",
+    },
+    "why": {
+        "key": "the customer's or the account's",
+        "account": "the account's key",
+        "merged_from": "the key asked for, when it was merged into this one",
+        "journey": "the one asked for",
+        "asked_at": "as of when conditions hold",
+        "runs": "`journey`, `version`, `began`, `file`, `line`, `entered_at`, `ended_at`, `ended_because` … each, with "
+        "`moments` (the diary) and `messages` (each with `state`, `reason`, `file`, `line`, `decisions` of all "
+        "`verdicts`, `notices`, and `relied_on`, the consent events)",
+        "entries": "what is in the way of a run: `triggers`, `audiences` (each of `parts` with `text` and `truth`), "
+        "`blocks`, `notes` each",
+        "others": "messages of no journey",
+    },
+    "journeys": {
+        "asked_at": "as of when",
+        "journeys": "`journey`, `file`, `version`, `unit`, `state` (live, paused, removed), `paused`, `triggers`, "
+        "`inside`, `entered`, `ended`, `ended_because`, `sent_7_days` each",
+    },
+    "outbox": {
+        "folder": "of the sandbox",
+        "page": "to open in a browser; null when nothing was kept",
+        "kept": "how many deliveries",
+        "newest": "`attempt`, `medium`, `template`, `locale`, `at`, `file`, `sha256`, `duplicate` each",
+        "states": "messages by state",
+        "waiting": "`due_at`, `state`, `journey`, `medium`, `reason`, `messages` each",
+    },
+    "log": {
+        "lines": "newest first: `id`, `at`, `kind`, `message_id`, `attempt`, `verdict`, `reason`, `rule`, `journey`, "
+        "`step`, `medium`, `addressee`, `to_key` each; with `--message` one message as of `why` instead",
+    },
+    "db upgrade": {"database": "where", "schema": "current"},
+    "db check": {"damage": "what SQLite finds", "promises": "`promise`, `broken` each", "ok": "whether all is kept"},
+    "db stats": {"database": "where", "bytes": "of a SQLite file; else null", "rows": "table → how many"},
+    "doctor": {"ok": "whether nothing is bad", "findings": "`what`, `state` (ok, look, bad), `text`, `todo` each"},
+    "run": {
+        "tick": "its number",
+        "now": "its instant",
+        "seconds": "it took",
+        "rounds": "of enroll, advance, deliver",
+        "finished": "whether nothing was left",
+        "summary": "in one line",
+        "enrolled": "journey → how many",
+        "moves": "how many",
+        "planned": "messages",
+        "ended": "why → runs",
+        "messages": "`journey`, `medium`, `verdict`, `reason`, `count` each",
+    },
+    "pause": {"journey": "its name or *", "paused": "true", "changed": "whether it was not so before"},
+    "resume": {"journey": "its name or *", "paused": "false", "changed": "whether it was not so before"},
+}
+"""The members of each command's JSON document. A change here is a change for whoever reads them."""
+
+_HEAD = """# Commands
+
+Made from the commands themselves by `python -m orchestrator.cli._reference`; a test holds this page to them.
+
+Every command takes `--workspace DIR` (`-w`): the folder with orchestrator.toml, journeys/ and templates/. Without it,
+the folder that ORCHESTRATOR_WORKSPACE names, then the one you are in. `--json` makes it answer with one JSON document,
+whose members are listed below and stay. Instants in it are ISO 8601. What is printed for people may change.
+
+| Exit code | Means |
+| --- | --- |
+| 0 | Fine. |
+| 1 | There are problems, and they were told: in a workspace, in rows of an import, in the database, with the machine. |
+| 2 | Usage: the command does not take what it was given, or nobody is called that. |
+| 3 | It could not run now: no database, a locked one, no answer. The message says what to do. |
+
+Personal data is shown by `customer` alone, which is asked for one person's record; everything else shows keys. An error
+is one JSON document, too: `{"error": …}`, or `{"problems": […]}`.
+"""
+
+
+def reference() -> str:
+    """The whole page. Raises LookupError for a command without a chapter, or a chapter without its command."""
+    sections = _sections()
+    placed = [name for _, names in ORDER for name in names]
+    if set(placed) != set(sections):
+        raise LookupError(f"not in both: {', '.join(sorted(set(placed) ^ set(sections)))}")
+    parts = [_HEAD]
+    for title, names in ORDER:
+        parts.append(f"## {title}\n")
+        parts += [_section(name, sections[name]) for name in names]
+    return "\n".join(parts)
+
+
+def _sections() -> dict[str, str]:
+    """What cyclopts says of each command, by its name."""
+    from orchestrator.cli import build
+
+    arguments, sys.argv = sys.argv, ["orchestrator"]  # cyclopts takes the name in usage lines from here
+    try:
+        text = build().generate_docs()
+    finally:
+        sys.argv = arguments
+    found = {}
+    for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
+        name, _, body = section.partition("\n")
+        found[name.strip()] = body.strip()
+    found.pop("db", None)  # it only holds others
+    return found
+
+
+def _section(name: str, body: str) -> str:
+    body = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n?)+\n*", "", body)
+    body = re.sub(r" \*\[default: False\]\*", "", body)
+    parts = [f"### `{name}`\n", body, ""]
+    if name in ANSWERS:
+        parts += ["With `--json`:\n", "| Member | |", "| --- | --- |"]
+        parts += [f"| `{member}` | {text} |" for member, text in ANSWERS[name].items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
