@@ -40,6 +40,7 @@ def build() -> App:
         name="orchestrator",
         help="Customer journeys as reviewable files, sent once, each send and each refusal on the record.",
         version=__version__,
+        version_format="plaintext",
         result_action="return_value",
         exit_on_error=False,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -131,6 +130,10 @@ class Machine:
             "PREFECT_LOGGING_EXTRA_LOGGERS": "orchestrator",
             "PREFECT_WORKER_QUERY_SECONDS": str(self._poll),
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            # A tick a minute would grow Prefect's file by gigabytes a month; what counts is in our own log.
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "604800",  # a week in seconds; "P7D" is refused
+            "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",  # and here seconds are refused
             # In memory (the default of 3.8.8), a server that is killed during a tick would keep the deployment's one
             # slot taken for ever, and CANCEL_NEW would cancel every tick after it.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -204,6 +207,8 @@ class Machine:
 
     def _asked(self, method: str, path: str, body: Mapping[str, str] | None = None) -> int:
         """The status of the server's answer; 0 when there was none. No proxy has a part in it."""
+        import http.client
+
         connection = http.client.HTTPConnection(HOST, self.port, timeout=10)
         headers = {"Content-Type": "application/json"} if body else {}
         try:
