@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class CsvSheet:
         except csv.Error:
             raise Unreadable("line 1: the names of the columns cannot be read; a quote is missing") from None
         self.columns = tuple(name.strip() for name in header)
-        repeated = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(self.columns).items() if times > 1)
         if repeated:
             listed = ", ".join(f"`{name}`" if name else "without a name" for name in repeated)
             raise Unreadable(f"line 1: more than one column {listed}; every column needs a name of its own")
@@ -109,7 +109,9 @@ class CsvSheet:
             cells = line.rstrip("\r\n").split(self.delimiter)
         row: dict[str, Any] = dict(zip(self.columns, cells, strict=False))
         problem = f"{len(cells)} cells where the header names {len(self.columns)}"
-        if len(cells) > len(self.columns):
+        if len(cells) == len(self.columns):
+            problem = "a cell too long to be read, or a quote in the wrong place"
+        elif len(cells) > len(self.columns):
             surplus = self.delimiter.join(cells[len(self.columns) :])
             problem += f"; left over: {surplus.rstrip()}"
         elif line.count('"') % 2:
