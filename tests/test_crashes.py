@@ -117,17 +117,30 @@ def scene(url: str, acts: list[str]) -> Iterator[Scene]:
 
 # ---- what may happen ------------------------------------------------------------------------------------------------
 
-_VERBS = ("enroll", "advance", "deliver", "hear", "buy", "withdraw", "time", "tick")
+_VERBS = (
+    "tick",
+    "deliver",
+    "move",
+    "tick",
+    "deliver",
+    "minute",
+    "enroll",
+    "advance",
+    "hear",
+    "buy",
+    "withdraw",
+    "time",
+)
 _action = st.tuples(
     st.sampled_from(_VERBS),
     st.integers(0, 30),  # how much, how long, whom
-    st.none() | st.none() | st.integers(0, 70),  # the database is gone behind so many statements
-    st.none() | st.none() | st.integers(0, 12),  # the process dies at that message
+    st.none() | st.integers(0, 60),  # the database is gone behind so many statements
+    st.none() | st.integers(0, 9),  # the process dies at that message
 )
 _story = st.tuples(
     st.lists(st.sampled_from(sorted(ACTS)), max_size=6),
-    st.lists(_action, min_size=3, max_size=14),
-    st.integers(1, 9),
+    st.lists(_action, min_size=6, max_size=16),
+    st.integers(3, 9),
 )
 
 
@@ -152,10 +165,15 @@ def _act(world: World, people: list[int], verb: str, n: int) -> None:
             world.event(people[: n % 3], "bought", order_id=f"o{n}", amount=100, amount_currency="EUR")
         case "withdraw":
             world.consent(people[n % len(people) :][:1], ("email", "sms", "push")[n % 3], "offers", "withdraw")
+        case "move":
+            world.move()
+        case "minute":
+            world.pass_time(seconds=61)
         case "time":
             world.pass_time(seconds=(1, 30, 61, 3600, 7300, 43200)[n % 6])
         case "tick":
             world.tick(2)
+            world.pass_time(seconds=61)
 
 
 def _play(made: Scene, story: tuple[list[str], list[tuple[str, int, int | None, int | None]], int]) -> Counter[str]:
