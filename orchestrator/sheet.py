@@ -109,8 +109,8 @@ class CsvSheet:
             cells = line.rstrip("\r\n").split(self.delimiter)
         row: dict[str, Any] = dict(zip(self.columns, cells, strict=False))
         problem = f"{len(cells)} cells where the header names {len(self.columns)}"
-        if len(cells) == len(self.columns):
-            problem = "a cell too long to be read, or a quote in the wrong place"
+        if len(cells) == len(self.columns) and max(map(len, cells)) > LONGEST_CELL:
+            problem = "a cell too long to be read"
         elif len(cells) > len(self.columns):
             surplus = self.delimiter.join(cells[len(self.columns) :])
             problem += f"; left over: {surplus.rstrip()}"
