@@ -30,7 +30,6 @@ from orchestrator.occurrences import due_runs
 from orchestrator.store import explain, versions
 from orchestrator.store.explain import Part, Row, Who
 from orchestrator.store.versions import Watermark
-from orchestrator.terms import Ref, walk
 from orchestrator.trigger import in_words
 from orchestrator.zones import instant, zone
 
@@ -229,14 +228,15 @@ class _Case:
         journey = self.journey
         if journey.audience is None:
             return
-        if journey.record is not None:
+        about = explain.subject_of(journey.audience)
+        if about == "record" and journey.record is not None:
             for row in explain.records_of(self.conn, self.one, journey.unit, journey.record, _SHOWN):
                 parts = self._parts(journey.audience, record_id=row["id"])
                 yield Audience(f"{journey.record} {row['key']}", parts)
-        elif journey.event is not None and _speaks_of_event(journey.audience):
+        elif about == "event" and journey.event is not None:
             for row in explain.newest_events(self.conn, self.one, journey.unit, journey.event, 1):
-                about = f"{journey.event} of {_minute(row['occurred_at'])}"
-                yield Audience(about, self._parts(journey.audience, event_id=row["id"]))
+                which = f"{journey.event} of {_minute(row['occurred_at'])}"
+                yield Audience(which, self._parts(journey.audience, event_id=row["id"]))
         else:
             yield Audience("", self._parts(journey.audience))
 
@@ -431,10 +431,6 @@ def _moved(trigger: DateTrigger, day: date) -> date:
     if trigger.business_days:
         return add_business_days(moved, trigger.offset_days)
     return moved + timedelta(days=trigger.offset_days)
-
-
-def _speaks_of_event(condition: Condition) -> bool:
-    return any(isinstance(node, Ref) and node.owner == "event" for node in walk(condition.root))
 
 
 def _date(value: object) -> date | None:

@@ -57,7 +57,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     "customer merge": {
         "keep": "key",
         "drop": "key",
-        **dict.fromkeys(("events", "records", "devices", "consents"), "how many went over"),
+        **dict.fromkeys(("events", "records", "devices"), "how many went over"),
         "enrollments_moved": "runs that went over",
         "enrollments_ended": "runs ended, because both were in the journey",
         "messages_cancelled": "withdrawn with those runs",

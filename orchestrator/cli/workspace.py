@@ -307,7 +307,7 @@ def apply(
     from orchestrator.project import load
 
     call = terminal()
-    if not yes and (call.json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+    if not yes and not _at_a_terminal(call):
         raise Usage("nobody can be asked here: look at `orchestrator plan`, then say `--yes`")
     project = load(call.workspace)
     with opened(call.workspace) as wired:
@@ -328,6 +328,10 @@ def apply(
         )
     call.answer(lambda: {"apply": report, "plan": _plan_document(found)}, lambda console: _show_done(console, report))
     return FINE
+
+
+def _at_a_terminal(call: Terminal) -> bool:
+    return not call.json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _agreed(call: Terminal) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -36,7 +36,7 @@ from orchestrator.store.tables import (
     tier_change,
     trace,
 )
-from orchestrator.terms import And, Node, text
+from orchestrator.terms import And, Node, Ref, text, walk
 
 Row = Mapping[str, Any]
 
@@ -46,11 +46,12 @@ Row = Mapping[str, Any]
 
 def audience_size(conn: sa.Connection, segments: Segments, journey: Journey, now: datetime) -> int:
     """How many units the journey's audience is true of; where it speaks of a record or an event, of any of theirs."""
-    if journey.audience is None or (journey.record is None and journey.event is None):
+    about = None if journey.audience is None else subject_of(journey.audience)
+    if journey.audience is None or about is None:
         return segments.count(conn, journey.audience, journey.unit, now)
     unit = customer if journey.unit == "customer" else account
-    subject = record if journey.record is not None else event
-    kind = journey.record or journey.event
+    subject = record if about == "record" else event
+    kind = journey.record if about == "record" else journey.event
     owner = _owner(subject, journey.unit)
     place: dict[str, Any] = {"record" if subject is record else "event": subject.c.id}
     where = [subject.c.type == kind, segments.predicate(journey.audience, unit, now=now, **place)]
@@ -58,6 +59,12 @@ def audience_size(conn: sa.Connection, segments: Segments, journey: Journey, now
         where.append(customer.c.merged_into.is_(None))
     query = sa.select(sa.func.count(unit.c.id.distinct())).select_from(subject.join(unit, unit.c.id == owner))
     return int(conn.execute(query.where(*where)).scalar_one())
+
+
+def subject_of(condition: Condition) -> Literal["record", "event"] | None:
+    """What a condition names beside the unit: the record or the event that is in scope; None: neither."""
+    owners = {node.owner for node in walk(condition.root) if isinstance(node, Ref)}
+    return "record" if "record" in owners else "event" if "event" in owners else None
 
 
 def _owner(subject: sa.Table, unit: Unit) -> Any:

@@ -1,0 +1,1 @@
+"""The command line as people meet it: exit codes, words, JSON."""
