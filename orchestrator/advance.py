@@ -51,29 +51,40 @@ def advance(
 
     `reports`: what the channel of each medium can tell (`Channel.reports`); `first_of` hangs on it.
     """
-    with store.write() as conn:
-        force = in_force(conn)
-        if force is None:
-            return AdvanceReport()
-        _watch(conn, force, now)
+    if not store.written(lambda conn: _woken(conn, now)):
+        return AdvanceReport()
     moved = planned = 0
     ended: Counter[str] = Counter()
     while not stop():
-        with store.write() as conn:
-            force = in_force(conn)
-            if force is None or versions.EVERYTHING in force.paused:
-                break
-            runs = running.due(conn, now, batch, force.paused)
-            if not runs:
-                if wake_new(conn, force, now):
-                    continue  # what these runs emitted, or what came in meanwhile, is somebody's exit, goal or wait
-                break
-            moves = _moves(conn, force, runs, reports, now)
-            new = _write(conn, force, moves, now)
-        planned += new
-        moved += len(moves)
-        ended.update(move.ended for _, move in moves if move.ended)
+        done = store.written(lambda conn: _batch(conn, reports, batch, now))
+        if done is None:
+            break
+        moved, planned = moved + done.moved, planned + done.planned
+        ended.update(done.ended)
     return AdvanceReport(moved, planned, ended)
+
+
+def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> AdvanceReport | None:
+    """One batch of moves; None when nobody is due."""
+    force = in_force(conn)
+    if force is None or versions.EVERYTHING in force.paused:
+        return None
+    runs = running.due(conn, now, batch, force.paused)
+    if not runs:
+        # What these runs emitted, or what came in meanwhile, may be somebody's exit, goal or wait.
+        return AdvanceReport() if wake_new(conn, force, now) else None
+    moves = _moves(conn, force, runs, reports, now)
+    return AdvanceReport(
+        len(moves), _write(conn, force, moves, now), Counter(move.ended for _, move in moves if move.ended)
+    )
+
+
+def _woken(conn: sa.Connection, now: datetime) -> bool:
+    """Wake who is to be woken; False when nothing is in force."""
+    force = in_force(conn)
+    if force is not None:
+        _watch(conn, force, now)
+    return force is not None
 
 
 def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Unwritable, Writer, Written
 from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
-from orchestrator.problems import Conflict, ProjectError
+from orchestrator.problems import ProjectError
 from orchestrator.rules import Contact, Judgement, Subject, Verdict, judge, rules, stamp
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox, versions
@@ -44,12 +44,10 @@ __all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver"]
 
 BATCH = 1000
 LEASE = timedelta(seconds=60)
-TRIES = 5
 _SHARE = 0.5  # seconds of a channel's rate that one round takes
 
 Clock = Callable[[], datetime]
 Senders = Mapping[str, Mapping[str, str]]
-T = TypeVar("T")
 
 
 class Line(NamedTuple):
@@ -172,7 +170,7 @@ class _Run:
         if channel.rate is not None:
             most = min(most, max(1, int(channel.rate * _SHARE)))
         now = self.clock()
-        found = self._write(lambda conn: self._lease(conn, medium, channel, min(most, BATCH), now))
+        found = self.store.written(lambda conn: self._lease(conn, medium, channel, min(most, BATCH), now))
         if found is None:
             return False
         force, held = found
@@ -182,19 +180,8 @@ class _Run:
             if channel.rate is not None and deliveries:
                 at = max(time.monotonic(), self.ready_at.get(medium, 0.0))
                 self.ready_at[medium] = at + len(deliveries) / channel.rate
-        self._write(lambda conn: outbox.release(conn, held, self.clock()))
+        self.store.written(lambda conn: outbox.release(conn, held, self.clock()))
         return True
-
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        """In one transaction; once more when PostgreSQL broke a deadlock, for then nothing of it was done."""
-        for tried in range(TRIES):
-            try:
-                with self.store.write() as conn:
-                    return work(conn)
-            except Conflict:
-                if tried == TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
 
     # ---- leases
 
@@ -241,7 +228,7 @@ class _Run:
             )
             facts = gather(conn, held.messages, self.keys, asked)
         cases = [self._case(due, facts, writer, policies, now) for due in held.messages]
-        committed = self._write(lambda conn: self._commit(conn, force, journeys, asked, facts, cases, now))
+        committed = self.store.written(lambda conn: self._commit(conn, force, journeys, asked, facts, cases, now))
         self.judged += len(committed)
         for case in committed:
             self._count(case.due, "decision", case.judgement.say, case.judgement.reason)
@@ -331,14 +318,14 @@ class _Run:
                 self._put_back(channel, chunks, "stopped", at, at)
                 return
             if at >= renew_at:
-                self._write(lambda conn, at=at: outbox.renew(conn, held, at + LEASE))  # type: ignore[misc]
+                self.store.written(lambda conn, at=at: outbox.renew(conn, held, at + LEASE))  # type: ignore[misc]
                 renew_at = at + LEASE / 2
             chunk = chunks.pop(0)
             going, stopped = self._last_look(chunk, at)
             receipts, error = _send(channel, [o for d in going for o in d.outbounds]) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
-            self._write(lambda conn, ends=ends, at=at: self._settle(conn, channel, ends, at))  # type: ignore[misc]
+            self.store.written(lambda conn, ends=ends, at=at: self._settle(conn, channel, ends, at))  # type: ignore[misc]
             if isinstance(error, Unavailable | Misconfigured):
                 self.away.add(channel.medium)
                 what = "needs an operator" if isinstance(error, Misconfigured) else "is not available"
@@ -374,7 +361,7 @@ class _Run:
         """Never handed over: they wait, and count no longer."""
         ends = [End(d, "planned", reason, again=again, given_back=True) for chunk in chunks for d in chunk]
         if ends:
-            self._write(lambda conn: self._settle(conn, channel, ends, at))
+            self.store.written(lambda conn: self._settle(conn, channel, ends, at))
 
     # ---- outcomes
 

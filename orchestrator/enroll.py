@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -47,8 +48,8 @@ def enroll(store: Store, *, now: datetime) -> Mapping[str, int]:
             mark = marks.get((journey.name, key))
             if mark is None or now < mark.seen_until:
                 continue  # applied meanwhile by another, or a clock that went back: nothing is due
-            with store.write() as conn:
-                counts[journey.name] += _fire(conn, force, journey, trigger, key, mark, now)
+            fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, mark=mark, now=now)
+            counts[journey.name] += store.written(fire)
     return counts
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
-from orchestrator.problems import Conflict, ProjectError
+from orchestrator.problems import ProjectError
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
 from orchestrator.store import log, people, versions
@@ -24,7 +24,6 @@ from orchestrator.store.database import Store
 from orchestrator.store.feedback import Told
 from orchestrator.store.keys import Attempt, Keys
 
-TRIES = 5
 _WOKEN = "woken_by_event"
 
 _PROOF = frozenset(
@@ -154,14 +153,7 @@ def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime)
     anything is heard is uncertain no more.
     """
     found = [(event, attempt) for event in events if (attempt := Attempt.read(event.attempt)) is not None]
-    for tried in range(TRIES):
-        try:
-            with store.write() as conn:
-                report = _receive(conn, keys, found, now)
-            break
-        except Conflict:
-            if tried == TRIES - 1:
-                raise
+    report = store.written(lambda conn: _receive(conn, keys, found, now))
     unknown = report.unknown + len(events) - len(found)
     return ReceiveReport(report.new, report.known, unknown, report.suppressed, report.withdrawn, report.paused)
 

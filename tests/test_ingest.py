@@ -209,8 +209,8 @@ def test_bounces_pause_a_journey(world: World):
 
 
 def test_feedback_wakes_who_waits_for_it(world: World):
-    then = "  then: [ { sms: short } ]\n  else: [ { mail: letter } ]"
-    sent(world, f"- email: hello\n- wait_for:\n    message: email:hello\n    timeout: 9 days\n  {then}")
+    waits = "{ message: email:hello, timeout: 9 days, then: [ { sms: short } ], else: [ { mail: letter } ] }"
+    sent(world, f"- email: hello\n- wait_for: {waits}")
     world.hear("m1a1", EventKind.OPENED)
     assert world.tick()["sent"] == 1
     assert [m.medium for m in world.messages()] == ["email", "sms"]

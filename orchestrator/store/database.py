@@ -10,11 +10,11 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -28,6 +28,8 @@ from orchestrator.store.tables import APPEND_ONLY
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
+TRIES = 5
+T = TypeVar("T")
 Row = Mapping[str, Any] | tuple[Any, ...]
 
 # Sorted keys and no spaces: the same value is the same text on every machine, so that texts can be compared and hashed.
@@ -92,6 +94,15 @@ class Store:
         """
         with self._transaction({"begin": "BEGIN IMMEDIATE"}, {"isolation_level": "READ COMMITTED"}) as conn:
             yield conn
+
+    def written(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` returns, done in one writing transaction; again when PostgreSQL broke a deadlock, for then
+        nothing of it was done. `work` must not change anything but the database."""
+        for _ in range(TRIES - 1):
+            with suppress(Conflict), self.write() as conn:
+                return work(conn)
+        with self.write() as conn:
+            return work(conn)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

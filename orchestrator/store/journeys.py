@@ -257,7 +257,7 @@ def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, J
         return
     ids = id_list(conn, patches)
     query = sa.select(table.c.id, table.c.attributes).join(ids, ids.c.id == table.c.id)
-    query = query.order_by(table.c.id).with_for_update(of=table)
+    query = query.order_by(table.c.id).with_for_update(of=table, key_share=True)
     rows = [
         {
             "id": row.id,
@@ -273,15 +273,17 @@ def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, J
 
 
 def wake(conn: sa.Connection, where: Any, now: datetime) -> int:
-    """Make sleepers that match due at once."""
-    asleep = sa.and_(
-        enrollment.c.ended_at.is_(None), sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now), where
-    )
+    """Make sleepers that match due at once.
+
+    Who is being moved at this moment, on facts from before what wakes them, is waited for and then woken as well.
+    """
+    live = sa.and_(enrollment.c.ended_at.is_(None), where)
     if conn.dialect.name == "postgresql":
-        # In order of id, as everybody locks enrollments: two that wake the same ones must not wait in a circle.
-        ids = sa.select(enrollment.c.id).where(asleep).order_by(enrollment.c.id).with_for_update(key_share=True)
-        asleep = enrollment.c.id.in_(ids)
-    return conn.execute(enrollment.update().where(asleep).values(wake_at=now)).rowcount
+        # A statement of its own: the UPDATE must see them as their mover left them. In order of id, as everybody locks.
+        locked = sa.select(enrollment.c.id).where(live).order_by(enrollment.c.id).with_for_update(key_share=True)
+        conn.execute(sa.select(sa.func.count()).select_from(locked.subquery()))
+    asleep = sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now)
+    return conn.execute(enrollment.update().where(live, asleep).values(wake_at=now)).rowcount
 
 
 def wake_in(conn: sa.Connection, journey: str, version: str, where: Any, now: datetime) -> int:

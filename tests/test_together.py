@@ -1,0 +1,88 @@
+"""Everything at once: several workers of every verb, on both databases, and still each message once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from channels.base import Event, EventKind
+from orchestrator.advance import advance
+from orchestrator.deliver import deliver
+from orchestrator.enroll import enroll
+from orchestrator.ingest import receive
+from orchestrator.store import Store
+from orchestrator.store import tables as t
+from tests.outgoing import POLICIES, World, audit, files, journey, open_store, world_of
+
+STEPS = (
+    "- email: hello\n- update: { customer.town: Ulm }\n- emit: left\n  properties: { why: done }\n"
+    "- first_of: [ { push: ping }, { sms: short } ]\n  until: delivered\n  within: 1 hour\n- email: second"
+)
+TEXTS = files(
+    {
+        "main": journey("main", STEPS, more="reentry: always\nexit_when: [ { event: bought } ]"),
+        "after": journey("after", "- email: town\n- mail: letter", "{ event: left }", "reentry: always"),
+    },
+    POLICIES
+    + "  caps:\n    - 3 per day across email, sms, push\n  dedupe: same address and same content within 2 hours\n",
+)
+
+
+@pytest.mark.slow
+def test_all_verbs_at_once(database_url: str):
+    world = world_of(database_url, batch_size=20)
+    world.apply(TEXTS)
+    people = world.people(150)
+    world.event(people)
+    stores = [open_store(database_url) for _ in range(5)]
+    failed: list[BaseException] = []
+    until = time.monotonic() + 6
+
+    def loop(store: Store, work: Callable[[Store], Any]) -> None:
+        try:
+            while time.monotonic() < until and not failed:
+                work(store)
+        except BaseException as error:
+            failed.append(error)
+
+    def move(store: Store) -> None:
+        enroll(store, now=world.now)
+        advance(store, now=world.now, batch=17, reports={m: c.reports for m, c in world.channels.items()})
+
+    def send(store: Store) -> None:
+        deliver(store, world.channels, world.keys, now=world.now, worker="w")
+
+    def hear(store: Store) -> None:
+        kinds = (EventKind.DELIVERED, EventKind.OPENED, EventKind.BOUNCED, EventKind.UNSUBSCRIBED)
+        events = [Event(k.attempt, kinds[i % 4], world.now) for i, k in enumerate(world.outbox()[::3])]
+        receive(store, world.keys, events, now=world.now)
+        some = World(store, world.folder)
+        some._events = int(time.monotonic() * 1e6)
+        some.event(people[::29], "bought", order_id="o", amount=100, amount_currency="EUR")
+        some.event(people[::7])
+
+    works = [move, move, send, send, hear]
+    threads = [threading.Thread(target=loop, args=pair) for pair in zip(stores, works, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed, failed
+    for store in stores:
+        store.close()
+    audit(world)
+    for _ in range(4):
+        world.pass_time(hours=7)
+        world.tick(4)
+    audit(world)
+    open_runs = world.one(sa.select(sa.func.count()).where(t.enrollment.c.ended_at.is_(None)))
+    states = Counter(m.state for m in world.messages())
+    assert open_runs == 0 and states["sent"] + states["delivered"] > 100, (open_runs, states)
+    assert not states["planned"] and not states["sending"] and not states["uncertain"], states
+    world.store.close()
