@@ -94,6 +94,9 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE  # told already
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who was reading has read enough (`orchestrator log | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
 
 
 def _answered(app: App, tokens: Sequence[str], call: Terminal) -> int:

@@ -23,12 +23,14 @@ WORKSPACE_FILE = "journeys/workspace.yaml"
 
 @contextmanager
 def opened(workspace: Path) -> Iterator[Wired]:
-    """The database of a workspace. An embedded one that does not exist yet is made. Raises what `wiring` raises."""
+    """The database of a workspace. An embedded one that is not there yet is made, where there is a workspace to go
+    with it: nobody wants one in a folder that was mistyped. Raises what `wiring` raises."""
     from orchestrator import wiring
 
     settings, _ = wiring.read_settings(workspace)
     path = settings.database.url.removeprefix("sqlite:///")
-    fresh = path != settings.database.url and not (workspace / path).expanduser().exists()
+    embedded = path != settings.database.url and (workspace / WORKSPACE_FILE).is_file()
+    fresh = embedded and not (workspace / path).expanduser().exists()
     with wiring.connected(workspace, create=fresh) as wired:
         yield wired
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from orchestrator.cli._look import counted, fate, heard, plain, show_problems, table, when
-from orchestrator.cli._opening import as_of, opened, ruling, words
+from orchestrator.cli._opening import as_of, ruling, words
 from orchestrator.cli.running import instant
 from orchestrator.cli.terminal import FINE, PROBLEMS, Usage, near, plain_problem, terminal
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Unit = Literal["customer", "account"]
 NOW = Parameter(name="--now")
+MOST = 1_000_000
+"""More than this nobody lists: there is the database for that."""
 
 
 def register(app: App) -> None:
@@ -57,14 +59,15 @@ def segment(what: str, /, *, of: Unit | None = None, limit: int = 20, now: str |
     now
         Ask as of this instant (2027-03-28T09:00+02:00).
     """
+    from orchestrator import wiring
     from orchestrator.store import explain
     from orchestrator.store.segments import Segments
 
     call = terminal()
-    if limit < 0:
-        raise Usage("--limit is a number of keys: 0 or more")
+    if not 0 <= limit <= MOST:
+        raise Usage(f"--limit is a number of keys: 0 to {MOST:,}")
     at = instant(now) if now is not None else None
-    with opened(call.workspace) as wired:
+    with wiring.connected(call.workspace) as wired:
         project = words(wired, draft=True)
         name, condition, problems = _meant(what, of, project)
         if condition is None:
@@ -149,10 +152,13 @@ def customer(key: str, /, *, limit: int = 40) -> int:
     limit
         How much of the timeline to show.
     """
+    from orchestrator import wiring
     from orchestrator.cli import _person
 
     call = terminal()
-    with opened(call.workspace) as wired, wired.store.read() as conn:
+    if not 1 <= limit <= MOST:
+        raise Usage(f"--limit is a number of lines: 1 to {MOST:,}")
+    with wiring.connected(call.workspace) as wired, wired.store.read() as conn:
         found = _person.read(conn, wired, key, limit)
     if found is None:
         raise Usage(f"there is no customer `{key}`")
@@ -177,13 +183,14 @@ def why(key: str, journey: str | None = None, /, *, now: Annotated[str | None, N
     now
         What holds is asked as of this instant (2027-03-28T09:00+02:00).
     """
+    from orchestrator import wiring
     from orchestrator.problems import suggest
     from orchestrator.why import Nobody, NoJourney
     from orchestrator.why import why as told
 
     call = terminal()
     at = instant(now) if now is not None else None
-    with opened(call.workspace) as wired:
+    with wiring.connected(call.workspace) as wired:
         with wired.store.read() as conn:
             asked_at = at or as_of(conn, wired)
         try:
@@ -208,12 +215,13 @@ def why(key: str, journey: str | None = None, /, *, now: Annotated[str | None, N
 
 def journeys() -> int:
     """The journeys in force: who they are for, what lets somebody in, and how many went which way."""
+    from orchestrator import wiring
     from orchestrator.consider import paused
     from orchestrator.store import explain, versions
     from orchestrator.trigger import in_words
 
     call = terminal()
-    with opened(call.workspace) as wired, wired.store.read() as conn:
+    with wiring.connected(call.workspace) as wired, wired.store.read() as conn:
         force = ruling(conn, wired)
         now = as_of(conn, wired)
         counts = explain.journey_counts(conn, now - timedelta(days=7))
@@ -281,11 +289,14 @@ def outbox(*, limit: int = 15) -> int:
     limit
         How many of each to list.
     """
+    from orchestrator import wiring
     from orchestrator.store import explain
 
     call = terminal()
+    if not 0 <= limit <= MOST:
+        raise Usage(f"--limit is a number of messages: 0 to {MOST:,}")
     sandbox: Any = importlib.import_module("channels.sandbox")
-    with opened(call.workspace) as wired:
+    with wiring.connected(call.workspace) as wired:
         folder = wired.settings.outbox_path(wired.folder)
         kept = list(sandbox.kept(folder))
         page = sandbox.browse(folder) if kept else None
@@ -378,8 +389,8 @@ def log(
     from orchestrator.store import explain
 
     call = terminal()
-    if limit < 1:
-        raise Usage("--limit is a number of lines: one at least")
+    if not 1 <= limit <= MOST:
+        raise Usage(f"--limit is a number of lines: 1 to {MOST:,}")
     with wiring.connected(call.workspace) as wired:
         if message is not None:
             return _log_of(wired.store, message)
@@ -398,7 +409,7 @@ def _log_of(store: Any, number: int) -> int:
     from orchestrator.why import of_message
 
     call = terminal()
-    found = of_message(store, number)
+    found = of_message(store, number) if 0 < number < 2**63 else None
     if found is None:
         raise Usage(f"there is no message {number}")
     sent: Sent = found

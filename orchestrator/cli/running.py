@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FLAG = Parameter(negative=())
+_FIRST_YEAR, _LAST_YEAR = 1980, 2200  # what zone data and both databases reckon with, and a margin
 
 
 def register(app: App) -> None:
@@ -74,6 +75,8 @@ def instant(text: str, option: str = "--now") -> datetime:
         found = None
     if found is None or found.tzinfo is None:
         raise Usage(f"{option} takes an instant with its offset, as 2027-03-28T09:00+02:00, not `{text}`")
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise Usage(f"{option} takes an instant between the years {_FIRST_YEAR} and {_LAST_YEAR}")
     return found.astimezone(UTC)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import World, golden
+from tests.cli.conftest import At, World, golden
 
 # ---- segment --------------------------------------------------------------------------------------------------------
 
@@ -91,6 +94,8 @@ def test_the_journeys_in_force(told: World):
 
 
 def test_nothing_in_force_is_3(small: World):
+    assert "db upgrade" in small("journeys").err
+    assert small("db", "upgrade").code == 0
     said = small("journeys")
     assert said.code == 3
     assert "run `orchestrator apply` first" in said.err
@@ -110,6 +115,20 @@ def test_what_the_sandbox_kept_and_what_waits(told: World):
     said = told("outbox")
     assert "1 message kept" in said.out
     assert "1 message waiting" in said.out
+
+
+def test_looking_makes_nothing(tmp_path: Path, clock: At):
+    """A folder that was mistyped stays as it is."""
+    world = World(tmp_path / "mistyped", clock)
+    asked = (("why", "ana"), ("customer", "ana"), ("segment", "x"), ("journeys",), ("outbox",), ("log",), ("doctor",))
+    for arguments in (*asked, ("plan",), ("apply", "-m", "x", "--yes"), ("db", "check"), ("db", "stats")):
+        said = world(*arguments)
+        assert said.code in (1, 3), said
+        assert "Traceback" not in said.err
+    path = tmp_path / "customers.csv"
+    path.write_text("key,class\na,b2c\n")
+    assert world("import", "customers", str(path)).code == 3
+    assert not world.folder.exists()
 
 
 def test_an_outbox_with_nothing_in_it(small: World):
@@ -160,3 +179,28 @@ def test_the_log_at_sixty_columns(told: World):
     said = told("log", width=60)
     assert all(len(line.rstrip()) <= 60 for line in said.out.splitlines()[:-2])
     assert "no_consent" in said.out
+
+
+def test_numbers_and_instants_beyond_all_measure_are_usage(told: World):
+    huge = "9" * 30
+    for arguments in (
+        ("log", "--message", huge),
+        ("log", "--message", "-5"),
+        ("log", "--limit", huge),
+        ("segment", "gold-members", "--limit", huge),
+        ("outbox", "--limit", "-1"),
+        ("customer", "ana", "--limit", "0"),
+        ("why", "ana", "--now", "0001-01-01T00:00:00+00:00"),
+        ("segment", "gold-members", "--now", "9999-12-31T23:59:59+00:00"),
+    ):
+        said = told(*arguments)
+        assert (said.code, said.out) == (2, ""), arguments
+
+
+def test_a_reader_who_has_read_enough_is_no_error(told: World):
+    command = [sys.executable, "-m", "orchestrator.cli", "-w", str(told.folder), "--json", "log"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()  # before anything was written
+        assert running.stderr.read() == b""
+        assert running.wait(60) == 0
