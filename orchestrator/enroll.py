@@ -77,6 +77,7 @@ def _fire(
             seen_id = versions.newest_event(conn)
             if seen_id > mark.seen_id:
                 entered = entering.enter_by_event(conn, entry, trigger, mark.seen_id, seen_id, not_before)
+                seen_id = versions.happened_by(conn, mark.seen_id, seen_id, now)
         case TierTrigger():
             seen_id = versions.newest_tier_change(conn)
             if seen_id > mark.seen_id:

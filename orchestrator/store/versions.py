@@ -159,6 +159,16 @@ def newest_event(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one())
 
 
+def happened_by(conn: sa.Connection, after_id: int, until_id: int, now: datetime) -> int:
+    """The highest id of events up to which all have happened by now. One dated ahead, and what came behind it, is
+    looked at again: runs are unique, so that nobody enters twice for it."""
+    ahead = sa.select(sa.func.min(event.c.id)).where(
+        event.c.id > after_id, event.c.id <= until_id, event.c.occurred_at > now
+    )
+    first = conn.execute(ahead).scalar_one()
+    return until_id if first is None else first - 1
+
+
 def newest_tier_change(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))).scalar_one())
 

@@ -135,3 +135,18 @@ def test_an_edit_leaves_those_inside_on_their_version(world: World) -> None:
     world.now += timedelta(days=2)
     world.tick()
     assert {m.customer_id: m.template for m in world.messages()} == {old: "hello", new: "second"}
+
+
+def test_an_event_dated_ahead_starts_its_run_when_its_time_comes(world: World) -> None:
+    world.apply(files({"plain": journey("plain", "- email: hello", more="reentry: always")}))
+    early, late = world.people(2)
+    world.now += timedelta(hours=3)
+    world.event([early])
+    world.now -= timedelta(hours=3)
+    world.event([late])
+    world.tick()
+    assert [who for who, _ in _runs(world, "plain")] == [late]
+    world.pass_time(hours=4)
+    world.tick()
+    assert [who for who, _ in _runs(world, "plain")] == [early, late]
+    audit(world)
