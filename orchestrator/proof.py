@@ -18,6 +18,8 @@ Locate = Callable[[int, int], Span]
 Place = Callable[[int, str], Span]
 
 LEXING = Environment(keep_trailing_newline=True)  # reads, never renders
+DEEPEST, LOOPS_WITHIN = 60, 15
+"""Levels of one text's tree, and of its loops: Python compiles 20 loops inside each other, and 90 blocks or so."""
 LINKS = frozenset({"unsubscribe", "preferences", "view", "confirm", "survey", "click", "referral"})
 _TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "include", "raw")
 _REFUSED = (
@@ -109,6 +111,12 @@ class Proof:
         except TemplateSyntaxError as error:
             self._syntax(error, text, place)
             return None
+        except RecursionError:
+            tree = None
+        if tree is None or _depth(tree) > DEEPEST:
+            hint = "make it simpler: a shorter expression, fewer tags inside each other, or a snippet"
+            self.tell("text-syntax", "this text is nested too deeply", place(1, ""), hint)
+            return None
         for path, line, called in used_names(tree):
             wrong = None if path.partition(".")[0] in local else self.names.wrong(path, called)
             if wrong:
@@ -180,6 +188,19 @@ class Proof:
             hint = "a value is always escaped; put markup into the template"
         span = place(line, rf"{before}{re.escape(name)}\b")
         self.tell(f"unknown-{kind}", f"there is no {kind} `{name}`", _last(span, name), hint)
+
+
+def _depth(tree: nodes.Node) -> int:
+    """How deep a tree is, level by level, for it may be deeper than Python's stack; too many loops count as too deep."""
+    level: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    deepest = 0
+    while level and deepest <= DEEPEST:
+        deepest += 1
+        below = [(child, loops + isinstance(child, nodes.For)) for n, loops in level for child in n.iter_child_nodes()]
+        if any(loops > LOOPS_WITHIN for _, loops in below):
+            return DEEPEST + 1
+        level = below
+    return deepest
 
 
 def _last(span: Span, word: str) -> Span:

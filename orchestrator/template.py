@@ -356,6 +356,11 @@ class _Loader:
                     message = f"the tags of this text do not match once it is put together: {error.message}"
                     span, hint = Span.whole(variants[locale]), "open and close a tag in the same file and element"
                     self.problems.error("text-syntax", message, span, hint)
+            except (RecursionError, SyntaxError):  # snippets in snippets; Python has bounds of its own
+                made = None
+                message = "this text is nested too deeply once it is put together"
+                hint = "take a snippet out, or a loop"
+                self.problems.error("text-syntax", message, Span.whole(variants[locale]), hint)
             if made is not None:
                 compiled[locale] = made
         if len(self.problems.errors) > before or not compiled:

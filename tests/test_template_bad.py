@@ -85,3 +85,25 @@ def test_no_text_brings_a_traceback(text: str):
     assert problems.errors or len(templates) == 5
     for problem in problems.found:
         assert problem.message and problem.span.line >= 1 and problem.span.col >= 1
+
+
+DEEP = {
+    "parens": "{{ " + "(" * 300 + "1" + ")" * 300 + " }}",
+    "sum": "{{ 1" + " + 1" * 20_000 + " }}",
+    "ifs": "{% if customer.first_name %}" * 300 + "x" + "{% endif %}" * 300,
+    "loops": "{% for n in [1] %}" * 25 + "x" + "{% endfor %}" * 25,
+    "ifs in ifs of snippets": "{% include 'snippets/s0.txt' %}",
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_what_is_deeper_than_the_stack_is_told(text: str):
+    problems = Problems()
+    files = {"templates/sms/a.txt": f"---\ntopic: offers\n---\n{text}\n"}
+    for n in range(12):
+        below = f"{{% include 'snippets/s{n + 1}.txt' %}}" if n < 11 else "x"
+        opened = "{% for n in [1] %}" * 3
+        files[f"templates/snippets/s{n}.txt"] = opened + below + "{% endfor %}" * 3
+    load_templates(files, VOCABULARY, problems)
+    assert {(p.code, p.span.file) for p in problems.errors} == {("text-syntax", "templates/sms/a.txt")}
+    assert "nested too deeply" in problems.errors[0].message
