@@ -301,9 +301,14 @@ class _Reading:
         return replace(entry, value=Node("scalar", entry.value.span, "api", "api", source=self.node.source))
 
     def _audience(self) -> Condition | None:
-        node = self.node.get("audience")
-        if node is None or node.empty:
+        entry = self.node.entry("audience")
+        if entry is None:
             return None
+        if entry.value.empty:
+            hint = "say who may enter, such as `class == b2c`; leave the key out when everybody may"
+            self.problems.error("empty-value", "`audience` has no value", entry.key_span, hint)
+            return None
+        node = entry.value
         found = read_value(Condition, node, self.context.within(self.scope))
         return None if found is BAD else cast("Condition", found)
 
@@ -532,3 +537,39 @@ def check_entries(journeys: Mapping[str, Journey], problems: Problems) -> None:
                     hint = f"enter a journey about {journey.unit}s"
                     message = f"`{name}` is about {other.unit}s, this journey about {journey.unit}s"
                     problems.error("wrong-unit", message, step.span, hint)
+    _tell_circles(journeys, problems)
+
+
+def _tell_circles(journeys: Mapping[str, Journey], problems: Problems) -> None:
+    """Journeys that begin each other without a wait, each again and again: a `goto` without its `max`."""
+    at_once = {journey.name: _begins_at_once(journey, journeys) for journey in journeys.values()}
+    told: set[str] = set()
+    for name, ahead in at_once.items():
+        for other, step in ahead.items():
+            round_, waiting = {other}, [other]
+            while waiting:
+                new = at_once[waiting.pop()].keys() - round_
+                round_ |= new
+                waiting += new
+            if name in round_ and not told & round_:
+                told |= round_
+                message = f"from `{other}` back to here no time passes: runs would begin without end"
+                hint = f"add a `wait` before it, or let `{other}` begin but once: `reentry: once`"
+                problems.error("loop-without-wait", message, step.span, hint)
+
+
+def _begins_at_once(journey: Journey, journeys: Mapping[str, Journey]) -> dict[str, Step]:
+    """Journeys of which a run of this one begins a new run without a wait, and the step that does."""
+    by_id, following = arranged(journey.steps)
+    found: dict[str, Step] = {}
+    for step_id in sorted(_reachable(journey.first, by_id, following, stop_at_waits=True)):
+        step = by_id[step_id]
+        for other in journeys.values():
+            if other.unit == journey.unit and other.reentry.kind == "always" and _begins(step, other):
+                found.setdefault(other.name, step)
+    return found
+
+
+def _begins(step: Step, other: Journey) -> bool:
+    heard = {t.event for t in other.triggers if isinstance(t, EventTrigger) and t.where is None and t.run_by is None}
+    return other.name in step.enters() or step.emits() in heard

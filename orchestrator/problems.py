@@ -77,7 +77,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
     import difflib
 
     choices = sorted({k for k in known if k})
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    word = word[:80]  # nobody's slip is longer, and the search takes the square of it
+    same = [c for c in choices if c.lower() == word.lower()]
+    near = same or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"
     if choices and len(choices) <= 12:
@@ -89,18 +91,37 @@ def render(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:
     """Problems as text, each with its line and a caret; `sources` maps file names to their text."""
     blocks = []
     for p in problems:
-        head = f"{p.severity}[{p.code}]: {_printable(p.message)}\n --> {p.span}"
+        head = f"{p.severity}[{p.code}]: {_printable(_short(p.message))}\n --> {p.span}"
         lines = sources.get(p.span.file, "").splitlines()
         if 1 <= p.span.line <= len(lines):
             line = _printable(lines[p.span.line - 1])
             end = p.span.end_col if p.span.end_line == p.span.line else len(line) + 1
             width = max(1, min(end, len(line) + 1) - p.span.col)
+            line, before, width = _around(line, p.span.col - 1, width)
             gutter = " " * len(str(p.span.line))
-            head += f"\n{gutter} |\n{p.span.line} | {line}\n{gutter} | {' ' * (p.span.col - 1)}{'^' * width}"
+            head += f"\n{gutter} |\n{p.span.line} | {line}\n{gutter} | {' ' * before}{'^' * width}"
         if p.hint:
-            head += f"\n  = help: {_printable(p.hint)}"
+            head += f"\n  = help: {_printable(_short(p.hint))}"
         blocks.append(head)
     return "\n\n".join(blocks)
+
+
+LONGEST_LINE = 400
+"""Characters of a source line, a message or a hint that are shown: a line of a megabyte tells nobody more."""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+def _around(line: str, before: int, width: int) -> tuple[str, int, int]:
+    """The part of a line to be shown, and where the marked stretch stands in it."""
+    if len(line) <= LONGEST_LINE:
+        return line, before, width
+    start = max(0, min(before - 40, len(line) - LONGEST_LINE))
+    shown = ("…" if start else "") + line[start : start + LONGEST_LINE] + "…" * (start + LONGEST_LINE < len(line))
+    before = before - start + bool(start)
+    return shown, before, max(1, min(width, len(shown) - before))
 
 
 def _printable(line: str) -> str:

@@ -363,6 +363,13 @@ class _Steps(Shape):
         return {"type": "array", "items": one} if self.many else one
 
 
+def told_if_nothing(length: words.Duration, node: Node | None, context: Context) -> None:
+    """A wait of no time is told: with it, a loop would go round in no time."""
+    if node is not None and length == words.Duration():
+        hint = "say how long, or leave the step out"
+        context.problems.error("wrong-type", f"a wait of {described(node)} is none", node.span, hint)
+
+
 @dataclass(frozen=True, slots=True)
 class Outlined:
     """A step before it is read. `head` is what follows the keyword, None when nothing does."""
@@ -400,7 +407,7 @@ def outline(steps: Node | None, context: Context) -> tuple[Outlined, ...]:
         else:
             named = words.slug(_name(kind, head)) if head is not None else ""
             step_id, at = f"{keyword}:{named}" if named else keyword, _step_span(node, keyword)
-            if getattr(kind, "medium", None) is None:
+            if getattr(kind, "medium", None) is None or getattr(kind, "by_number", False):
                 step_id = _numbered(step_id, taken, written, numbers)
         if step_id in taken and (head is not None or own is not None):
             hint = "give one of them an `id:` of its own"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
@@ -300,6 +301,10 @@ class _Reader:
             self.problems.error("waves-without-every", "waves all at once are none", self.span("waves"), hint)
             return None
         wall, name = form.at.wall, form.at.zone or self.vocabulary.timezone
+        if not 2000 <= wall.year <= 2200:
+            hint = "a year from 2000 to 2200"
+            self.problems.error("wrong-type", f"{wall.year:04} is no year to send anything in", self.span("at"), hint)
+            return None
         local = name == "recipient"
         tz = None if local else zone(name)
         if tz is None and not local:
@@ -451,9 +456,11 @@ def rule_mistake(text: str) -> tuple[str, str] | None:
         return "a rule this often is not kept", "write it as a cron line, such as `0 * * * *`"
     if "COUNT=" in upper and "DTSTART" not in upper:
         return "`COUNT` counts from a beginning, and there is none", "add a `DTSTART:20270104T090000` line before it"
+    if re.search(r"INTERVAL=0*(;|\s|$)", upper):  # dateutil would count on the spot for ever
+        return "an `INTERVAL` of nothing", "count from 1"
     try:
         first = next(iter(parsed_rule(text)), None)
-    except (ValueError, TypeError, KeyError):
+    except Exception:  # dateutil raises whatever comes of it, such as IndexError at BYDAY=31MO
         return "this RRULE cannot be read", "write it like `FREQ=WEEKLY;INTERVAL=2;BYDAY=MO;BYHOUR=9;BYMINUTE=0`"
     if first is None:
         return "this schedule never comes", "look at its days and months again"

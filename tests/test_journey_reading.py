@@ -290,6 +290,14 @@ BAD = [
     (HEAD + "steps:\n  - goto: email:b\n    max: 2\n  - email: a\n", "unknown-step-id", "4:5", "email:a"),
     (HEAD + "steps:\n  - email: a\n  - wait: 1 day\n  - goto: email:a\n", "missing-key", "6:5", "how many times"),
     (HEAD + "steps:\n  - email: a\n  - goto: email:a\n    max: 3\n", "loop-without-wait", "5:5", "wait"),
+    (HEAD + "steps:\n  - email: a\n  - wait: 0 days\n  - goto: email:a\n    max: 3\n", "wrong-type", "5:11", "how long"),
+    (HEAD + "steps:\n  - wait_for: { event: quote_opened, timeout: 0 hours }\n", "wrong-type", "4:47", "how long"),
+    (HEAD + "audience:\nsteps: [ { email: a } ]\n", "empty-value", "3:1", "class == b2c"),
+    ("journey: j\ntrigger: { schedule: FREQ=MONTHLY;BYDAY=31MO }\nsteps: [ { email: a } ]\n", "bad-schedule", "2:22", "FREQ=WEEKLY"),
+    ("journey: j\ntrigger: { schedule: FREQ=DAILY;INTERVAL=0;BYHOUR=9 }\nsteps: [ { email: a } ]\n", "bad-schedule", "2:22", "from 1"),
+    ("journey: j\ntrigger: { at: 9999-12-31 23:59 America/Los_Angeles }\nsteps: [ { email: a } ]\n", "wrong-type", "2:16", "2000"),
+    ("journey: j\ntrigger: { at: 0001-01-01 00:00 Asia/Tokyo }\nsteps: [ { email: a } ]\n", "wrong-type", "2:16", "2000"),
+    (HEAD + "steps:\n  - Email: a\n", "unknown-step", "4:5", "did you mean `email`"),
     (HEAD + "steps:\n  - email: a\n  - exit\n  - sms: b\n  - sms: c\n", "unreachable-step", "6:5", "move it"),
     (HEAD + "steps:\n  - branch:\n      - if: vip\n        steps: [ { exit: x } ]\n      - else: [ { exit: y, id: z } ]\n  - sms: b\n", "unreachable-step", "8:5", "move it"),
     (HEAD + "steps:\n  - branch:\n      - if: vip\n      - steps: [ { sms: b } ]\n", "branch-without-if", "6:9", "if: CONDITION"),
@@ -348,3 +356,34 @@ def test_a_segment_of_accounts_is_none_of_customers() -> None:
     assert node is not None
     assert read_journey(node, "j.yaml", WORDS, {"vips": Condition("x", InSegment(""), "account")}, problems) is None
     assert [(p.code, p.span) for p in problems.found] == [("segment-unit", Span("j.yaml", 2, 10, 2, 31))]
+
+
+def read_all(**steps: str) -> list[tuple[str, str]]:
+    """What is told of several journeys together, each of which may be entered always."""
+    problems = Problems()
+    found = {}
+    for name, text in steps.items():
+        body = f"journey: {name}\ntrigger: {{ event: quote_opened }}\nreentry: always\nsteps:\n{text}"
+        if "once" in text:
+            body = body.replace("reentry: always", "reentry: once")
+        found[name] = journey(body)
+    check_entries(found, problems)
+    return [(p.code, p.message) for p in problems.found]
+
+
+def test_journeys_do_not_begin_each_other_without_end() -> None:
+    said = "here no time passes: runs would begin without end"
+    assert read_all(j="  - email: a\n  - enter: j\n") == [("loop-without-wait", f"from `j` back to {said}")]
+    two = {"j": "  - email: a\n  - enter: k\n", "k": "  - enter: j\n"}
+    assert read_all(**two) == [("loop-without-wait", f"from `k` back to {said}")]
+    assert read_all(**two | {"k": "  - wait: 1 day\n  - enter: j\n"}) == []
+    assert read_all(**two | {"k": "  - enter: j\n  - email: once\n"}) == []
+    assert read_all(j="  - emit: quote_opened\n") == [("loop-without-wait", f"from `j` back to {said}")]
+    assert read_all(j="  - wait: 1 day\n  - emit: quote_opened\n") == []
+    assert read_all(j="  - emit: order_placed\n") == []
+
+
+def test_two_tasks_for_one_person_are_two_steps() -> None:
+    """As the renewal journey in the language's own page has them."""
+    steps = "steps:\n  - task: account_manager\n    message: A\n  - task: account_manager\n    due: 2 business days\n"
+    assert [s.id for s in journey(HEAD + steps).steps] == ["task:account_manager", "task:account_manager-2"]

@@ -208,3 +208,13 @@ def test_the_shipped_files_satisfy_their_schemas() -> None:
                 node = parse(text, path, Problems())
                 assert node is not None
                 jsonschema.validate(node.plain(), schemas()[f"{kinds.get(path, 'journey')}.schema.json"])
+
+
+def test_a_line_of_a_megabyte_is_not_printed_whole() -> None:
+    line = "journey: x\nsteps: [ { email: " + "a" * 900_000 + " } ]\n"
+    with pytest.raises(ProjectError) as caught:
+        load_files(GOOD | {"journeys/x.yaml": line})
+    told = render(caught.value.problems, {"journeys/x.yaml": line})
+    assert len(told) < 5_000 and "^^^^" in told and "…" in told
+    marked = next(part for part in told.split("\n\n") if "unknown-template" in part).splitlines()
+    assert marked[3][marked[4].index("^") :].startswith("aaaa")

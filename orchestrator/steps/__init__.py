@@ -264,6 +264,10 @@ class Step:
         """Names of other journeys that this one may lead into."""
         return ()
 
+    def emits(self) -> str:
+        """The type of the event that this one makes, if any."""
+        return ""
+
     def parts(self) -> tuple[Step, ...]:
         """Steps this one performs itself (the sends of `first_of`): known by their ids, never stood at."""
         return ()

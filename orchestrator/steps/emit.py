@@ -38,6 +38,9 @@ class Emit(Step):
         found = read_settings(self.properties, fields, f"the event `{self.emit}`", "property", context)
         object.__setattr__(self, "settings", found)
 
+    def emits(self) -> str:
+        return self.emit
+
     def asks(self) -> tuple[Condition | Expression, ...]:
         return tuple(s.expression for s in self.settings if s.expression is not None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from channels.base import Medium
 from orchestrator.dates import day_after
@@ -29,6 +30,7 @@ class Task(SendStep):
 
     keyword = "task"
     medium = Medium.TASK
+    by_number: ClassVar[bool] = True  # several tasks for one person are several steps: their text is not their name
 
     task: str = option("who: account_manager, a team's name, or an internal e-mail address")
     text: str = option("what to do; may name customer, account, the record and the event", key="message", default="")

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import ClassVar
 
 from orchestrator.dates import after
-from orchestrator.reading import option
+from orchestrator.reading import Context, option, told_if_nothing
+from orchestrator.source import Node
 from orchestrator.steps import Go, Here, Outcome, Stay, Step
 from orchestrator.words import Duration
 
@@ -29,6 +30,9 @@ class Wait(Step):
     waits: ClassVar[bool] = True
 
     wait: Duration = option("how long: 3 days, 2 hours, 2 business days")
+
+    def check(self, node: Node, context: Context) -> None:
+        told_if_nothing(self.wait, node.get("wait"), context)
 
     def arrive(self, here: Here) -> Outcome:
         return self._until(here, here.now)

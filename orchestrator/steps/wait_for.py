@@ -11,7 +11,7 @@ from channels.base import EventKind
 from orchestrator.condition import Condition, Expression, Scope, happened, heard, parse
 from orchestrator.dates import after
 from orchestrator.problems import suggest
-from orchestrator.reading import Context, EventName, SegmentName, option
+from orchestrator.reading import Context, EventName, SegmentName, option, told_if_nothing
 from orchestrator.source import Node
 from orchestrator.steps import Here, Into, Outcome, Stay, Step
 from orchestrator.words import Duration
@@ -85,6 +85,7 @@ class WaitFor(Step):
             if entry is not None and of not in named:
                 hint = f"it goes with `{of}`"
                 problems.error("unused-key", f"`{key}` without `{of}` says nothing", entry.key_span, hint)
+        told_if_nothing(self.timeout, body.get("timeout"), context)
         if len(named) != 1:
             hint = "name one of `event`, `segment`, `message`; for several, wait for one after the other"
             message = "what is waited for?" if not named else "a wait is for one thing: " + ", ".join(named)
