@@ -133,7 +133,7 @@ def _moves(
     for (name, version, step), group in groups.items():
         found = _readable(conn, force, name, version)
         if found is None:
-            moves += [(None, _parked(run)) for run in group]
+            moves += [(None, _parked(run, "unreadable_version")) for run in group]
             continue
         asked = engine.asks(found.journey, step)
         answers = found.segments.evaluate(conn, asked, [run.id for run in group], now) if asked else {}
@@ -150,13 +150,18 @@ def _moves(
                 staff=_manager(unit),
                 reports=reports,
             )
-            moves.append((found, engine.advance(found.journey, run, facts, now)))
+            try:
+                move = engine.advance(found.journey, run, facts, now)
+            except Exception as error:  # a fault of ours in one run stops nobody else; its kind tells no data
+                move = _parked(run, "fault", type(error).__name__)
+            moves.append((found, move))
     return moves
 
 
-def _parked(run: Enrollment) -> engine.Move:
-    """Its version cannot be read against the workspace in force: it sleeps until the next apply, and says so."""
-    line = engine.Trace(run.step, run.visit, "parked", {"because": "unreadable_version"})
+def _parked(run: Enrollment, because: str, error: str = "") -> engine.Move:
+    """It cannot be moved: its version cannot be read against the workspace in force, or the program has a fault. It
+    sleeps until the next apply, and says so."""
+    line = engine.Trace(run.step, run.visit, "parked", {"because": because, **({"error": error} if error else {})})
     return engine.Move(
         enrollment=run,
         step=run.step,

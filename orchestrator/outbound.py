@@ -222,6 +222,7 @@ class Writer:
     senders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _forms: dict[tuple[Any, ...], _Form] = field(default_factory=dict)
     _texts: dict[str, Compiled] = field(default_factory=dict)
+    _made: tuple[int, Mapping[str, str]] = (0, {})
 
     def write(self, due: Due, about: About, now: datetime) -> Written:
         """Raises Unwritable."""
@@ -329,11 +330,16 @@ class Writer:
         name = account.get("manager_name") or form.sender.get("name", "")
         return {**form.sender, "name": name, "address": account["manager_email"]}
 
+    def _links(self, due: Due) -> Mapping[str, str]:
+        if self._made[0] != due.id:  # named by the text and by a header: made once
+            self._made = (due.id, self.links(due.id))
+        return self._made[1]
+
     def _headers(self, due: Due) -> Mapping[str, str]:
         if due.medium is not Medium.EMAIL or due.purpose != "marketing":
             return {}
         return {
-            "List-Unsubscribe": f"<{self.links(due.id)['unsubscribe']}>",
+            "List-Unsubscribe": f"<{self._links(due)['unsubscribe']}>",
             "List-Unsubscribe-Post": _UNSUBSCRIBE_POST,
         }
 
@@ -353,7 +359,7 @@ class Writer:
                 case "journey":
                     context[root] = {"name": due.journey}
                 case "links":
-                    context[root] = dict(self.links(due.id)) if due.addressee == "customer" else {}
+                    context[root] = dict(self._links(due)) if due.addressee == "customer" else {}
                 case "tier":
                     context[root] = tier(self.vocabulary, about.customer, about.account)
                 case "today":

@@ -74,6 +74,8 @@ class Facts:
     def usable(self, due: Due) -> tuple[tuple[Mapping[str, str], str], ...]:
         """(destination, address key) of each delivery. Of several devices, a suppressed one is passed over."""
         pairs = tuple(zip(self.destinations[due.id], self.addresses[due.id], strict=True))
+        if not self.suppressed:
+            return pairs
         live = tuple(pair for pair in pairs if pair[1] not in self.suppressed)
         return live or pairs
 
