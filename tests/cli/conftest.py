@@ -200,8 +200,12 @@ PEOPLE = (
 def told(tmp_path_factory: pytest.TempPathFactory, clock: At) -> World:
     """Everything that `why` has to answer for: ana was sent to, ben is held (it is four in the morning where he is),
     cleo said no word and is refused, dora signed up and is no member of the audience, emil never signed up."""
-    world = World(small_files(tmp_path_factory.mktemp("told") / "small"), clock)
-    clock.now = MONDAY - timedelta(days=1)
+    return happened(World(small_files(tmp_path_factory.mktemp("told") / "small"), clock))
+
+
+def happened(world: World) -> World:
+    """What `told` tells of, through the commands and a tick."""
+    world.at.now = MONDAY - timedelta(days=1)
     people = [{**p, "timezone": p["timezone"].replace("Mars/Olympus", "")} for p in PEOPLE]
     assert world("import", "customers", str(world.write("customers.csv", people))).code == 0
     consents = [
@@ -218,7 +222,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, clock: At) -> World:
     ]
     assert world("apply", "-m", "the first", "--author", "mara", "--yes").code == 0
     assert world("import", "consents", str(world.write("consents.csv", consents))).code == 0
-    clock.now = MONDAY
+    world.at.now = MONDAY
     events = [
         {"type": "signed_up", "customer": key, "occurred_at": MONDAY.isoformat(), "event_id": f"{key}-up",
          "properties": {"source": "shop"}}
