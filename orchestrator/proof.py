@@ -191,7 +191,7 @@ class Proof:
 
 
 def _depth(tree: nodes.Node) -> int:
-    """How deep a tree is, level by level, for it may be deeper than Python's stack; too many loops count as too deep."""
+    """How deep a tree is, level by level, as it may be deeper than Python's stack; too many loops are too deep, too."""
     level: list[tuple[nodes.Node, int]] = [(tree, 0)]
     deepest = 0
     while level and deepest <= DEEPEST:
