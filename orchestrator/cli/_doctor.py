@@ -148,16 +148,21 @@ def _in_force(conn: sa.Connection, wired: Wired) -> Finding:
     if found is None:
         return Finding("in force", "bad", "nothing is in force yet", "orchestrator apply")
     text = f"apply {found.id}, {when(found.at)} UTC by {found.author}: {counted(len(found.journeys), 'journey')}"
-    files = {p: wired.folder / p for p in found.files}
-    if (wired.folder / WORKSPACE_FILE).is_file() and any(
-        not path.is_file() or versions.file_hash(_text(path)) != found.files[p] for p, path in files.items()
-    ):
+    if (wired.folder / WORKSPACE_FILE).is_file() and _written(wired.folder) != dict(found.files):
         return Finding("in force", "look", text + "; the folder says something else", "orchestrator plan")
     return Finding("in force", "ok", text)
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+def _written(folder: Path) -> dict[str, str]:
+    """The folder's files by path, as hashes; nothing when they cannot be read."""
+    from orchestrator.problems import ProjectError
+    from orchestrator.project import read_files
+    from orchestrator.store import versions
+
+    try:
+        return {path: versions.file_hash(text) for path, text in read_files(folder).items()}
+    except ProjectError:
+        return {}
 
 
 def _pauses(conn: sa.Connection, wired: Wired) -> Finding:
