@@ -110,27 +110,26 @@ def lease(
         due.append(sa.or_(~held, held.where(_running(message.c.journey))))
     urgency = sa.case((batch.c.purpose == "transactional", 0), else_=1)
     rows = conn.execute(
-        sa.select(batch.c.id, batch.c.size, batch.c.lease_until)
+        sa.select(batch.c.id, batch.c.size)
         .where(*due)
         .order_by(urgency, batch.c.priority.desc(), batch.c.due_at, batch.c.id)
         .limit(_LOOKED_AT)
         .with_for_update(skip_locked=True)
     ).all()
     chosen: list[int] = []
-    total, abandoned = 0, False
+    total = 0
     for row in rows:
         if total >= most:
             break
         chosen.append(row.id)
         total += row.size
-        abandoned |= row.lease_until is not None
     if not chosen:
         return None
     listed = id_list(conn, chosen)
     mine = batch.c.id.in_(sa.select(listed.c.id))
     conn.execute(batch.update().where(mine).values(lease_owner=owner, lease_until=until))
     of_these = message.c.batch_id.in_(sa.select(listed.c.id))
-    lost = _read(conn, [of_these, message.c.state == "sending"]) if abandoned else ()
+    lost = _read(conn, [of_these, message.c.state == "sending"])
     ready = [of_these, message.c.state.in_(READY)]
     messages = _read(conn, [*ready, _running(message.c.journey)] if paused else ready, most)
     return Lease(owner, until, tuple(chosen), messages, lost)
