@@ -222,6 +222,19 @@ def default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     return default_value if value is None or isinstance(value, Undefined) or (boolean and not value) else value
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_SCHEMES = frozenset(["http:", "https:", "mailto:", "tel:", "sms:", "cid:"])
+_SKIPPED = re.compile("[\x00-\x20\x7f-\x9f]")  # browsers leave these out of a scheme's name
+
+
+def address(value: Any) -> Any:
+    """A value that begins a link or an image's address: escaping does not make `javascript:…` a harmless one."""
+    scheme = _SCHEME.match(_SKIPPED.sub("", value)) if isinstance(value, str) else None
+    if scheme is not None and scheme[0].lower() not in _SCHEMES:
+        raise ValueError("an address of a kind that is not allowed")
+    return value
+
+
 def _sized(value: Any) -> Any:
     if isinstance(value, str | list | tuple | dict) and len(value) > LONG:
         raise OverflowError("value too long")
@@ -259,7 +272,7 @@ def _checked(name: str, limits: Callable[..., bool]) -> Callable[..., Any]:
 def _sandbox_filters() -> dict[str, Callable[..., Any]]:
     table = {name: FILTERS[name] for name in _FILTERS}
     table |= {"money": money, "number": number, "date": day, "default": default, "d": default}
-    table |= {"_bounded": _bounded, "_sized": _sized}
+    table |= {"_bounded": _bounded, "_sized": _sized, "_address": address}
     table["join"] = _checked("join", lambda value, d="", attribute=None: len(str(d)) <= WIDE)
     table["batch"] = _checked("batch", lambda value, linecount, fill_with=None: linecount <= WIDE)
     table["round"] = _checked("round", lambda value, precision=0, method="common": abs(precision) <= 10)

@@ -200,6 +200,49 @@ def compile_page(page: Masked, problems: Problems, *, lang: str, title: str, pre
     return Page(page.restore(before + compiled + after), text)
 
 
+_ADDRESSES = frozenset(["href", "src", "action", "background", "background-url", "poster", "formaction"])
+_PRINT = re.compile(r"\{\{([-+]?)(.*?)([-+]?)\}\}", re.DOTALL)
+_OUR_LINK = re.compile(r"\s*links\.\w+\s*(\([^()]*\)\s*)?")
+
+
+def guard(page: Masked, problems: Problems) -> None:
+    """Places where escaping does not help: programs and styles take no value, and an address takes none that runs."""
+    inside = ""
+    for event in _events(page.text):
+        if event.kind == "text" and inside in ("style", "mj-style"):
+            for found in _MASK.finditer(event.name):
+                tag, kind = page.tags[int(found[2])] if found[2] else ("", "control")
+                if kind == "print" and not tag.startswith(("{% raw", "{%- raw")):
+                    span = page.span(event.start + found.start(), len(tag))
+                    hint = "choose between two classes with {% if %}, in the element's `class`"
+                    problems.error("misplaced-jinja", "a value cannot stand in a style", span, hint)
+        inside = event.name if event.kind == "open" else "" if event.kind == "close" else inside
+        if event.kind != "open":
+            continue
+        if event.name == "script":
+            span = page.span(event.start, 7)
+            problems.error("misplaced-tag", "`<script>` cannot stand in a text", span, "no mail program runs it")
+        for key, value in event.attributes.items():
+            if re.fullmatch(r"on[a-z]+", key, re.IGNORECASE):
+                span = page.span(event.start, 1 + len(event.name))
+                problems.error(
+                    "misplaced-tag", f"`{key}` runs a program here", span, "no mail program runs it: remove it"
+                )
+            elif key in _ADDRESSES and (first := _MASK.match(value)) is not None and first[2]:
+                number = int(first[2])
+                tag, kind = page.tags[number]
+                if kind == "print":
+                    page.tags[number] = as_address(tag), kind
+
+
+def as_address(text: str) -> str:
+    """A Jinja text that is an address; what it begins with, if that is a value, may not be one that runs a program."""
+    found = _PRINT.match(text)
+    if found is None or _OUR_LINK.fullmatch(found[2]):
+        return text
+    return f"{{{{{found[1]} ({found[2].strip()}) | _address {found[3]}}}}}{text[found.end() :]}"
+
+
 def page_text(page: Masked) -> str:
     """An HTML page as plain text lines, as a Jinja source."""
     return _Reader(page).read(_events(page.text))

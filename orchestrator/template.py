@@ -453,6 +453,8 @@ class _Loader:
             if len(self.problems.errors) == before and not page.text.strip():
                 self.problems.error("missing-text", "this text is empty", Span.whole(path), "write it below the `---`")
             elif len(self.problems.errors) == before:
+                if medium != Medium.SMS:
+                    mjml.guard(page, self.problems)
                 parts += self._body(medium, page, texts, locale, path)
         if len(self.problems.errors) > before or head is None:
             return None
@@ -472,6 +474,7 @@ class _Loader:
         one_line = key != "body"
         if one_line and _LINE_BREAK.search(text):
             self.problems.error("line-break", f"`{key}` must stay on one line", node.span, "remove the line break")
+        text = mjml.as_address(text) if key == "url" else text
         return Part(key, text, line=one_line, cap=_CAPS[key])
 
     def _body(

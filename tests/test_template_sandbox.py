@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from orchestrator.jinja import LOOPS, MissingValue, Sandbox
 from orchestrator.skeleton import Part, RenderFailed, compile_parts
-from tests.templates.declared import CONTEXT
+from tests.templates.declared import CONTEXT, load
 
 ATTACK = "<script>alert(1)</script>\"'&"
 
@@ -239,3 +240,63 @@ def test_a_text_too_long_to_be_made_says_so():
     source = "{% for a in range(900) %}{% for b in range(9) %}{{ big }}{% endfor %}{% endfor %}"
     with pytest.raises(RenderFailed, match="text: longer than allowed"):
         make(source).slots({"big": "x" * 50_000})
+
+
+# ------------------------------------------------------------------------------------- where escaping does not help
+
+
+def page(body: str, head: str = "") -> str:
+    column = f"<mj-body><mj-section><mj-column>{body}</mj-column></mj-section></mj-body>"
+    return f"---\nsubject: Hi\ntopic: offers\n---\n<mjml>{head}{column}</mjml>\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "code"),
+    [
+        ("email/a.mjml", page("<mj-raw><script>var x = '{{ tier }}'</script></mj-raw>"), "misplaced-tag"),
+        ("email/a.mjml", page("<mj-text><a href='x' onclick='go({{ tier }})'>x</a></mj-text>"), "misplaced-tag"),
+        ("email/a.mjml", page("<mj-raw><style>a { color: {{ tier }} }</style></mj-raw>"), "misplaced-jinja"),
+        ("email/a.mjml", page("<mj-text>x</mj-text>", "<mj-head><mj-style>a{b:{{ tier }} }</mj-style></mj-head>"),
+         "misplaced-jinja"),
+        ("mail/a.html", "---\ntopic: offers\n---\n<p>x</p><script>{{ tier }}</script>", "misplaced-tag"),
+        ("mail/a.html", "---\ntopic: offers\n---\n<style>p { color: {{ tier }} }</style><p>x</p>", "misplaced-jinja"),
+    ],
+)  # fmt: skip
+def test_no_value_stands_where_escaping_does_not_help(path: str, text: str, code: str):
+    _, problems = load({path: text})
+    assert [p.code for p in problems.errors] == [code]
+
+
+@pytest.mark.parametrize("quoted", ['<a href="{{ tier }}">x</a>', '<img src="{{ tier | default("x") }}" alt="x">'])
+def test_an_address_that_runs_a_program_is_not_sent(quoted: str):
+    texts, problems = load(
+        {"email/a.mjml": page(f"<mj-text>{quoted}</mj-text><mj-button href='{{{{ tier }}}}'>y</mj-button>")}
+    )
+    made = texts.get("email", "a")
+    assert made is not None, problems.found
+    for good in ("https://example.com/?a=b&c=d:e", "/basket", "mailto:a@example.com", "tel:+491"):
+        assert escape(good) in made.compiled("en").render({"tier": good})["html"]
+    for bad in (
+        "javascript:alert(1)",
+        "JaVa\tScript:alert(1)",
+        " \x01javascript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+    ):
+        with pytest.raises(RenderFailed, match="ValueError in an expression over tier"):
+            made.compiled("en").render({"tier": bad})
+
+
+def test_a_notice_opens_no_program_either():
+    head = 'topic: offers\ntitle: x\nbody: y\nurl: "{{ tier }}?a=1"\n'
+    made = load({"push/a.yaml": head})[0].get("push", "a")
+    assert made is not None
+    assert made.compiled("en").render({"tier": "https://example.com/"})["url"] == "https://example.com/?a=1"
+    with pytest.raises(RenderFailed):
+        made.compiled("en").render({"tier": "javascript:alert(1)//"})
+
+
+def test_our_own_links_cost_nothing_more():
+    texts, _ = load({"email/a.mjml": page('<mj-text><a href="{{ links.unsubscribe }}">x</a></mj-text>')})
+    made = texts.get("email", "a")
+    assert made is not None and "_address" not in "".join(p.source for p in made.compiled("en").parts)
