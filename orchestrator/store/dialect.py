@@ -108,7 +108,7 @@ def _(element: _Text, compiler: SQLCompiler, **kw: Any) -> str:
 def _(element: _Number, compiler: SQLCompiler, **kw: Any) -> str:
     c, p = _parts(element, compiler, kw)
     value = f"json_extract({c}, {p})"
-    return f"CASE WHEN json_type({c}, {p}) IN ('integer', 'real') AND abs({value}) < 1e308 THEN {value} END"
+    return f"CASE WHEN json_type({c}, {p}) IN ('integer', 'real') AND abs({value}) <= 1e308 THEN {value} END"
 
 
 @compiles(_Bool, "sqlite")
