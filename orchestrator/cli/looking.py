@@ -71,11 +71,7 @@ def segment(what: str, /, *, of: Unit | None = None, limit: int = 20, now: str |
         project = words(wired, draft=True)
         name, condition, problems = _meant(what, of, project)
         if condition is None:
-            call.answer(
-                lambda: {"problems": [plain_problem(p) for p in problems]},
-                lambda console: show_problems(console, problems, {_TYPED: what}),
-            )
-            return PROBLEMS
+            return _mistyped(what, problems)
         unit = condition.unit
         with wired.store.read() as conn:
             asked_at = at or as_of(conn, wired)
@@ -126,6 +122,14 @@ def _meant(what: str, of: Unit | None, project: Project) -> tuple[str | None, Co
         hint = suggest(what, project.segments)
         raise Usage(f"there is no segment `{what}`" + (f"; {hint}" if hint else ""))
     return None, condition, problems.sorted()
+
+
+def _mistyped(what: str, problems: Sequence[Problem]) -> int:
+    terminal().answer(
+        lambda: {"problems": [plain_problem(p) for p in problems]},
+        lambda console: show_problems(console, problems, {_TYPED: what}),
+    )
+    return PROBLEMS
 
 
 def _show_units(console: Console, unit: str, members: Sequence[Row], count: int) -> None:
