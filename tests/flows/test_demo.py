@@ -17,11 +17,9 @@ from orchestrator import cli
 BOUND = 400  # seconds: three minutes on two idle cores, and room for busy ones
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("demo")
+def demo(folder: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", "-w", str(folder), "--json", "demo"],
+        [sys.executable, "-m", "orchestrator.cli", "-w", str(folder), "--json", "demo", *arguments],
         cwd=folder,
         env=os.environ | {"ORCHESTRATOR_DATABASE__URL": "sqlite:////nowhere/else.db"},
         capture_output=True,
@@ -32,6 +30,16 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert "Traceback" not in done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path) -> dict[str, Any]:
+    return demo(folder)
 
 
 @pytest.mark.slow
@@ -87,6 +95,15 @@ def test_what_it_leaves_can_be_looked_at(shown: dict[str, Any]):
     quarantined = list(Path(shown["workspace"]).glob("imports/*/customers.quarantine-*.csv"))
     assert len(quarantined) == 1
     assert len(quarantined[0].read_text().splitlines()) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_the_same_days_again_send_nothing(folder: Path, shown: dict[str, Any]):
+    again = demo(folder, "--keep", "--days", "3")
+    assert [day["messages"] for day in again["days"]] == [[]] * len(again["days"])
+    assert sum(day["entered"] for day in again["days"]) == 0
+    assert again["received"] == shown["received"]
 
 
 def test_without_the_flows_there_is_no_demo(
