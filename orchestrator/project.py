@@ -20,7 +20,6 @@ from orchestrator.steps.sending import TemplateStep
 from orchestrator.template import Templates, compile_text, load_templates
 from orchestrator.workspace import (
     check_name,
-    check_segment_units,
     nothing_declared,
     read_segment,
     read_segments,
@@ -200,7 +199,6 @@ class _Loading:
             if path not in (WORKSPACE, SEGMENTS):
                 self._journey(path, node)
         self._check_entries()
-        self._check_units()
         self._check_texts(templates)
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
@@ -270,13 +268,6 @@ class _Loading:
             if not missing or not (self.unreadable or any(f"`{name}`" in problem.message for name in broken)):
                 self.problems.found.append(problem)
 
-    def _check_units(self) -> None:
-        for journey in self.journeys.values():
-            own = [c for c in (journey.audience, journey.goal, *journey.exit_when) if c is not None]
-            asked = [c for s in journey.every_step() for c in s.asks() if isinstance(c, Condition)]
-            for condition in dict.fromkeys((*own, *asked)):
-                check_segment_units(condition, self.segments, self.problems)
-
     # ---- texts ----------------------------------------------------------------------------------------------------
 
     def _check_texts(self, templates: Templates) -> None:
@@ -342,6 +333,9 @@ def _within(span: Span, outer: Span) -> bool:
     return (outer.line, outer.col) <= (span.line, span.col) <= (outer.end_line, outer.end_col)
 
 
+_LATER: Final = frozenset({"points", "voucher", "benefits"})
+_MADE: Final = frozenset({"unsubscribe", "preferences"})
+"""The links that `deliver` makes; the others wait for the pages they lead to."""
 _PLACE: Final = {
     Medium.EMAIL: "templates/email/{}.mjml",
     Medium.SMS: "templates/sms/{}.txt",
@@ -371,6 +365,8 @@ def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
         return "" if not member or member in known or bare in known else f"`{journey.event}` has no `{member}`"
     if root in vocabulary.records and root != journey.record:
         return f"no date of a {root} starts this journey"
+    if root in _LATER or (root == "links" and member not in _MADE):
+        return "this version has no value for it yet, so that nobody could be sent the text"
     return ""
 
 
