@@ -33,7 +33,9 @@ def _as_text(raw: Any) -> str:
     if isinstance(raw, str):
         text = raw.strip()
         return text if text.isascii() else unicodedata.normalize("NFC", text)
-    if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool):
+    if isinstance(raw, float) and raw.is_integer():
+        return str(int(raw))  # a column of whole numbers with a gap in it is one of floats in many a program
+    if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) and raw == raw:
         return str(raw)
     if isinstance(raw, date):
         return raw.isoformat()

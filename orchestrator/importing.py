@@ -607,14 +607,37 @@ class _ParquetSheet(JsonSheet):
         except (OSError, ValueError) as exc:  # pyarrow's own errors are both
             raise ImportRefused(f"{path.name}: this is no Parquet file: {str(exc).splitlines()[0]}") from None
         self.columns = tuple(self._parquet.schema_arrow.names)
+        self._name = path.name
+        if twice := sorted(name for name, times in Counter(self.columns).items() if times > 1):
+            raise ImportRefused(f"{path.name}: more than one column `{twice[0]}`; every column needs a name of its own")
 
     def __iter__(self) -> Iterator[Entry]:
         line = 0
         with self._parquet as opened:
-            for part in opened.iter_batches(batch_size=10_000):
-                for row in part.to_pylist():
-                    line += 1
-                    yield line, row, ""
+            try:
+                for part in opened.iter_batches(batch_size=10_000):
+                    for row in _in_python(part):
+                        line += 1
+                        yield line, row, ""
+            except (OSError, ValueError, OverflowError) as exc:  # pyarrow's own errors are the first two
+                raise ImportRefused(
+                    f"{self._name}: behind row {line:,} the file cannot be read: {str(exc).splitlines()[0]}; "
+                    "write it anew; what was imported of it stays"
+                ) from None
+
+
+def _in_python(part: Any) -> list[dict[str, Any]]:
+    """A batch's rows. Python's times go down to microseconds: nanoseconds, which pandas writes, are cut off."""
+    import pyarrow
+
+    columns = [
+        column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+        if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns"
+        else column
+        for column in part.columns
+    ]
+    rows: list[dict[str, Any]] = pyarrow.RecordBatch.from_arrays(columns, names=part.schema.names).to_pylist()
+    return rows
 
 
 class _Quarantine:

@@ -392,6 +392,31 @@ def test_parquet(store: Store, tmp_path: Path):
         import_file(store, VOCABULARY, "customers", written(tmp_path, "no", "fake.parquet"), now=NOW)
 
 
+def test_parquet_files_as_they_come(store: Store, tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    left = pa.array([None, 1_700_000_000_000_000_001], pa.timestamp("ns", "UTC"))  # what pandas writes, with a rest
+    columns = {"key": [1.0, 2.0], "class": ["b2c", "b2c"], "left_at": left, "postcode": [1067.0, float("nan")]}
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    report = import_file(store, VOCABULARY, "customers", path, now=NOW)
+    assert counts(report) == (1, 0, 0, 1)
+    assert all_of(store, t.customer, "key", "postcode", "left_at") == [("1", "1067", None)]
+    assert report.quarantine_file is not None and "postcode is not a text" in report.quarantine_file.read_text()
+
+    twice = pa.table([pa.array(["r1"]), pa.array(["b2c"]), pa.array(["b2b"])], names=["key", "class", "class"])
+    pyarrow.parquet.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(ImportRefused, match="more than one column `class`"):
+        import_file(store, VOCABULARY, "customers", tmp_path / "twice.parquet", now=NOW)
+
+    content = bytearray(path.read_bytes())
+    content[20:60] = b"\xff" * 40
+    (tmp_path / "broken.parquet").write_bytes(content)
+    with pytest.raises(ImportRefused, match=r"broken.parquet: behind row 0 the file cannot be read: .*; write it anew"):
+        import_file(store, VOCABULARY, "customers", tmp_path / "broken.parquet", now=NOW)
+
+
 def test_parquet_without_pyarrow(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
