@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+from orchestrator.model import minor_digits
 from orchestrator.problems import suggest
 from orchestrator.zones import instant, zone
 
@@ -166,9 +167,9 @@ def money(raw: Any, currency: Any, default_currency: str) -> tuple[int, str]:
 @lru_cache(maxsize=512)
 def _decimals(code: str) -> int | None:
     from babel import Locale
-    from babel.numbers import get_currency_precision
 
-    return get_currency_precision(code) if code in Locale("en").currencies else None
+    # Not babel's own precision: that is what is printed (CLDR: no paras of a dinar), and conditions count minor units.
+    return minor_digits(code) if code in Locale("en").currencies else None
 
 
 def one_of(choices: Iterable[str], what: str = "one of the choices") -> Parse:

@@ -311,6 +311,8 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
         if problem:
             _refuse(refused, entry, problem)
             continue
+        if (there := existing.get((row.key,))) is not None and there["merged_into"] is not None:
+            job.reader.warnings["a customer that was merged into another one: the row changes nothing there"] += 1
         wanted.append(Wanted((row.key,), values, row.members))
     return _upserted(conn, job, customer, wanted, existing), refused
 

@@ -160,6 +160,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
     sound = not stranger and not any(_inside(p.span, s) for p in mine.errors for s in names)
     _check_plain(node, parts, mine)
+    _check_sender(node.get("sender"), mine)
     # Names written, also where more is wrong with them: a cap that names one is not to blame.
     tiers = {n.text for e in _entries(node.get("classes")) if (t := e.value.get("tiers")) for n in t.items}
     topic_names = {e.key for e in _entries(node.get("topics"))}
@@ -240,6 +241,10 @@ def _fields(
         field_ = _field(entry, context)
         if field_ is not None:
             found[entry.key] = field_
+    for name in [n for n, f in found.items() if f.kind is Kind.MONEY and f"{n}_currency" in found]:
+        beside = found[f"{name}_currency"]
+        message = f"`{beside.name}` is where the currency of `{name}` is kept"
+        context.problems.error("name-taken", message, beside.span or Span.whole(""), "choose another name")
     return found
 
 
@@ -357,6 +362,14 @@ def _topics(node: Node | None, read_ones: Any, problems: Problems) -> dict[str, 
     return found
 
 
+def _check_sender(node: Node | None, problems: Problems) -> None:
+    """It goes into the headers of e-mails."""
+    for entry in _entries(node):
+        if entry.value.kind == "scalar" and re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", entry.value.text.strip()):
+            message = f"`{entry.key}` must stay on one line"
+            problems.error("line-break", message, entry.value.span, "remove the line break")
+
+
 def _sender(sender: Sender | None) -> dict[str, str]:
     names = ("name", "postal_address", "email", "reply_to", "phone", "website")
     return {n: v for n in names if (v := getattr(sender, n))} if sender is not None else {}
@@ -367,8 +380,10 @@ _LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
 
 def _check_plain(node: Node, parts: Json, problems: Problems) -> None:
     """Values that are text with a form of its own."""
+    from babel.numbers import is_currency  # late: it takes a moment
+
     currency, locale = node.get("currency"), node.get("locale")
-    if currency is not None and "currency" in parts and not re.fullmatch(r"[A-Z]{3}", currency.text):
+    if currency is not None and "currency" in parts and not is_currency(currency.text):
         message = f"{described(currency)} is no currency"
         problems.error("bad-currency", message, currency.span, "three capital letters, such as `EUR`")
     if (

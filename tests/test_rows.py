@@ -420,3 +420,21 @@ def test_rows_that_leave_out_members_at_will_do_not_fill_the_memory():
         left = {f"x{bit}": "1" for bit in range(11) if n >> bit & 1}
         assert isinstance(reader.read({"key": f"k{n}", "class": "b2c", **left}), ReadRow)
     assert len(reader._plans) <= 500
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD", "RSD", "IQD", "ALL", "LBP", "HUF", "ISK"])
+def test_an_import_a_condition_and_a_text_mean_the_same_amount(currency: str):
+    """Babel's precision is what CLDR prints, and not what ISO 4217 counts: 1,000 RSD are 100,000 para."""
+    from orchestrator.condition import Scope, parse
+    from orchestrator.jinja import Sandbox
+    from orchestrator.problems import Problems, Span
+    from orchestrator.skeleton import Part, compile_parts
+    from orchestrator.terms import Amount, Compare
+
+    stored, code = money(f"1234 {currency}", None, "EUR")
+    condition = parse(f"credit == 1234 {currency}", Span("x", 1, 1, 1, 9), Scope(), VOCABULARY, Problems())
+    assert condition is not None and isinstance(condition.root, Compare)
+    assert condition.root.right == Amount(stored, code)
+    part = Part("text", "{{ customer.credit | money(customer.credit_currency) }}")
+    written = compile_parts(Sandbox({}), [part], "en").render({"customer": {"credit": stored, "credit_currency": code}})
+    assert "1,234" in written["text"] and "1,234,0" not in written["text"]

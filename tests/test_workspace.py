@@ -112,6 +112,9 @@ def test_problems_of_policies_leave_the_names_sound() -> None:
         ("loyalty:", "Loyalty:", "bad-name"),
         ("workspace: acme\n", "workspace: acme\nlocale: english\n", "bad-locale"),
         ("currency: EUR", "currency: EURO", "bad-currency"),
+        ("currency: EUR", "currency: XXQ", "bad-currency"),
+        ("favourite_store: text", "paid: money, paid_currency: text", "name-taken"),
+        ("name: Acme,", 'name: "Acme\\nBcc: x@example.com",', "line-break"),
         ("policies:", "program: { b2x: {} }\npolicies:", "unknown-class"),
     ],
 )

@@ -574,6 +574,8 @@ def test_merging_brings_everything_over(twins: Store):
     for table in (t.event, t.device, t.record):
         assert [c for (c,) in all_of(twins, table, "customer_id")] == [1]
     assert dict(all_of(twins, t.customer, "key", "merged_into"))["anna"] == 1
+    late = take(twins, "customers", {"key": "anna", "city": "Bonn"})  # what the kept one says stands: no silence
+    assert late.warnings == {"a customer that was merged into another one: the row changes nothing there": 1}
     # What still comes in under the old key is the kept one's.
     take(twins, "events", {"type": "signed_up", "customer": "anna", "occurred_at": "2026-11-02"})
     assert [c for (c,) in all_of(twins, t.event, "customer_id")] == [1, 1]
