@@ -22,7 +22,7 @@ from orchestrator.steps import Addressee, Cancel, Emit, EnterJourney, Facts, Sen
 from orchestrator.store import journeys as running
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
-from orchestrator.store.database import Store
+from orchestrator.store.database import Store, uncollected
 from orchestrator.store.journeys import UnitFacts
 from orchestrator.store.tables import account, customer
 from orchestrator.store.triggers import Entry
@@ -56,7 +56,8 @@ def advance(
     moved = planned = 0
     ended: Counter[str] = Counter()
     while not stop():
-        done = store.written(lambda conn: _batch(conn, reports, batch, now))
+        with uncollected():
+            done = store.written(lambda conn: _batch(conn, reports, batch, now))
         if done is None:
             break
         moved, planned = moved + done.moved, planned + done.planned
@@ -328,10 +329,7 @@ def _topic(force: Force, send: Send) -> tuple[str, str]:
     """(topic, purpose) of what a send says: its template's. A message to staff has none and is service."""
     if send.addressee.kind != "customer":
         return "", "transactional"
-    template = force.project.templates.get(send.medium, send.template)
-    topic = None if template is None else force.project.vocabulary.topics.get(template.topic)
-    # A template that is gone is refused when it is rendered; until then it is judged as strictly as can be.
-    return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
+    return force.topic(send.medium, send.template)
 
 
 def _emitted(run: Enrollment, emit: Emit, now: datetime) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from channels.base import Medium
 from orchestrator.journey import EventTrigger, Journey, SegmentTrigger, TierTrigger, Trigger
+from orchestrator.model import Purpose
 from orchestrator.problems import Conflict, ProjectError
 from orchestrator.project import Project, load_files, load_journey
 from orchestrator.store import journeys as running
@@ -44,6 +46,13 @@ class Force:
 
     def is_paused(self, journey: str) -> bool:
         return versions.EVERYTHING in self.paused or journey in self.paused
+
+    def topic(self, medium: Medium, template: str) -> tuple[str, Purpose]:
+        """(topic, purpose) of what a text says to a customer. One that is gone has no topic, and is judged as strictly
+        as can be until it is refused."""
+        found = self.project.templates.get(medium, template)
+        topic = None if found is None else self.project.vocabulary.topics.get(found.topic)
+        return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
 
 
 @dataclass(frozen=True, slots=True)

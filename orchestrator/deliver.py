@@ -13,7 +13,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -30,10 +30,10 @@ from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Unwritable, Writer, Written
 from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
 from orchestrator.problems import ProjectError
-from orchestrator.rules import Contact, Judgement, Subject, Verdict, judge, rules, stamp
+from orchestrator.rules import Contact, Judgement, Subject, Verdict, Zone, judge, rules, stamp
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox, versions
-from orchestrator.store.database import Store
+from orchestrator.store.database import Store, uncollected
 from orchestrator.store.feedback import give_back
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
@@ -156,7 +156,8 @@ class _Run:
             if wait > 0:
                 waiting.append(wait)
             else:
-                busy |= self._round(medium, channel, most)
+                with uncollected():
+                    busy |= self._round(medium, channel, most)
         if not busy and waiting:
             self._sleep(min(waiting))
         return busy or bool(waiting)
@@ -198,6 +199,10 @@ class _Run:
             return None
         if held.lost:
             self._lost(conn, channel, held.lost, now)
+        changed = _changed_topics(force, held.messages)
+        if changed:
+            outbox.set_topics(conn, changed.values())
+            held = replace(held, messages=tuple(changed.get(due.id, due) for due in held.messages))
         return force, held
 
     def _lost(self, conn: sa.Connection, channel: Channel, lost: Sequence[Due], now: datetime) -> None:
@@ -230,8 +235,7 @@ class _Run:
         cases = [self._case(due, facts, writer, policies, now) for due in held.messages]
         committed = self.store.written(lambda conn: self._commit(conn, force, journeys, asked, facts, cases, now))
         self.judged += len(committed)
-        for case in committed:
-            self._count(case.due, "decision", case.judgement.say, case.judgement.reason)
+        self._count("decision", ((c.due, c.judgement.say, c.judgement.reason) for c in committed))
         return [self._delivery(case, facts) for case in committed if case.judgement.say == "allow"]
 
     def _case(self, due: Due, facts: Facts, writer: Writer, policies: Policies, now: datetime) -> _Case:
@@ -270,7 +274,8 @@ class _Run:
             reserved, contacts = counted(conn, batch, facts.dedupe_keys, asked)
             if reserved != facts.reserved:
                 open_cases = [_again(case, facts, contacts, asked.policies, now) for case in open_cases]
-        log.append(conn, [_entry(case, force, journeys, facts, now) for case in open_cases])
+        lines = _Lines(force, journeys, facts)
+        log.append(conn, [lines.entry(case, now) for case in open_cases])
         allowed = [case.due for case in open_cases if case.judgement.say == "allow"]
         outbox.allow(conn, [due.id for due in allowed], now)
         kept = [due for due in allowed if due.addressee == "customer"]
@@ -344,6 +349,9 @@ class _Run:
             if end is not None:
                 stopped.append(end)
             elif seen[0] is not None and seen[0].state == "sending":
+                if not any(look is None or look.suppressed for look in seen):
+                    going.append(delivery)
+                    continue
                 usable = [n for n, look in enumerate(seen) if look is not None and not look.suppressed]
                 going.append(
                     Delivery(
@@ -372,7 +380,8 @@ class _Run:
         states = outbox.lock_states(conn, [end.delivery.due for end in ends])
         # What feedback, or another worker after our lease, has said meanwhile is not taken back.
         fresh = [end for end in ends if may_end(states.get(end.delivery.due.id), end.state)]
-        log.append(conn, [_outcome(end, channel, at) for end in fresh])
+        lines = _Outcomes(channel, at)
+        log.append(conn, [lines.entry(end) for end in fresh])
         over = [end for end in fresh if end.state != "planned"]
         outbox.settle(conn, [_row(end, channel, at) for end in over])
         waiting = [(e.delivery.due, "planned", e.reason, e.again or at) for e in fresh if e.state == "planned"]
@@ -385,8 +394,7 @@ class _Run:
         wrong = {e.delivery.due.journey for e in over if e.state in ("failed", "uncertain") and e.delivery.due.journey}
         if wrong:
             self.paused.update(pause_failing(conn, [name for name in wrong if name], at))
-        for end in fresh:
-            self._count(end.delivery.due, "outcome", end.state, end.reason)
+        self._count("outcome", ((end.delivery.due, end.state, end.reason) for end in fresh))
 
     def _not_again(self, conn: sa.Connection, medium: Medium, ends: Sequence[End], at: datetime) -> None:
         suppress(conn, [(medium.value, key, why, None) for end in ends for key, why in end.bad], now=at)
@@ -402,8 +410,11 @@ class _Run:
         if ids:
             running.wake_settled(conn, ids, now)
 
-    def _count(self, due: Due, kind: str, verdict: str, reason: str) -> None:
-        self.counts[Line(due.journey or "", due.medium.value, kind, verdict, reason)] += 1
+    def _count(self, kind: str, told: Iterable[tuple[Due, str, str]]) -> None:
+        """Messages with their verdicts or outcomes, and the reasons."""
+        found = Counter((due.journey, due.medium, verdict, reason) for due, verdict, reason in told)
+        for (journey, medium, verdict, reason), n in found.items():
+            self.counts[Line(journey or "", medium.value, kind, verdict, reason)] += n
 
 
 # ---- judging --------------------------------------------------------------------------------------------------------
@@ -477,6 +488,22 @@ def _is_keyed(journey: Journey) -> bool:
     return journey.reentry.kind == "key" or any(getattr(t, "run_by", None) for t in journey.triggers)
 
 
+def _changed_topics(force: Force, batch: Iterable[Due]) -> dict[int, Due]:
+    """Messages whose text has come under another topic since they were planned, as they are now: the words are those
+    in force, and consent is asked for what they say."""
+    topics: dict[tuple[Medium, str], tuple[str, Any]] = {}
+    changed = {}
+    for due in batch:
+        if due.addressee != "customer" or not due.template:
+            continue
+        key = (due.medium, due.template)
+        if key not in topics:
+            topics[key] = force.topic(*key)
+        if topics[key][0] and topics[key] != (due.topic, due.purpose):
+            changed[due.id] = replace(due, topic=topics[key][0], purpose=topics[key][1])
+    return changed
+
+
 def _state(case: _Case) -> str:
     return "expired" if case.judgement.reason == "expired" else "denied"
 
@@ -504,64 +531,89 @@ def _reservation(due: Due, facts: Facts, now: datetime) -> tuple[Any, ...]:
 # ---- the log --------------------------------------------------------------------------------------------------------
 
 
-def _entry(
-    case: _Case,
-    force: Force,
-    journeys: Mapping[tuple[str, str], Journey | None],
-    facts: Facts,
-    now: datetime,
-) -> log.Entry:
-    """A decision's line: ids, codes and hashes in the body; what it was judged on in the detail."""
-    due, judgement, written = case.due, case.judgement, case.written
-    file, line = _place(journeys.get((due.journey or "", due.version or "")), due.step)
-    body: Json = {
-        "origin": due.origin,
-        "journey": due.journey,
-        "version": due.version,
-        "step": due.step,
-        "visit": due.visit,
-        "file": file,
-        "line": line,
-        "enrollment": due.enrollment_id,
-        "addressee": due.addressee,
-        "customer": due.customer_id,
-        "account": due.account_id,
-        "medium": due.medium.value,
-        "template": due.template,
-        "topic": due.topic,
-        "purpose": due.purpose,
-        "project": force.applied.project,
-        "policies": _policies_hash(force.project.hash, force.project.vocabulary.policies),
-        "ruleset": _ruleset(),
-        "tzdata": TZDATA,
-    }
-    if written is not None:
-        body["attempt"] = str(Attempt(due.id, case.attempt))
-        body["template_hash"], body["content_hash"] = written.template_hash, written.content_hash
-    if judgement.until is not None:
-        body["until"] = stamp(judgement.until)
-    about = facts.about[due.id]
-    detail: Json = {
-        "verdicts": [_told(verdict) for verdict in judgement.verdicts],
-        "zones": [[z.name, z.source] for z in facts.zones(about.customer or {}, about.account or {})],
-        "addresses": facts.addresses[due.id],
-    }
-    if written is not None:
-        detail["locale"] = written.locale
-        detail["addresses"] = [key for _, key in facts.usable(due)]
-    if case.where:
-        detail["where"] = case.where
-    return log.Entry(
-        "decision",
-        now,
-        due.id,
-        case.attempt,
-        judgement.say,
-        judgement.reason,
-        judgement.rule,
-        {name: value for name, value in body.items() if value not in (None, "")},
-        detail,
-    )
+class _Lines:
+    """Decisions as lines of the log: ids, codes and hashes in the body; what they were judged on in the detail.
+
+    What a batch's lines have in common is encoded once: the journey's place and versions, verdicts, zones.
+    """
+
+    _OWN = ("account", "attempt", "content_hash", "customer", "enrollment", "until")
+
+    def __init__(self, force: Force, journeys: Mapping[tuple[str, str], Journey | None], facts: Facts) -> None:
+        self._force, self._journeys, self._facts = force, journeys, facts
+        self._forms: dict[tuple[Any, ...], log.Form] = {}
+        self._texts: dict[int, tuple[object, str]] = {}  # by identity; the object is kept, so that its id stays its own
+
+    def entry(self, case: _Case, now: datetime) -> log.Entry:
+        due, judgement = case.due, case.judgement
+        say, reason, rule = judgement.say, judgement.reason, judgement.rule
+        return log.Entry("decision", now, due.id, case.attempt, say, reason, rule, self._body(case), self._detail(case))
+
+    def _body(self, case: _Case) -> bytes:
+        due, written, until = case.due, case.written, case.judgement.until
+        hash_of = None if written is None else written.template_hash
+        key = (due.origin, due.journey, due.version, due.step, due.visit, due.addressee, due.template, due.topic,
+               due.purpose, hash_of)  # fmt: skip
+        form = self._forms.get(key)
+        if form is None:
+            form = self._forms[key] = self._form(due, hash_of)
+        return form.filled(
+            None if due.account_id is None else str(due.account_id),
+            None if written is None else f'"{Attempt(due.id, case.attempt)}"',
+            None if written is None else f'"{written.content_hash}"',
+            None if due.customer_id is None else str(due.customer_id),
+            None if due.enrollment_id is None else str(due.enrollment_id),
+            None if until is None else f'"{stamp(until)}"',
+        )
+
+    def _form(self, due: Due, template_hash: str | None) -> log.Form:
+        force = self._force
+        file, line = _place(self._journeys.get((due.journey or "", due.version or "")), due.step)
+        shared: Json = {
+            "origin": due.origin,
+            "journey": due.journey,
+            "version": due.version,
+            "step": due.step,
+            "visit": due.visit,
+            "file": file,
+            "line": line,
+            "addressee": due.addressee,
+            "medium": due.medium.value,
+            "template": due.template,
+            "template_hash": template_hash,
+            "topic": due.topic,
+            "purpose": due.purpose,
+            "project": force.applied.project,
+            "policies": _policies_hash(force.project.hash, force.project.vocabulary.policies),
+            "ruleset": _ruleset(),
+            "tzdata": TZDATA,
+        }
+        return log.Form({name: value for name, value in shared.items() if value not in (None, "")}, self._OWN)
+
+    def _detail(self, case: _Case) -> bytes:
+        due, written, facts = case.due, case.written, self._facts
+        about = facts.about[due.id]
+        keys = facts.addresses[due.id] if written is None else [key for _, key in facts.usable(due)]
+        zones = facts.zones(about.customer or {}, about.account or {})
+        members = [
+            f'"addresses":{log.as_json(keys)}',
+            "" if written is None else f',"locale":{log.as_json(written.locale)}',
+            f',"verdicts":[{",".join([self._once(v, _told) for v in case.judgement.verdicts])}]',
+            f',"where":{log.as_json(case.where)}' if case.where else "",
+            f',"zones":{self._once(zones, _zones_told)}',
+        ]
+        return f"{{{''.join(members)}}}".encode()
+
+    def _once(self, value: Any, told: Callable[[Any], object]) -> str:
+        """Rules give the same verdict object to all to whom it applies."""
+        found = self._texts.get(id(value))
+        if found is None:
+            found = self._texts[id(value)] = (value, log.as_json(told(value)))
+        return found[1]
+
+
+def _zones_told(zones: Iterable[Zone]) -> list[list[str]]:
+    return [[z.name, z.source] for z in zones]
 
 
 def _told(verdict: Verdict) -> Json:
@@ -603,12 +655,26 @@ def _ruleset() -> str:
     return f"{orchestrator.__version__}:" + hashlib.sha256(",".join(rules()).encode()).hexdigest()[:16]
 
 
-def _outcome(end: End, channel: Channel, at: datetime) -> log.Entry:
-    due = end.delivery.due
-    body: Json = {"journey": due.journey, "step": due.step, "medium": due.medium.value, "provider": channel.name}
-    body |= {"provider_id": end.provider_id, "again": end.again and stamp(end.again)}
-    body = {name: value for name, value in body.items() if value}
-    return log.Entry("outcome", at, due.id, end.delivery.number, end.state, end.reason, body=body)
+class _Outcomes:
+    """What became of messages as lines of the log."""
+
+    def __init__(self, channel: Channel, at: datetime) -> None:
+        self._channel, self._at = channel, at
+        self._forms: dict[tuple[str | None, str], log.Form] = {}
+
+    def entry(self, end: End) -> log.Entry:
+        due = end.delivery.due
+        form = self._forms.get((due.journey, due.step))
+        if form is None:
+            shared = {"journey": due.journey, "step": due.step, "medium": due.medium.value}
+            shared["provider"] = self._channel.name
+            shared = {name: value for name, value in shared.items() if value}
+            form = self._forms[(due.journey, due.step)] = log.Form(shared, ("again", "provider_id"))
+        body = form.filled(
+            f'"{stamp(end.again)}"' if end.again else None,
+            log.as_json(end.provider_id) if end.provider_id else None,
+        )
+        return log.Entry("outcome", self._at, due.id, end.delivery.number, end.state, end.reason, body=body)
 
 
 def _row(end: End, channel: Channel, at: datetime) -> dict[str, Any]:

@@ -126,6 +126,29 @@ def test_no_consent_is_refused_and_the_journey_goes_on(world: World):
     assert world.log(1)[0]["rule"] == "consent"
 
 
+def test_a_text_that_became_marketing_while_it_waited_needs_a_yes(world: World):
+    """The words are the newest applied; so is what they count as."""
+    journeys = {"hello": HELLO}
+    world.apply(files(journeys, templates__email__hello_dot_mjml=email("Your account", "It is open.", "service")))
+    world.event(world.people(2, consents=None))
+    world.event(world.people(1))
+    world.move()
+    world.apply(files(journeys, templates__email__hello_dot_mjml=email("Half off", "Buy now.", "offers")))
+    assert world.tick() == {"deny no_consent": 2, "allow": 1, "sent": 1}
+    assert {(m.topic, m.purpose) for m in world.messages()} == {("offers", "marketing")}
+    assert {x["body"]["purpose"] for x in world.log() if x["kind"] == "decision"} == {"marketing"}
+
+
+def test_a_text_whose_review_came_while_it_waited_needs_none(world: World):
+    journeys = {"hello": HELLO}
+    world.apply(files(journeys))
+    world.event(world.people(1, consents=None))
+    world.move()
+    world.apply(files(journeys, templates__email__hello_dot_mjml=email("Your account", "It is open.", "service")))
+    assert world.tick() == {"allow": 1, "sent": 1}
+    assert [r.topic for r in world.rows(sa.select(t.reservation))] == ["service"]
+
+
 def test_no_address_no_zone_suppressed(world: World):
     world.apply(files({"s": journey("s", "- sms: short")}))
     nobody = world.people(1, phone=None)

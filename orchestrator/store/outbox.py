@@ -34,6 +34,7 @@ from orchestrator.store.tables import (
 
 READY = ("planned", "held")
 OPEN = (*READY, "sending")
+_UNCHANGED = Look("sending", False, False, False, False)
 _LOOKED_AT = 200  # batches looked at for one lease
 _DUE = (
     "id",
@@ -61,6 +62,7 @@ _DUE = (
     "payload",
 )
 _MEDIUM = _DUE.index("medium")
+_MEDIA = {medium.value: medium for medium in Medium}
 
 
 # ---- leases ---------------------------------------------------------------------------------------------------------
@@ -144,11 +146,16 @@ def _read(conn: sa.Connection, where: Sequence[Any], most: int | None = None) ->
         .limit(most)
     )
     found = []
-    for row in conn.execute(query):
+    for row in conn.execute(query).all():
         values: list[Any] = list(row)
-        values[_MEDIUM] = Medium(values[_MEDIUM])
+        values[_MEDIUM] = _MEDIA[values[_MEDIUM]]
         found.append(Due(*values))
     return tuple(found)
+
+
+def set_topics(conn: sa.Connection, messages: Iterable[Due]) -> None:
+    """Write down the topic and purpose of messages whose text has others by now."""
+    update_many(conn, message, [{"id": d.id, "topic": d.topic, "purpose": d.purpose} for d in messages], where=("id",))
 
 
 def renew(conn: sa.Connection, held: Lease, until: datetime) -> bool:
@@ -192,7 +199,7 @@ def lock(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str],
             _lock(conn, account, sa.select(theirs.c.id))
     query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
     query = query.order_by(message.c.id).with_for_update(key_share=True)
-    return {row.id: row.state for row in conn.execute(query)}
+    return dict(conn.execute(query).tuples().all())
 
 
 def _lock_customers(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str]) -> None:
@@ -298,10 +305,10 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
         .outerjoin(person, person.c.id == message.c.customer_id)
     )
-    return {
-        (row.id, row.key): Look(row.state, bool(row.paused), bool(row.over), bool(row.withdrawn), bool(row.suppressed))
-        for row in conn.execute(query)
-    }
+    looks = {}
+    for i, key, state, *seen in conn.execute(query).all():
+        looks[(i, key)] = _UNCHANGED if state == "sending" and not any(seen) else Look(state, *map(bool, seen))
+    return looks
 
 
 def _withdrawn() -> Any:
@@ -346,7 +353,7 @@ def lock_states(conn: sa.Connection, messages: Iterable[Due]) -> dict[int, str]:
         lock_runs(conn, sa.select(runs.c.id))
     query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
     query = query.order_by(message.c.id).with_for_update(key_share=True)
-    return {row.id: row.state for row in conn.execute(query)}
+    return dict(conn.execute(query).tuples().all())
 
 
 def settle(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
