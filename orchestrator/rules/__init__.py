@@ -209,4 +209,6 @@ def _until(verdict: Verdict) -> datetime:
 
 def stamp(at: datetime) -> str:
     """An instant as inputs carry it: UTC, always six digits, so that text order is time order."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="microseconds")[:26] + "Z"

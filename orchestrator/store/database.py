@@ -6,6 +6,7 @@ SQLite (WAL) and PostgreSQL behind one face. Everything above works with `sqlalc
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sqlite3
@@ -284,6 +285,22 @@ def _reason(original: BaseException | None) -> str:
     return re.sub(r"password=\S+|://[^@\s]+@", "…", lines[0]).rstrip(".;")
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No cyclic garbage collection while a batch is worked on.
+
+    A batch makes hundreds of thousands of objects without a cycle among them; the collector would walk through all of
+    them, again and again, and find nothing. What little there is it finds between two batches.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 # ---- bulk in --------------------------------------------------------------------------------------------------------
 
 
@@ -465,15 +482,12 @@ def update_many(
     quote_name = conn.dialect.identifier_preparer.quote
     target = conn.dialect.identifier_preparer.format_table(table)
 
-    def bound(name: str, value: Any) -> Any:
-        processors = listed_of[name][1]
-        return processors[0][1](value) if processors and value is not None else value
-
     if conn.dialect.name == "sqlite":
         sets = ", ".join(f"{listed_of[n][0]} = ?" for n in names if n not in where)
         tests = " AND ".join(f"{listed_of[n][0]} IS ?" for n in where)
         order = [n for n in names if n not in where] + list(where)
-        values = [tuple(bound(n, row[n]) for n in order) for row in rows]
+        processors = [(at, process) for at, n in enumerate(order) for _, process in listed_of[n][1]]
+        values = list(_bound(map(itemgetter(*order), rows), tuple(processors)))
         statement = f"UPDATE {target} SET {sets} WHERE {tests}"
         if returning is None:
             conn.exec_driver_sql(statement, values)
@@ -498,7 +512,9 @@ def update_many(
     )
     if returning is not None:
         statement += f" RETURNING {target}.{quote_name(returning)}"
-    result = conn.exec_driver_sql(statement, tuple([bound(n, row[n]) for row in rows] for n in names))
+    processors = [(at, process) for at, n in enumerate(names) for _, process in listed_of[n][1]]
+    columns = zip(*_bound(map(itemgetter(*names), rows), tuple(processors)), strict=True)
+    result = conn.exec_driver_sql(statement, tuple(map(list, columns)))
     return list(result.scalars()) if returning is not None else []
 
 

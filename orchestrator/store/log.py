@@ -29,8 +29,44 @@ class Entry:
     verdict: str
     reason: str = ""
     rule: str = ""
-    body: Json = field(default_factory=dict)
-    detail: Json | None = None
+    body: Json | bytes = field(default_factory=dict)  # bytes: canonical JSON already (see `Form`)
+    detail: Json | bytes | None = None
+
+
+class Form:
+    """Canonical JSON of many lines that have most members in common: those are written once, the others put between.
+
+    `own`: the names of the members that each line has for itself, in order.
+    """
+
+    def __init__(self, shared: Json, own: Sequence[str]) -> None:
+        names = sorted({*shared, *own})
+        if list(own) != [name for name in names if name in own]:
+            raise ValueError("the names of a form's own members are given in order")
+        self._before: list[str] = []
+        fixed = ""
+        for name in names:
+            key = as_json(name) + ":"
+            if name in own:
+                self._before += [fixed, key]
+                fixed = ""
+            else:
+                fixed += key + as_json(shared[name]) + ","
+        self._last = fixed
+
+    def filled(self, *own: str | None) -> bytes:
+        """With each own member's value as JSON text; None leaves the member out."""
+        pieces = []
+        before = iter(self._before)
+        for fixed, key, value in zip(before, before, own, strict=True):
+            pieces.append(fixed if value is None else f"{fixed}{key}{value},")
+        pieces.append(self._last)
+        return b"{" + "".join(pieces)[:-1].encode() + b"}"
+
+
+def as_json(value: object) -> str:
+    """A value as the log writes it."""
+    return _encode(value).decode()
 
 
 def append(conn: sa.Connection, entries: Sequence[Entry]) -> list[int]:
@@ -42,14 +78,18 @@ def append(conn: sa.Connection, entries: Sequence[Entry]) -> list[int]:
         conn,
         log,
         [
-            (i, e.at, e.kind, e.message_id, e.attempt, e.verdict, e.reason, e.rule, _encode(e.body))
+            (i, e.at, e.kind, e.message_id, e.attempt, e.verdict, e.reason, e.rule, _bytes(e.body))
             for i, e in zip(ids, entries, strict=True)
         ],
         columns=("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule", "body"),
     )
-    details = [(i, _encode(e.detail)) for i, e in zip(ids, entries, strict=True) if e.detail is not None]
+    details = [(i, _bytes(e.detail)) for i, e in zip(ids, entries, strict=True) if e.detail is not None]
     insert_many(conn, log_detail, details, columns=("log_id", "body"))
     return ids
+
+
+def _bytes(value: Json | bytes) -> bytes:
+    return value if isinstance(value, bytes) else _encode(value)
 
 
 def of_messages(conn: sa.Connection, message_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -29,6 +29,12 @@ from orchestrator.store.tables import (
 )
 
 _LONGEST = {"day": timedelta(days=1, hours=1), "week": timedelta(days=7, hours=1), "month": timedelta(days=31, hours=1)}
+_UNREAD = frozenset({"created_at", "updated_at", "attributes"})
+_GATE = frozenset(
+    {"id", "class", "tier", "account_id", "first_name", "last_name", "email", "phone", "country", "locale"}
+    | {"timezone", "phone_zones", "left_at", "merged_into"}
+)
+"""What every message's judgement, address and language hang on."""
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 Reserved = tuple[int, Contact]
 """A reservation: its message's id, and what caps count."""
@@ -131,9 +137,9 @@ class Asked:
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
     """The facts of a batch of one medium: at most ten statements, whatever its size."""
-    people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, _members(asked, "customer"))
+    people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, asked)
     account_ids = {d.account_id for d in batch} | {p["account_id"] for p in people.values()}
-    companies = _companies(conn, {i for i in account_ids if i is not None}, _members(asked, "account"))
+    companies = _companies(conn, {i for i in account_ids if i is not None}, asked)
     devices = _devices(conn, people) if asked.medium is Medium.PUSH else {}
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
     with_record = {d.record_id for d in batch if d.record_id is not None}
@@ -192,9 +198,9 @@ def counted(
             .where(reservation.c.at > asked.now - asked.policies.dedupe)
             .order_by(reservation.c.at)
         )
-        for row in conn.execute(query):
-            reserved.add(row.message_id)
-            contacts.sent_at[row.dedupe_key] = row.at
+        for dedupe_key, message_id, at in conn.execute(query).all():
+            reserved.add(message_id)
+            contacts.sent_at[dedupe_key] = at
     return frozenset(reserved), contacts
 
 
@@ -232,31 +238,35 @@ def _names(asked: Asked, *roots: str) -> bool:
     return any(name.partition(".")[0] in roots for name in asked.names)
 
 
-def _members(asked: Asked, root: str) -> bool:
-    """Whether a text names anything of a unit that is not a column: then its attributes are read and decoded."""
-    table = customer if root == "customer" else account
-    paths = [name.split(".") for name in asked.names]
-    return any(p[0] == root and (len(p) == 1 or p[1] not in table.c) for p in paths)
+def _members(asked: Asked, table: sa.Table) -> list[str]:
+    """The columns read of a unit, `id` first: what the gate and the address hang on, and what a text names. When that
+    is anything else, the attributes are read and decoded, last."""
+    readable = [c.name for c in table.columns if c.name not in _UNREAD]
+    paths = [name.split(".") for name in asked.names if name.partition(".")[0] == table.name]
+    if table is account or asked.medium is Medium.MAIL or any(len(path) == 1 for path in paths):
+        wanted = set(readable)
+    else:
+        wanted = {*_GATE, *(path[1] for path in paths)}
+    names = [name for name in readable if name in wanted]
+    decoded = any(len(path) == 1 or path[1] not in table.c for path in paths)
+    return [*names, "attributes"] if decoded else names
 
 
-def _unit_rows(conn: sa.Connection, table: sa.Table, ids: Iterable[int], attributes: bool) -> dict[int, Json]:
+def _unit_rows(conn: sa.Connection, table: sa.Table, ids: Iterable[int], names: Sequence[str]) -> dict[int, Json]:
     listed = id_list(conn, ids)
-    left_out = {"created_at", "updated_at"} if attributes else {"created_at", "updated_at", "attributes"}
-    columns = [c for c in table.columns if c.name not in left_out]
-    found = {}
-    for row in conn.execute(sa.select(*columns).join(listed, listed.c.id == table.c.id)):
-        values = dict(row._mapping)
-        # Columns last: an attribute that is called like one of them must not stand in for it.
-        found[row.id] = {**values.pop("attributes"), **values} if attributes else values
-    return found
+    rows = conn.execute(sa.select(*(table.c[name] for name in names)).join(listed, listed.c.id == table.c.id)).all()
+    if names[-1] != "attributes":
+        return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+    # Columns last: an attribute that is called like one of them must not stand in for it.
+    return {row[0]: {**row[-1], **dict(zip(names[:-1], row[:-1], strict=True))} for row in rows}
 
 
-def _people(conn: sa.Connection, ids: set[int], attributes: bool) -> dict[int, Json]:
-    return _unit_rows(conn, customer, ids, attributes) if ids else {}
+def _people(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Json]:
+    return _unit_rows(conn, customer, ids, _members(asked, customer)) if ids else {}
 
 
-def _companies(conn: sa.Connection, ids: set[int], attributes: bool) -> dict[int, Json]:
-    return _unit_rows(conn, account, ids, attributes) if ids else {}
+def _companies(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Json]:
+    return _unit_rows(conn, account, ids, _members(asked, account)) if ids else {}
 
 
 def _devices(conn: sa.Connection, ids: Iterable[int]) -> dict[int, list[str]]:
@@ -294,8 +304,8 @@ def _consents(conn: sa.Connection, ids: Iterable[int], medium: Medium) -> dict[i
     found: dict[int, list[Consent]] = defaultdict(list)
     c = consent_current.c
     query = sa.select(c.customer_id, c.topic, c.state, c.since, c.event_id).join(listed, listed.c.id == c.customer_id)
-    for row in conn.execute(query.where(c.medium == medium.value)):
-        found[row.customer_id].append(Consent(row.topic, row.state, row.since, row.event_id))
+    for customer_id, *said in conn.execute(query.where(c.medium == medium.value)).all():
+        found[customer_id].append(Consent(*said))
     return {key: tuple(value) for key, value in found.items()}
 
 
