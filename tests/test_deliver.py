@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from channels.base import EventKind, Medium, Outbound, Reason, Receipt, Uncertain
 from channels.sandbox import always, misconfigured, numbered, rejected, retry, timed_out, unavailable
 from orchestrator.deliver import Line, deliver
+from orchestrator.importing import merge_customers
 from orchestrator.store import tables as t
 from orchestrator.store import versions
 from tests.outgoing import NOON, POLICIES, Statements, World, audit, email, files, journey, open_store, world_of
@@ -343,6 +344,29 @@ def test_what_changes_after_the_decision_is_cancelled(world: World):
     with world.store.write() as conn:
         versions.resume(conn, "other")
     assert world.tick()["sent"] == 1
+
+
+def test_two_contacts_who_are_one_person_are_told_once(world: World):
+    """A merge while both are queued for: the copy is withdrawn; what only the one who goes was to get is not lost."""
+    more = "unit: account\nrecipients: { role: [buyer], at_most: 2 }"
+    world.apply(files({"j": journey("j", "- email: hello", more=more)}))
+    columns = {"class": "b2b", "attributes": {}, "timezone": "Europe/Berlin"}
+    with world.store.write() as conn:
+        for n in (1, 2):
+            row = {"key": f"a{n}", "name": f"Firm {n}", "created_at": NOON, "updated_at": NOON, **columns}
+            conn.execute(t.account.insert().values(row))
+    both = world.people(2, account_id=1, role="buyer")
+    alone = world.people(1, account_id=2, role="buyer")
+    world.now = NOON.replace(hour=22)
+    world.event([both[0], alone[0]])
+    assert world.tick() == {"hold quiet_hours": 3}
+    assert merge_customers(world.store, "c1", "c2", now=world.now).messages_cancelled == 1
+    assert merge_customers(world.store, "c1", "c3", now=world.now).messages_cancelled == 0
+    world.pass_time(hours=12)
+    assert world.tick() == {"allow": 2, "sent": 2}
+    assert reasons(world) == {("sent", None): 2, ("cancelled", "merged"): 1}
+    assert {m.addressee_id for m in world.messages() if m.state == "sent"} == {both[0]}
+    assert [r.ended_because for r in world.rows(sa.select(t.enrollment))] == ["completed", "completed"]
 
 
 def test_every_request_is_preceded_by_a_look(database_url: str):

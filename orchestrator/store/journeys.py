@@ -359,6 +359,11 @@ def cancel_messages(
         steps, reason = cancels[row.enrollment_id]
         if steps is None or row.step in steps:
             chosen.append((row, reason))
+    return withdraw(conn, chosen, now)
+
+
+def withdraw(conn: sa.Connection, chosen: Sequence[tuple[Any, str]], now: datetime) -> int:
+    """Cancel queued messages: (row of id, attempts, journey and step; reason). Logged line by line."""
     if not chosen:
         return 0
     by_reason: dict[str, list[int]] = defaultdict(list)

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
-from orchestrator.store.journeys import add_trace, cancel_messages
+from orchestrator.store.journeys import add_trace, cancel_messages, wake_settled, withdraw
 from orchestrator.store.tables import (
     consent_current,
     consent_event,
@@ -44,6 +44,7 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
         counts[table.name] = conn.execute(statement).rowcount
     # Caps count what a person got, under whichever of the two names.
     conn.execute(sa.update(reservation).where(reservation.c.customer_id == drop).values(customer_id=keep))
+    cancelled += _merge_queued(conn, keep, drop, now)
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long
     conn.execute(sa.update(customer).where(gone).values(merged_into=keep, updated_at=now))
@@ -117,3 +118,18 @@ def _merge_enrollments(conn: sa.Connection, keep: int, drop: int, now: datetime)
         .values(addressee_id=keep)
     )
     return sum(row.ended_at is None for row in moved), len(ending), cancelled
+
+
+def _merge_queued(conn: sa.Connection, keep: int, drop: int, now: datetime) -> int:
+    """What a company's runs have queued for the one who goes: it goes to the one who stays, unless that one was to be
+    told the same thing, and would be told it twice. Returns how many messages were withdrawn."""
+    m, twin = message.c, message.alias("twin").c
+    waiting = [m.state.in_(["planned", "held"]), m.addressee == "customer", m.addressee_id == drop]
+    same = [twin[name] == m[name] for name in ("enrollment_id", "step", "visit", "medium", "addressee")]
+    told = sa.exists().where(*same, twin.addressee_id == keep)
+    columns = [m.id, m.attempts, m.journey, m.step, m.enrollment_id]
+    twice = conn.execute(sa.select(*columns).where(*waiting, told).order_by(m.id).with_for_update()).all()
+    withdrawn = withdraw(conn, [(row, "merged") for row in twice], now)
+    conn.execute(sa.update(message).where(*waiting, ~told).values(addressee_id=keep))
+    wake_settled(conn, {row.enrollment_id for row in twice}, now)
+    return withdrawn
