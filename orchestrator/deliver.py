@@ -293,10 +293,14 @@ class _Run:
     def _delivery(self, case: _Case, facts: Facts) -> Delivery:
         assert case.written is not None
         usable = facts.usable(case.due) or (({}, ""),)
+        if len(usable) == 1:
+            to, key = usable[0]
+            attempt = str(Attempt(case.due.id, case.attempt))
+            return Delivery(case.due, case.attempt, (case.written.outbound(attempt, case.due, to),), (key,))
         outbounds = []
         for n, (to, _) in enumerate(usable, 1):
-            attempt = Attempt(case.due.id, case.attempt, n if len(usable) > 1 else 0)
-            outbounds.append(case.written.outbound(str(attempt), case.due, to))
+            each = Attempt(case.due.id, case.attempt, n)
+            outbounds.append(case.written.outbound(str(each), case.due, to))
         return Delivery(case.due, case.attempt, tuple(outbounds), tuple(key for _, key in usable))
 
     def _writer(self, force: Force) -> Writer:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from channels.base import Medium
 from orchestrator.model import Json, Policies, Purpose
 
 Say = Literal["allow", "hold", "deny"]
+_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,7 @@ class Contact:
     account_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
+class Zone(NamedTuple):
     """A candidate zone and where it comes from: stated, address, phone, account. `name` may be unknown to tzdata."""
 
     name: str
@@ -169,7 +169,7 @@ def judge(subject: Subject, standing: Standing, policies: Policies, now: datetim
     for name, rule in rules().items():
         try:
             verdict = rule(subject, standing, policies, now)
-            fault = _fault(verdict, now)
+            fault = "" if type(verdict) is Verdict and verdict.say == "allow" else _fault(verdict, now)
         except Exception as error:
             # Only the kind of error: its text may quote what the rule was looking at.
             verdict, fault = None, type(error).__name__
@@ -177,6 +177,19 @@ def judge(subject: Subject, standing: Standing, policies: Policies, now: datetim
             verdict = Verdict(name, "deny", "rule_failed", inputs={"error": fault})
         verdicts.append(verdict)
     return _sum(tuple(verdicts))
+
+
+_worked_out: list[tuple[Policies | None, datetime | None, dict[Any, Verdict]]] = [(None, None, {})]
+
+
+def worked_out(policies: Policies, now: datetime) -> dict[Any, Verdict]:
+    """What rules have found under these very policies at this instant: a rule may keep here, under its own name, what
+    is the same for many messages of a batch. Never more than a memory of what the rule would find again."""
+    held, at, found = _worked_out[0]
+    if held is not policies or at != now or len(found) > _KEPT:
+        found = {}
+        _worked_out[0] = (policies, now, found)
+    return found
 
 
 def _fault(verdict: object, now: datetime) -> str:

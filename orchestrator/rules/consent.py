@@ -41,6 +41,8 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
     if subject.addressee != "customer":
         return _NOT_APPLICABLE
     found = [c for c in standing.consents if c.topic == subject.topic or c.topic == "*"]
+    if len(found) == 1 and subject.purpose == "marketing" and found[0].state == "granted" and found[0].since <= now:
+        return Verdict(NAME, "allow", "consented", inputs=_inputs(found))  # what most messages rely on, told at once
     noes = [c for c in found if c.state == "withdrawn"]
     if subject.purpose == "transactional":
         noes = [c for c in noes if c.topic == subject.topic]

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.model import Cap, Policies
-from orchestrator.rules import Contact, Standing, Subject, Verdict, stamp
+from orchestrator.rules import Contact, Standing, Subject, Verdict, stamp, worked_out
 from orchestrator.zones import local_start
 
 NAME = "frequency_cap"
@@ -45,6 +45,19 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
         return _NOT_APPLICABLE
     if subject.purpose == "transactional":
         return _TRANSACTIONAL
+    if standing.contacts:
+        return _verdict(subject, standing, policies, now)
+    # Without contacts there is nothing of the customer's own in it.
+    zone = standing.zones[0].name if standing.zones else None
+    key = (NAME, subject.medium, subject.topic, subject.account_id is None, standing.tier, zone)
+    known = worked_out(policies, now)
+    verdict = known.get(key)
+    if verdict is None:
+        verdict = known[key] = _verdict(subject, standing, policies, now)
+    return verdict
+
+
+def _verdict(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
     counts = []
     full: dict[str, Any] | None = None
     for cap in _applicable(policies.caps, subject, standing.tier):

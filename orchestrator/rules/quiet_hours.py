@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
 
 from channels.base import Medium
 from orchestrator.model import HouseHours, Json, Policies
-from orchestrator.rules import Standing, Subject, Verdict, Zone, stamp
+from orchestrator.rules import Standing, Subject, Verdict, Zone, stamp, worked_out
 from orchestrator.zones import next_open, zone
 
 NAME = "quiet_hours"
@@ -50,14 +49,15 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
     hours = policies.hours.get(subject.medium)
     if hours is None and not rings:
         return _NO_WINDOW
-    verdict = _verdict(hours, standing.zones, now)
+    known = worked_out(policies, now)
+    key = (NAME, subject.medium, standing.zones)
+    verdict = known.get(key) or known.setdefault(key, _verdict(hours, standing.zones, now))
     if verdict.until is not None and subject.expires_at is not None and verdict.until >= subject.expires_at:
         inputs = {**verdict.inputs, "expires_at": stamp(subject.expires_at)}
         return Verdict(NAME, "deny", "expired", inputs=inputs)
     return verdict
 
 
-@lru_cache(maxsize=20_000)
 def _verdict(hours: HouseHours | None, zones: tuple[Zone, ...], now: datetime) -> Verdict:
     """The verdict for everybody of the same candidate zones: a batch has one `now`, and few sets of zones."""
     inputs: Json = {"zones": [{"name": z.name, "source": z.source} for z in zones]}

@@ -35,6 +35,7 @@ _GATE = frozenset(
     | {"timezone", "phone_zones", "left_at", "merged_into"}
 )
 """What every message's judgement, address and language hang on."""
+_NOBODY: Json = {}
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 Reserved = tuple[int, Contact]
 """A reservation: its message's id, and what caps count."""
@@ -51,8 +52,9 @@ class Contacts:
     def of(self, due: Due) -> list[Contact]:
         """Each once: the customer's own, and those of the account's other contacts."""
         own = self.by_customer.get(due.customer_id, []) if due.customer_id is not None else []
-        theirs = self.by_account.get(due.account_id, []) if due.account_id is not None else []
-        return [*own, *(c for c in theirs if c.customer_id != due.customer_id)]
+        if due.account_id is None:
+            return list(own)
+        return [*own, *(c for c in self.by_account.get(due.account_id, []) if c.customer_id != due.customer_id)]
 
     def add(self, contact: Contact, dedupe_key: str) -> None:
         self.by_customer.setdefault(contact.customer_id, []).append(contact)
@@ -88,21 +90,24 @@ class Facts:
     def standing(self, due: Due, contacts: Contacts) -> Standing:
         """What rules weigh, with what `contacts` counts now."""
         about = self.about[due.id]
-        person, company = about.customer or {}, about.account or {}
-        usable = self.usable(due)
-        key = usable[0][1] if usable else None
+        person, company = about.customer or _NOBODY, about.account or _NOBODY
+        if self.suppressed:
+            usable = self.usable(due)
+            key = usable[0][1] if usable else None
+        else:
+            key = next(iter(self.addresses[due.id]), None)
         dedupe_key = self.dedupe_keys.get(due.id) if due.payload.get("dedupe") != "off" else None
-        return Standing(
-            zones=self.zones(person, company),
-            country=person.get("country") or company.get("country"),
-            customer_class=person.get("class") or company.get("class") or "",
-            tier=tier(self.vocabulary, about.customer, about.account),
-            consents=self.consents.get(due.customer_id, ()) if due.customer_id is not None else (),
-            address=key,
-            suppressions=self.suppressed.get(key, ()) if key else (),
-            contacts=contacts.of(due),
-            duplicate_at=contacts.sent_at.get(dedupe_key) if dedupe_key else None,
-            ended=due.id in self.ended,
+        return Standing(  # by place: one is made for every message
+            self.zones(person, company),
+            person.get("country") or company.get("country"),
+            person.get("class") or company.get("class") or "",
+            tier(self.vocabulary, about.customer, about.account),
+            self.consents.get(due.customer_id, ()) if due.customer_id is not None else (),
+            key,
+            self.suppressed.get(key, ()) if key else (),
+            contacts.of(due),
+            contacts.sent_at.get(dedupe_key) if dedupe_key else None,
+            due.id in self.ended,
         )
 
     def zones(self, person: Json, company: Json) -> tuple[Zone, ...]:
@@ -150,12 +155,12 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
         company_id = due.account_id if due.account_id is not None or person is None else person["account_id"]
         record_type, fields = records.get(due.record_id, ("", None)) if due.record_id is not None else ("", None)
         about[due.id] = told = About(
-            customer=person,
-            account=companies.get(company_id) if company_id is not None else None,
-            event=events.get(due.event_id) if due.event_id is not None else None,
-            record=fields,
-            record_type=record_type,
-            devices=tuple(devices.get(due.customer_id, ())) if due.customer_id is not None else (),
+            person,
+            companies.get(company_id) if company_id is not None else None,
+            events.get(due.event_id) if due.event_id is not None else None,
+            fields,
+            record_type,
+            tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
         )
         places[due.id] = to = destinations(due, told)
         addresses[due.id] = hashes = tuple(keys.address_key(due.medium, address_text(due.medium, t)) for t in to)

@@ -154,8 +154,6 @@ def test_a_hold_is_released_exactly_when_it_ends() -> None:
 
 
 def test_a_batch_pays_once_for_each_set_of_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.rules import quiet_hours
-
     looks = []
 
     def counted(*given: Any) -> Any:
@@ -163,7 +161,6 @@ def test_a_batch_pays_once_for_each_set_of_zones(monkeypatch: pytest.MonkeyPatch
         return next_open(*given)
 
     monkeypatch.setattr("orchestrator.rules.quiet_hours.next_open", counted)
-    quiet_hours._verdict.cache_clear()
     sets = [(Zone(BERLIN, "stated"),), (Zone(BERLIN, "stated"), Zone(NY, "phone")), (Zone(LA, "address"),)]
     policies, now = hours("08:00-20:00"), instant("2027-01-13T12:00Z")
     for number in range(1000):
