@@ -23,6 +23,8 @@ EMBEDDED = {
     # The embedded server says "database is locked" in pages of traceback that mean nothing (prefect #18934, #19771).
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    # A run that fails raises here, and whoever began it says why in a line: no page of traceback before that.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }
 """More of them, where a flow run starts a server of its own."""
 

@@ -60,6 +60,11 @@ class Wired:
     def keys(self) -> Keys:
         """This installation's secrets; made on first use beside the database. Raises Misconfigured."""
         path = self.keys_path
+        if self.keys_lost():
+            raise Misconfigured(
+                f"the key file {path} is gone, and the database {self.store.where} was begun with it: without it "
+                f"suppressed addresses would not be known again. Bring it back from its backup, or name it in {KEYS}"
+            )
         try:
             keys = load_keys(path)
         except KeysUnusable as error:
@@ -75,6 +80,10 @@ class Wired:
         database = self.store.engine.url.database if self.store.dialect == "sqlite" else None
         where = Path(self.store.where)
         return where.with_suffix(".keys") if database and where.is_absolute() else self.home / "orchestrator.keys"
+
+    def keys_lost(self) -> bool:
+        """Whether there is no key file where the database has been used with one."""
+        return not self.keys_path.exists() and self._keys_mark() is not None
 
     @property
     def home(self) -> Path:
@@ -119,18 +128,20 @@ class Wired:
     def _same_keys(self, keys: Keys, path: Path) -> None:
         """Two workers with different keys would not know each other's suppressions: refuse the second."""
         mark = hmac.digest(keys.address, keys.token, "sha256")[:8].hex()
-        query = sa.select(setting.c.value).where(setting.c.name == "keys")
-        with self.store.read() as conn:
-            known = conn.execute(query).scalar_one_or_none()
+        known = self._keys_mark()
         if known is None:
             with self.store.write() as conn:
                 insert_many(conn, setting, [{"name": "keys", "value": mark}], ignore_conflicts=True)
-                known = conn.execute(query).scalar_one()
+            known = self._keys_mark()
         if known != mark:
             raise Misconfigured(
                 f"the keys in {path} are not those that the database {self.store.where} was begun with: suppressed "
                 f"addresses would not be known again. Bring that key file here, or name it in {KEYS}"
             )
+
+    def _keys_mark(self) -> str | None:
+        with self.store.read() as conn:
+            return conn.execute(sa.select(setting.c.value).where(setting.c.name == "keys")).scalar_one_or_none()
 
 
 @contextmanager

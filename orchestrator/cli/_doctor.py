@@ -111,9 +111,9 @@ def _reading(store: Store) -> Iterator[sa.Connection]:
 
 def _keys(wired: Wired) -> Finding:
     path = wired.keys_path
-    if not path.exists():
+    if not path.exists() and not wired.keys_lost():
         return Finding("keys", "ok", f"none yet: the first run makes {near(path)}")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0
     if mode & 0o077:
         return Finding("keys", "bad", f"{near(path)} can be read by others (mode {mode:o})", f"chmod 600 {near(path)}")
     from channels.base import Misconfigured

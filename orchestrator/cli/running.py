@@ -87,6 +87,7 @@ def ready(workspace: Path) -> None:
     with wiring.connected(workspace) as wired:
         if wired.nothing_applied():
             raise CannotRun(f"nothing is in force in {wired.store.where} yet; run `orchestrator apply` first")
+        _ = wired.channels  # made with their keys, or told
 
 
 # ---- the embedded engine --------------------------------------------------------------------------------------------

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from channels.base import Misconfigured
 from orchestrator import cli, wiring
+from orchestrator.cli.running import Ticks
 from orchestrator.problems import ProjectError
 from orchestrator.project import load
+from orchestrator.store.keys import load_keys
 from tests.flows.conftest import outbox, sign_up
 from tests.flows.test_schedule import SHIPPED, free_port, shortened
 
@@ -75,15 +78,51 @@ def test_an_unknown_provider_is_placed(small: Path, capsys: pytest.CaptureFixtur
     assert "`sandbox`" in problem.hint
 
 
+def test_a_run_that_cannot_work_says_so_before_prefect_starts(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Ticks, "__call__", lambda *_: pytest.fail("a flow was run"))
+    (small / "orchestrator.toml").write_text('[channels]\nemail = { provider = "sandbox", feedback = "maybe" }\n')
+    assert cli.run(["-w", str(small), "run"]) == 3
+    assert "sandbox for email takes `feedback` as true or false" in capsys.readouterr().err
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_failing_flow_is_told_in_a_line(waiting: Path, tmp_path: Path):
+    """Prefect's own account of it, pages of traceback, is for whoever asks (PREFECT_LOGGING_LEVEL)."""
+    with wiring.connected(waiting) as wired, wired.store.write() as conn:
+        conn.execute(sa.text("ALTER TABLE trigger_state RENAME TO gone"))
+    env = {name: value for name, value in environment(tmp_path).items() if name != "PREFECT_LOGGING_LEVEL"}
+    done = subprocess.run(command(waiting, "run"), env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 4, done.stderr
+
+
 def test_other_keys_than_the_databases_are_refused(small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with wiring.connected(small) as wired:
         first = wired.keys
         assert wired.keys_path.stat().st_mode & 0o777 == 0o600
     with wiring.connected(small) as wired:
         assert wired.keys == first
-    monkeypatch.setenv(wiring.KEYS, str(tmp_path / "other.keys"))
+    other = tmp_path / "other.keys"
+    load_keys(other)
+    monkeypatch.setenv(wiring.KEYS, str(other))
     with wiring.connected(small) as wired, pytest.raises(Misconfigured, match="suppressed addresses"):
         print(wired.keys)
+
+
+def test_lost_keys_are_not_made_anew(small: Path, capsys: pytest.CaptureFixture[str]):
+    """New ones would know none of the suppressed addresses, and lie where the old ones are to be restored."""
+    with wiring.connected(small) as wired:
+        path = wired.keys_path
+        assert wired.keys
+    path.unlink()
+    assert cli.run(["-w", str(small), "run"]) == 3
+    assert "Bring it back from its backup" in " ".join(capsys.readouterr().err.split())
+    assert not path.exists()
+    assert cli.run(["-w", str(small), "doctor"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "keys the key file" in told and "is gone" in told and "none yet" not in told
 
 
 def test_a_fault_of_ours_is_no_traceback(
