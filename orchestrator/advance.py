@@ -185,10 +185,9 @@ def _manager(unit: UnitFacts) -> Addressee | None:
 
 
 def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
-    """By medium: the customer alone, or an account's contacts in the order of the journey's roles."""
+    """By medium an account's contacts, in the order of the journey's roles; of a customer's journey nobody asks."""
     if run.unit == "customer":
-        alone = (Addressee("customer", run.unit_id, run.unit_id, unit.account_id),)
-        return dict.fromkeys(Medium, alone)
+        return {}
     roles = journey.recipients.roles
     rank = {role: n for n, role in enumerate(roles)}
     chosen = [c for c in unit.contacts if not roles or c.role in rank]
@@ -210,8 +209,7 @@ def _write(
     conn: sa.Connection, force: Force, moves: Sequence[tuple[Version | None, engine.Move]], now: datetime
 ) -> int:
     """Everything a batch of moves did, by kind; returns how many messages were planned."""
-    live = running.live_keys(conn, [m.enrollment.id for _, m in moves])
-    moved = running.move(conn, [_cursor(m, live[m.enrollment.id], now) for _, m in moves])
+    moved = running.move(conn, [_cursor(m, now) for _, m in moves])
     done = [(found, m) for found, m in moves if m.enrollment.id in moved]
     running.add_trace(
         conn,
@@ -223,6 +221,7 @@ def _write(
     emits: list[dict[str, Any]] = []
     entries: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     slots = _Slots(conn, now)
+    topics: dict[tuple[Medium, str, str], tuple[str, str]] = {}
     for found, m in done:
         run = m.enrollment
         if m.ended and m.ended != "completed":
@@ -231,7 +230,7 @@ def _write(
             match effect:
                 case Send():
                     assert found is not None
-                    sends.append(_planned(force, found.journey, run, effect, slots))
+                    sends.append(_planned(found.journey, run, effect, slots, _topic(force, effect, topics)))
                 case Cancel():
                     cancels.setdefault(run.id, (frozenset(effect.steps), effect.reason))
                 case Update():
@@ -255,8 +254,9 @@ def _write(
     return planned
 
 
-def _cursor(m: engine.Move, live_key: str | None, now: datetime) -> dict[str, Any]:
+def _cursor(m: engine.Move, now: datetime) -> dict[str, Any]:
     run, ended = m.enrollment, m.ended is not None
+    end: dict[str, Any] = {"ended_at": now, "ended_because": m.ended, "live_key": None} if ended else {}
     return {
         "id": run.id,
         "old_step": run.step,
@@ -268,9 +268,7 @@ def _cursor(m: engine.Move, live_key: str | None, now: datetime) -> dict[str, An
         "wake_at": None if ended else now if m.again else m.wake_at,
         "memory": m.memory,
         "visits": m.visits,
-        "ended_at": now if ended else None,
-        "ended_because": m.ended,
-        "live_key": None if ended else live_key,
+        **end,
     }
 
 
@@ -301,8 +299,8 @@ class _Slots:
         return at
 
 
-def _planned(force: Force, journey: Journey, run: Enrollment, send: Send, slots: _Slots) -> dict[str, Any]:
-    topic, purpose = _topic(force, send)
+def _planned(journey: Journey, run: Enrollment, send: Send, slots: _Slots, kind: tuple[str, str]) -> dict[str, Any]:
+    topic, purpose = kind
     return {
         "origin": "journey",
         "enrollment_id": run.id,
@@ -325,11 +323,14 @@ def _planned(force: Force, journey: Journey, run: Enrollment, send: Send, slots:
     }
 
 
-def _topic(force: Force, send: Send) -> tuple[str, str]:
+def _topic(force: Force, send: Send, known: dict[tuple[Medium, str, str], tuple[str, str]]) -> tuple[str, str]:
     """(topic, purpose) of what a send says: its template's. A message to staff has none and is service."""
-    if send.addressee.kind != "customer":
-        return "", "transactional"
-    return force.topic(send.medium, send.template)
+    key = (send.medium, send.template, send.addressee.kind)
+    found = known.get(key)
+    if found is None:
+        own = send.addressee.kind != "customer"
+        found = known[key] = ("", "transactional") if own else force.topic(send.medium, send.template)
+    return found
 
 
 def _emitted(run: Enrollment, emit: Emit, now: datetime) -> dict[str, Any]:

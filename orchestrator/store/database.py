@@ -492,6 +492,8 @@ def update_many(
         if returning is None:
             conn.exec_driver_sql(statement, values)
             return []
+        if returning in where and _all_changed(conn, statement, values):
+            return [row[returning] for row in rows]
         # executemany gives no rows back; one prepared statement run for each does, and stays in the driver.
         cursor = conn.connection.cursor()
         try:
@@ -516,6 +518,20 @@ def update_many(
     columns = zip(*_bound(map(itemgetter(*names), rows), tuple(processors)), strict=True)
     result = conn.exec_driver_sql(statement, tuple(map(list, columns)))
     return list(result.scalars()) if returning is not None else []
+
+
+def _all_changed(conn: sa.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether SQLite changed a row for each of these values; when not, nothing is changed.
+
+    What a writer has read in its own transaction nobody else moves on: then this is all there is to do.
+    """
+    conn.exec_driver_sql("SAVEPOINT bulk")
+    if conn.exec_driver_sql(statement, list(values)).rowcount == len(values):
+        conn.exec_driver_sql("RELEASE bulk")
+        return True
+    conn.exec_driver_sql("ROLLBACK TO bulk")
+    conn.exec_driver_sql("RELEASE bulk")
+    return False
 
 
 # ---- lists as one bound value ---------------------------------------------------------------------------------------

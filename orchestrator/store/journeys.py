@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,15 +91,15 @@ def due(conn: sa.Connection, now: datetime, limit: int, paused: Iterable[str] = 
     if names:
         listed = key_list(conn, names)
         query = query.where(enrollment.c.journey.not_in(sa.select(listed.c.key)))
-    return [Enrollment(*row) for row in conn.execute(query.with_for_update(skip_locked=True))]
+    return [Enrollment(*row) for row in conn.execute(query.with_for_update(skip_locked=True)).all()]
 
 
 def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, UnitFacts]:
     """By enrollment id. Two statements: zones, and the contacts of accounts."""
     customers = id_list(conn, {e.customer_id for e in runs if e.customer_id is not None})
     theirs = {
-        row.id: (row.timezone, row.account_id, row.manager_email is not None)
-        for row in conn.execute(
+        customer_id: (zone, account_id, manager_email is not None)
+        for customer_id, zone, account_id, manager_email in conn.execute(
             sa.select(
                 customer.c.id,
                 sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"),
@@ -107,7 +108,7 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
             )
             .join(customers, customers.c.id == customer.c.id)
             .outerjoin(account, account.c.id == customer.c.account_id)
-        )
+        ).all()
     }
     account_ids = {e.account_id for e in runs if e.unit == "account" and e.account_id is not None}
     companies: dict[int, tuple[str | None, bool]] = {}
@@ -192,17 +193,15 @@ def message_states(conn: sa.Connection, enrollment_ids: Sequence[int]) -> dict[i
 def move(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
     """Compare-and-swap the cursors; returns the ids of those that had not moved on meanwhile.
 
-    Each row: id, old_step, old_visit, old_since and the new step, visit, since, wake_at, memory, visits, ended_at,
-    ended_because, live_key.
+    Each row: id, old_step, old_visit, old_since and the new step, visit, since, wake_at, memory, visits; those whose
+    run ends with it also ended_at, ended_because and live_key. Two statements at most.
     """
     where = ("id", "old_step", "old_visit", "old_since")
-    return set(update_many(conn, enrollment, rows, where=where, returning="id"))
-
-
-def live_keys(conn: sa.Connection, enrollment_ids: Sequence[int]) -> dict[int, str | None]:
-    listed = id_list(conn, enrollment_ids)
-    query = sa.select(enrollment.c.id, enrollment.c.live_key).join(listed, listed.c.id == enrollment.c.id)
-    return {row.id: row.live_key for row in conn.execute(query)}
+    moved: set[int] = set()
+    for ends in (False, True):
+        chosen = [row for row in rows if ("ended_at" in row) is ends]
+        moved.update(update_many(conn, enrollment, chosen, where=where, returning="id"))
+    return moved
 
 
 def add_trace(conn: sa.Connection, rows: Sequence[tuple[int, datetime, str, int, str, Json]]) -> None:
@@ -218,8 +217,9 @@ def add_messages(conn: sa.Connection, rows: Sequence[dict[str, Any]], now: datet
     if not rows:
         return 0
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    kind_of = itemgetter("medium", "purpose", "priority", "due_at")
     for row in rows:
-        groups[(row["medium"], row["purpose"], row["priority"], row["due_at"])].append(row)
+        groups[kind_of(row)].append(row)
     heads = [
         {"medium": m, "purpose": p, "priority": pr, "due_at": due, "size": len(group), "rows": group}
         for (m, p, pr, due), group in groups.items()
@@ -227,12 +227,10 @@ def add_messages(conn: sa.Connection, rows: Sequence[dict[str, Any]], now: datet
     names = ("medium", "purpose", "priority", "due_at", "size")
     ids = allocate_ids(conn, batch, len(heads))
     insert_many(conn, batch, [{"id": i, **{n: h[n] for n in names}} for i, h in zip(ids, heads, strict=True)])
-    planned = [
-        {**row, "batch_id": i, "state": "planned", "planned_at": now}
-        for i, h in zip(ids, heads, strict=True)
-        for row in h["rows"]
-    ]
-    return insert_many(conn, message, planned, ignore_conflicts=True)
+    columns = (*rows[0], "batch_id", "state", "planned_at")
+    values_of = itemgetter(*rows[0])
+    planned = [(*values_of(row), i, "planned", now) for i, h in zip(ids, heads, strict=True) for row in h["rows"]]
+    return insert_many(conn, message, planned, columns=columns, ignore_conflicts=True)
 
 
 def last_slot(conn: sa.Connection, journey: str, step: str | None, since: datetime) -> tuple[datetime, int] | None:
