@@ -602,22 +602,19 @@ class _Lines:
         members = [
             f'"addresses":{log.as_json(keys)}',
             "" if written is None else f',"locale":{log.as_json(written.locale)}',
-            f',"verdicts":[{",".join([self._once(v, _told) for v in case.judgement.verdicts])}]',
+            f',"verdicts":[{",".join([self._text(verdict) for verdict in case.judgement.verdicts])}]',
             f',"where":{log.as_json(case.where)}' if case.where else "",
-            f',"zones":{self._once(zones, _zones_told)}',
+            f',"zones":{self._text(zones)}',
         ]
         return f"{{{''.join(members)}}}".encode()
 
-    def _once(self, value: Any, told: Callable[[Any], object]) -> str:
+    def _text(self, value: Verdict | tuple[Zone, ...]) -> str:
         """Rules give the same verdict object to all to whom it applies."""
         found = self._texts.get(id(value))
         if found is None:
-            found = self._texts[id(value)] = (value, log.as_json(told(value)))
+            told = _told(value) if isinstance(value, Verdict) else value
+            found = self._texts[id(value)] = (value, log.as_json(told))
         return found[1]
-
-
-def _zones_told(zones: Iterable[Zone]) -> list[list[str]]:
-    return [[z.name, z.source] for z in zones]
 
 
 def _told(verdict: Verdict) -> Json:

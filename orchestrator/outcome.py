@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from channels.base import ChannelError, Misconfigured, Outbound, Reason, Receipt, Rejected, Unavailable
 from orchestrator.outbound import Due
@@ -34,8 +35,7 @@ REASONS: Mapping[str, str] = {
 """Why a message ended, or waits, after it was allowed: reason codes of outcomes, beside a provider's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message on its way, to each of its addresses."""
 
     due: Due
@@ -44,8 +44,7 @@ class Delivery:
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """What became of one message. State `planned`: it waits, until `again`."""
 
     delivery: Delivery
@@ -88,6 +87,10 @@ def chunks_of(deliveries: Sequence[Delivery], size: int) -> Iterator[list[Delive
 
 def ended(delivery: Delivery, receipts: Mapping[str, Receipt], error: Exception | None, at: datetime) -> End:
     """One message's end from the receipts of its deliveries: sent when any was taken, else the least certain word."""
+    if len(delivery.outbounds) == 1 and error is None:
+        only = receipts.get(delivery.outbounds[0].attempt)
+        if only is not None and only.status == "accepted":
+            return End(delivery, "sent", "", only.provider_id)
     found = [(o, receipts.get(o.attempt) or _without(o, error)) for o in delivery.outbounds]
     bad = tuple(
         (key, receipt.reason.value)

@@ -23,8 +23,7 @@ Say = Literal["allow", "hold", "deny"]
 _KEPT = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(NamedTuple):
     """What the ledger says of one (medium, topic); `topic` "*" speaks for all. `event_id` is what a send relies on."""
 
     topic: str
@@ -33,8 +32,7 @@ class Consent:
     event_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(NamedTuple):
     """One earlier allowed message to this customer or this account (a reservation)."""
 
     at: datetime

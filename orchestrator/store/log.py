@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -17,8 +16,7 @@ from orchestrator.store.tables import log, log_detail
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the log. `body`: ids, codes, hashes, versions. `detail`: what it was judged on, kept apart so that an
     erasure can destroy it while the line stands."""
 
@@ -29,7 +27,7 @@ class Entry:
     verdict: str
     reason: str = ""
     rule: str = ""
-    body: Json | bytes = field(default_factory=dict)  # bytes: canonical JSON already (see `Form`)
+    body: Json | bytes = b"{}"  # bytes: canonical JSON already (see `Form`)
     detail: Json | bytes | None = None
 
 
