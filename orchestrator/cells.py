@@ -221,7 +221,8 @@ def email(raw: Any) -> str:
     try:
         return validate_email(value, check_deliverability=False).normalized
     except (EmailNotValidError, UnicodeError) as exc:
-        raise ValueError(f"is no e-mail address: {exc}") from None
+        told = str(exc).rstrip(".")
+        raise ValueError(f"is no e-mail address: {told[:1].lower()}{told[1:]}") from None
 
 
 @lru_cache(maxsize=1)

@@ -357,7 +357,8 @@ def _began(journey: Journey | None, row: Row) -> tuple[str, int | None]:
 
 def _because(row: Row, events: Mapping[int, Row], records: Mapping[int, Row]) -> str:
     if (event := events.get(row["event_id"])) is not None:
-        return f"{event['type']} of {event['occurred_at']:%Y-%m-%d %H:%M} UTC ({event['key']})"
+        named = "" if event["key"].startswith("h:") else f" ({event['key']})"  # the content itself: no name
+        return f"{event['type']} of {event['occurred_at']:%Y-%m-%d %H:%M} UTC{named}"
     if (record := records.get(row["record_id"])) is not None:
         return f"{record['type']} {record['key']}"
     return ""

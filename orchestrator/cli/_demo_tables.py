@@ -1,4 +1,4 @@
-"""The demo's tables: per day, why not, who got what, and where to look. A hundred columns wide at most."""
+"""The demo's tables: per day, why not, who got what, and where to look. Sixty to a hundred columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MEDIA = ("email", "sms", "push", "mail", "task")
 _STYLE = {"sent": "green", "held": "yellow", "refused": "red"}
 """What a message's day comes to, and its colour; also the order within a cell."""
+_WIDE = 94
+"""The columns that a cell for each medium takes."""
 
 
 @dataclass(slots=True)
@@ -38,40 +40,50 @@ class Day:
 def _table(*columns: str, right: Sequence[str] = (), wraps: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="dim")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=name not in wraps)
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        folds = name in wraps
+        table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold" if folds else "ellipsis")
     return table
 
 
 def by_day(console: Console, days: Sequence[Day], runs: int) -> None:
-    """A row a day; in each medium's cell: sent, held, refused."""
+    """A row a day; in each medium's cell: sent, held, refused. Where that is too wide: all media in one, and a row for
+    each medium below."""
     legend = ", ".join(f"[{style}]{name}[/]" for name, style in _STYLE.items())
-    console.print(f"\n[bold]Day by day[/]  {runs} runs of the Prefect flow; of each medium: {legend}")
-    numbers = ("entered", "goal", "exit", "opened", "bounced")
-    table = _table("", *MEDIA, *numbers, right=(*MEDIA, *numbers))
+    all_of_it = Day(days[0].day if days else date.min)
     for day in days:
-        _add_day(table, f"{day.day:%a %d %b}", day.messages, day.entered, day.ended, day.heard)
-    _add_day(
-        table,
-        "all",
-        sum((day.messages for day in days), Counter()),
-        sum(day.entered for day in days),
-        sum((day.ended for day in days), Counter()),
-        sum((day.heard for day in days), Counter()),
-    )
+        all_of_it.messages.update(day.messages)
+        all_of_it.ended.update(day.ended)
+        all_of_it.heard.update(day.heard)
+        all_of_it.entered += day.entered
+    wide = console.width >= _WIDE
+    told = f"of each medium: {legend}" if wide else "messages of all media"
+    console.print(f"\n[bold]Day by day[/]  {runs} runs of the Prefect flow; {told}")
+    numbers = ("entered", "goal", "exit", "opened", "bounced")
+    shown = MEDIA if wide else tuple(_STYLE)
+    table = _table("", *shown, *numbers, right=(*shown, *numbers))
+    for day in days:
+        _add_day(table, f"{day.day:%a %d %b}" if wide else f"{day.day:%d %b}", day, wide)
+    _add_day(table, "all", all_of_it, wide)
     table.rows[-1].style = "bold"
     console.print(table)
+    if not wide:
+        table = _table("medium", *_STYLE, right=tuple(_STYLE))
+        for medium in MEDIA:
+            counts = (_number(all_of_it.messages.get((medium, what), 0), style) for what, style in _STYLE.items())
+            table.add_row(medium, *counts)
+        console.print()
+        console.print(table)
 
 
-def _add_day(
-    table: Table,
-    name: str,
-    messages: Mapping[tuple[str, str], int],
-    entered: int,
-    ended: Mapping[str, int],
-    heard: Mapping[str, int],
-) -> None:
-    numbers = (entered, ended.get("goal", 0), ended.get("exited", 0), heard.get("opened", 0), heard.get("bounced", 0))
-    table.add_row(name, *(_cell(messages, medium) for medium in MEDIA), *map(_number, numbers))
+def _add_day(table: Table, name: str, day: Day, wide: bool) -> None:
+    if wide:
+        messages = [_cell(day.messages, medium) for medium in MEDIA]
+    else:
+        messages = [_number(sum(day.messages.get((m, what), 0) for m in MEDIA), _STYLE[what]) for what in _STYLE]
+    numbers = (day.entered, *(day.ended.get(k, 0) for k in ("goal", "exited")))
+    heard = (day.heard.get("opened", 0), day.heard.get("bounced", 0))
+    table.add_row(name, *messages, *map(_number, (*numbers, *heard)))
 
 
 def _cell(messages: Mapping[tuple[str, str], int], medium: str) -> Text:
@@ -82,14 +94,14 @@ def _cell(messages: Mapping[tuple[str, str], int], medium: str) -> Text:
     return text
 
 
-def _number(n: int) -> Text:
-    return Text(str(n)) if n else Text("·", style="dim")
+def _number(n: int, style: str = "") -> Text:
+    return Text(str(n), style=style) if n else Text("·", style="dim")
 
 
 def reasons(console: Console, found: Mapping[tuple[str, str, str], int]) -> None:
     """Why messages were refused or held: by reason, with the media concerned."""
     console.print("\n[bold]Not sent, or not at once[/]")
-    table = _table("", "why", "messages", "on", right=("messages",))
+    table = _table("", "why", "messages", "on", right=("messages",), wraps=("on",))
     grouped: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for (what, reason, medium), n in found.items():
         grouped[what, reason][medium] += n

@@ -75,9 +75,15 @@ def _settings(folder: Path) -> Iterator[Finding]:
         yield Finding("settings", "bad", str(error), "check its rights")
         return
     yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
-    sandboxed = sorted(m for m, c in settings.channels.items() if c.provider in wiring.HARMLESS)
-    live = sorted(f"{m} by {c.provider}" for m, c in settings.channels.items() if c.provider not in wiring.HARMLESS)
-    if not live:
+    named = {medium: settings.channel(medium).provider for medium in settings.channels}
+    known = wiring.providers()
+    sandboxed = sorted(m for m, provider in named.items() if provider in wiring.HARMLESS)
+    live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in wiring.HARMLESS)
+    unknown = sorted(f"`{provider}` for {m}" for m, provider in named.items() if provider not in known)
+    if unknown:
+        todo = f"orchestrator.toml, `[channels]`: one of {', '.join(f'`{p}`' for p in known)}"
+        yield Finding("sending", "look", f"no provider {', '.join(unknown)}: no run can begin", todo)
+    elif not live:
         yield Finding("sending", "ok", "every medium ends in the sandbox: nobody is reached")
     elif sandboxed:
         yield Finding("sending", "look", f"live: {', '.join(live)}; not reaching anybody: {', '.join(sandboxed)}")

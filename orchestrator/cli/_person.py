@@ -100,7 +100,8 @@ def _timeline(conn: sa.Connection, one: Who, runs: Sequence[Row], limit: int) ->
             what = f"left {run['journey']}: {run['ended_because']}"
             yield _entry(run["ended_at"], "journey", what, journey=run["journey"])
     for consent in explain.consents(conn, one.customer_id or 0):
-        what = f"{consent['state']} {consent['topic']} on {consent['medium']}"
+        topic = "everything" if consent["topic"] == "*" else consent["topic"]
+        what = f"{consent['state']} {topic} on {consent['medium']}"
         yield _entry(consent["since"], "consent", what, state=consent["state"])
     yield from _messages(conn, one, limit)
 

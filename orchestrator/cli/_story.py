@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def show_run(console: Console, run: Run) -> None:
         for sent in mine:
             rest.remove(sent)
         told = _moment(moment)
-        if (moment.step, told) == before:
+        if not mine and (moment.step, told) == before:
             continue  # woken for nothing, it waits on
         before = (moment.step, told)
         if mine or told:
@@ -98,12 +99,22 @@ def _about(run: Run) -> Iterator[tuple[str, str]]:
     if run.ended_at is not None:
         yield "ended", f"{when(run.ended_at)}: {_ENDS.get(run.ended_because, run.ended_because)}"
     else:
-        until = f", until {when(run.wake_at)} or an event" if run.wake_at else ", until something happens"
-        yield "now", f"at {run.step}{until}" if run.step else "before the first step: the next tick moves it"
+        at = f"at {run.step}, until {_until(run)}"
+        yield "now", at if run.step else "before the first step: the next tick moves it"
     if run.paused:
         yield "paused", run.paused
     if run.note:
         yield "note", run.note
+
+
+def _until(run: Run) -> str:
+    """What a run waits for where it stands."""
+    waiting = [sent.id for sent in run.messages if sent.state in ("planned", "held", "sending")]
+    if run.wake_at is not None:
+        return f"{when(run.wake_at)} or an event"
+    if waiting:
+        return f"message {', '.join(map(str, waiting))} is sent or refused"
+    return "something happens"
 
 
 _ENDS = {
@@ -142,6 +153,8 @@ def _moment(moment: Moment) -> str:
             return ""
         case "left" if "messages" in detail:
             return ""
+        case "left" if "outcome" in detail:
+            return f"goes on: {_several(detail['outcome'])}"
         case "waits":
             until = f"until {when(_at(detail['until']))}" if detail.get("until") else ""
             zone = f"(the clock of {detail['zone']})" if until and detail.get("zone") else ""
@@ -155,6 +168,8 @@ def _moment(moment: Moment) -> str:
         case "ended":
             because = str(detail.get("ended", ""))
             return _with(f"ends: {_ENDS.get(because, because)}", {k: v for k, v in detail.items() if k != "ended"})
+        case "timed out" if "for" in detail:
+            return f"{_condition(str(detail['for']))} has not come within {detail.get('waited', 'its time')}"
         case "skipped":
             return _with("skipped", detail)
         case "came":
@@ -164,6 +179,12 @@ def _moment(moment: Moment) -> str:
             return f"wrote {', '.join(map(str, detail.get('fields', ())))}"
         case _:
             return _with(moment.what, detail)
+
+
+def _several(notes: Sequence[str]) -> str:
+    """What became of each recipient's turn, the same said once."""
+    turns = Counter(note.replace(": denied: ", " refused: ") for note in map(str, notes))
+    return "; ".join(f"{note} ×{n}" if n > 1 else note for note, n in turns.items())
 
 
 def _chose(detail: Mapping[str, Any]) -> str:
@@ -224,6 +245,9 @@ def show_message(console: Console, sent: Sent, *, indent: int, step: bool = True
     head.append(f"  {sent.medium} {sent.template}".rstrip() + to, style="default")
     if sent.state in ("planned", "held") and sent.next_at is not None:
         head.append(f", until {when(sent.next_at)}", style="yellow")
+        opens = sent.decisions[-1].until if sent.decisions else None
+        if opens is not None and sent.next_at > opens:
+            head.append(f": its turn after {opens:%H:%M}, `release` spreads what was held", style="dim")
     head.append(f"  (message {sent.id}, topic {sent.topic or 'none'}: {sent.purpose})", style="dim")
     _hang(console, head, indent)
     if step:

@@ -335,14 +335,17 @@ class Story:
                 self._show_quarantine(report)
 
     def _show_quarantine(self, report: ImportReport) -> None:
+        from rich.padding import Padding
+        from rich.text import Text
+
         assert report.quarantine_file is not None
         rows = f"{report.quarantined} row{'' if report.quarantined == 1 else 's'}"
         self._say("Put aside", f"{rows}, to be mended and imported again; the rest went on")
         self._console.print(f"  [cyan]{near(report.quarantine_file)}[/]", soft_wrap=True)
         with report.quarantine_file.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                told = f"  line {row.get('_line') or ''}: {row.get('_problem') or ''}"
-                self._console.print(told, style="dim", no_wrap=True, overflow="ellipsis", markup=False)
+                told = Text(f"line {row.get('_line') or ''}: {row.get('_problem') or ''}", style="dim")
+                self._console.print(Padding(told, (0, 0, 0, 2)))
 
 
 def _examples(conn: Any) -> dict[str, tuple[str, str]]:

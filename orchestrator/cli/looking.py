@@ -405,7 +405,8 @@ def log(
             start = _since(since, as_of(conn, wired)) if since is not None else None
             wanted = explain.LogFilter(None, one.customer_id if one else None, journey, verdict, start)
             lines = explain.log_lines(conn, wanted, limit)
-    call.answer(lambda: {"lines": lines}, lambda console: _show_log(console, lines, limit))
+    nothing = "Nothing has been judged yet." if wanted == explain.LogFilter() else "The log has no such line."
+    call.answer(lambda: {"lines": lines}, lambda console: _show_log(console, lines, limit, nothing))
     return FINE
 
 
@@ -439,9 +440,9 @@ def _since(text: str, now: datetime) -> datetime:
     return instant(text, "--since")
 
 
-def _show_log(console: Console, lines: Sequence[Row], limit: int) -> None:
+def _show_log(console: Console, lines: Sequence[Row], limit: int, nothing: str) -> None:
     if not lines:
-        console.print("The log has no such line.", style="dim")
+        console.print(nothing, style="dim")
         return
     wide = console.width >= 90
     if wide:

@@ -220,7 +220,13 @@ def pause(journey: str, /, *, reason: str = "", by: str | None = None) -> int:
         _known(wired, journey)
         with wired.store.write() as conn:
             new = versions.pause(conn, journey, by=by or getpass.getuser(), reason=reason, now=wired.clock())
-    text = f"{_named(journey)} paused" if new else f"{_named(journey)} paused already"
+            since = versions.pauses(conn)[journey]
+    text = f"{_named(journey)} paused"
+    if not new:
+        text += f" already, since {since['paused_at']:%Y-%m-%d %H:%M} UTC by {since['by']}"
+        text += f": {since['reason']}" if since["reason"] else ""
+        if reason and reason != since["reason"]:
+            text += "; your reason is not on record: resume it first, then pause it with another"
     call.answer(lambda: {"journey": journey, "paused": True, "changed": new}, lambda console: console.print(text))
     return FINE
 

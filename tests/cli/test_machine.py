@@ -201,5 +201,6 @@ def test_wrong_settings_stop_the_look(small: World):
     found = findings(small)
     assert found["channels"]["state"] == "bad"
     assert "orchestrator.toml:2:" in found["channels"]["text"]
+    assert found["sending"]["state"] == "look" and "no provider `pigeon` for email" in found["sending"]["text"]
     (small.folder / "orchestrator.toml").write_text("[channels\n")
     assert findings(small)["settings"]["state"] == "bad"

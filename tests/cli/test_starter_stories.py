@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from orchestrator import cli, sample, wiring
+from orchestrator.cli._story import show_run
 from orchestrator.store import explain
-from orchestrator.why import Sent, Story, why
+from orchestrator.why import Decision, Moment, Run, Sent, Story, why
 from tests.cli.conftest import At, World
 
 MIDNIGHT = datetime.combine(sample.START, time(), UTC)
@@ -103,6 +107,53 @@ def test_all_of_it_can_be_shown(acme: World, stories: list[Story], width: int):
         for line in said.out.splitlines():
             # A place is never broken, so that a terminal can open it.
             assert len(line) <= width or re.search(r"journeys/\S+:\d+$", line), line
+
+
+def test_no_message_is_left_out(acme: World, stories: list[Story]):
+    """Nor what a fallback tried second: each message's own number is told, for a step that plans twice, too."""
+    asked = [s for s in stories if any(len({m.step for m in r.messages}) > 1 for r in s.runs)]
+    for story in asked[:: max(1, len(asked) // 12)]:
+        out = acme("why", story.key, width=200).out
+        for sent in sent_in([story]):
+            assert f"(message {sent.id}, " in out, (story.key, sent.id)
+
+
+def test_a_fallback_tells_of_every_medium(capsys: pytest.CaptureFixture[str]):
+    at = MIDNIGHT
+
+    def sent(number: int, step: str, state: str = "denied", **more: Any) -> Sent:
+        given: dict[str, Any] = {field.name: "" for field in fields(Sent)} | {"decisions": (), "notices": ()}
+        given |= {"id": number, "step": step, "state": state, "visit": 1, "line": 2, "next_at": None, "planned_at": at}
+        return Sent(**given | more)
+
+    def moment(what: str, **detail: Any) -> Moment:
+        return Moment(at, "first_of", 1, what, "journeys/a.yaml", 2, detail)
+
+    until = at + timedelta(hours=6)
+    held = Decision(at, 1, "hold", "quiet_hours", "quiet_hours", "", until, ())
+    given: dict[str, Any] = {field.name: "" for field in fields(Run)} | {"id": 1, "line": 2, "entered_at": at}
+    run = Run(
+        **given
+        | {"step": "first_of", "wake_at": None, "ended_at": None, "readable": True, "current": True}
+        | {"messages": (
+            sent(7, "sms:a"), sent(8, "push:b"),
+            sent(9, "mail:c", "held", next_at=until + timedelta(minutes=22), decisions=(held,)),
+        )}
+        | {"moments": (
+            moment("planned", sends=["sms:a to customer 1"]),
+            moment("planned", sends=["push:b to customer 1"]),
+            moment("planned", sends=["mail:c to customer 1"]),
+            moment("timed out", **{"for": "happened(bought since entry)", "waited": "7 days"}),
+            moment("left", outcome=["sms:a: denied: no_consent; push:b: reached", *["mail:c: reached"] * 2]),
+        )}
+    )  # fmt: skip
+    show_run(Console(width=200, file=sys.stdout), run)
+    out = capsys.readouterr().out
+    assert "(message 7, " in out and "(message 8, " in out
+    assert "at first_of, until message 9 is sent or refused" in out
+    assert "until 2027-03-25 06:22: its turn after 06:00, `release` spreads what was held" in out
+    assert "the event bought since the entry has not come within 7 days" in out
+    assert "goes on: sms:a refused: no_consent; push:b: reached; mail:c: reached ×2" in out
 
 
 def test_a_contacts_company_answers_for_her(acme: World):
