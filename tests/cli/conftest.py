@@ -104,7 +104,7 @@ def golden(name: str, text: str, world: World) -> None:
     assert shown == path.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not for the session: what runs behind this package looks at the real clock
 def clock() -> Iterator[At]:
     at = At()
     with pytest.MonkeyPatch.context() as patch:
@@ -196,7 +196,7 @@ PEOPLE = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def told(tmp_path_factory: pytest.TempPathFactory, clock: At) -> World:
     """Everything that `why` has to answer for: ana was sent to, ben is held (it is four in the morning where he is),
     cleo said no word and is refused, dora signed up and is no member of the audience, emil never signed up."""
