@@ -87,6 +87,13 @@ class _Job:
     reader: RowReader
     now: datetime
     on_events: OnEvents | None = None
+    clock: Callable[[], datetime] | None = None
+
+    def look_at_clock(self) -> None:
+        """What is stored says when that was: ticks that run beside a long import look for what is new since the last
+        of them."""
+        if self.clock is not None:
+            self.now = max(self.now, self.clock())
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -108,15 +115,16 @@ def import_file(
     on_events: OnEvents | None = None,
     batch: int = BATCH,
     again: bool = False,
+    clock: Callable[[], datetime] | None = None,
 ) -> ImportReport:
     """Import a .csv, .jsonl or .parquet file. The same content twice is done once; an interrupted import goes on.
 
     `quarantine_dir` defaults to the file's own folder. `again` imports content that was imported before (it changes
-    what has been changed since). Raises ImportRefused, and what Store.write raises: what is committed stays, and the
-    next call goes on behind it.
+    what has been changed since). `clock` is asked at every batch, for `now` where an import takes its time. Raises
+    ImportRefused, and what Store.write raises: what is committed stays, and the next call goes on behind it.
     """
     source, lines = _fingerprint(path)
-    job = _Job(RowReader(kind, vocabulary, now), now, on_events)
+    job = _Job(RowReader(kind, vocabulary, now), now, on_events, clock)
     with _opened(path) as sheet:
         missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
         if missing:
@@ -255,6 +263,7 @@ def _stored_once_checked(
         attempts -= 1
         try:
             with store.write() as conn:
+                job.look_at_clock()  # not before: SQLite may have let us wait for others
                 found, unfit = _STORE[job.reader.kind](conn, job, read)
                 refused = sorted([*bad, *unfit], key=lambda r: r.line)
                 found["quarantined"] = len(refused)

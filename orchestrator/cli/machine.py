@@ -89,6 +89,7 @@ def import_(
                     quarantine_dir=quarantine,
                     progress=moved,
                     again=again,
+                    clock=wired.clock,
                 )
             except ImportRefused as error:
                 raise CannotRun(str(error)) from None

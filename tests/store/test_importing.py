@@ -590,6 +590,18 @@ def test_merging_brings_everything_over(twins: Store):
     assert dict(all_of(twins, t.customer, "key", "merged_into")) == {"ana": 2, "anna": 2, "bea": None}
 
 
+def test_a_long_import_says_when_each_batch_came(store: Store, tmp_path: Path):
+    """A tick beside it looks for what was written since the tick before: the beginning of the import is long past."""
+    path = written(tmp_path, "key,class\nana,b2c\nben,b2c\ncem,b2c\n")
+    minutes = iter(range(1, 9))
+    import_file(
+        store, VOCABULARY, "customers", path, now=NOW, batch=2, clock=lambda: NOW + timedelta(minutes=next(minutes))
+    )
+    late = timedelta(minutes=1)
+    found = dict(all_of(store, t.customer, "key", "updated_at"))
+    assert found == {"ana": NOW + late, "ben": NOW + late, "cem": NOW + 2 * late}
+
+
 def test_in_a_merge_withdrawals_win(twins: Store):
     early, late = NOW - timedelta(days=9), NOW - timedelta(days=1)
     take(
