@@ -25,6 +25,7 @@ EMBEDDED = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     # A run that fails raises here, and whoever began it says why in a line: no page of traceback before that.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # its events go to a server that a Ctrl-C has ended as well
 }
 """More of them, where a flow run starts a server of its own."""
 

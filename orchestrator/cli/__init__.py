@@ -104,7 +104,11 @@ def _answered(app: App, tokens: Sequence[str], call: Terminal) -> int:
     try:
         outcome: Any = app(tokens, exit_on_error=False)
         return outcome if isinstance(outcome, int) and not isinstance(outcome, bool) else FINE
-    except (CycloptsError, KeyboardInterrupt, BrokenPipeError):
+    except CycloptsError as error:
+        if call.json:  # to people it is told already
+            call.document({"error": " ".join(str(error).split())})
+        raise
+    except (KeyboardInterrupt, BrokenPipeError):
         raise
     except CannotRun as error:
         return tell_failure(str(error), call)

@@ -124,6 +124,8 @@ class Ticks:
         while thread.is_alive():
             thread.join(0.2)  # a join without an end does not let the main thread hear signals on every platform
         if failure:
+            if self.stopped.is_set():  # a Ctrl-C ends Prefect's own server too, and the run with whatever it says then
+                raise KeyboardInterrupt from failure[0]
             raise failure[0]
         if not outcome:
             raise KeyboardInterrupt

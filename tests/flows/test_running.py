@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,6 +86,26 @@ def test_a_run_that_cannot_work_says_so_before_prefect_starts(
     (small / "orchestrator.toml").write_text('[channels]\nemail = { provider = "sandbox", feedback = "maybe" }\n')
     assert cli.run(["-w", str(small), "run"]) == 3
     assert "sandbox for email takes `feedback` as true or false" in capsys.readouterr().err
+
+
+def test_a_run_that_breaks_off_for_a_ctrl_c_is_no_fault(small: Path, monkeypatch: pytest.MonkeyPatch):
+    """The signal goes to the whole group of processes, and Prefect's server is gone before the flow has ended."""
+    ticks = Ticks(small)
+
+    def cut_off(*_: Any) -> None:
+        ticks.stopped.set()
+        raise ConnectionError("no server")
+
+    monkeypatch.setitem(sys.modules, "orchestrator.flows", SimpleNamespace(run_tick=cut_off))
+    monkeypatch.setattr("orchestrator.flows", SimpleNamespace(run_tick=cut_off), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        ticks(50, None)
+
+
+def test_wrong_usage_is_a_document_too(capsys: pytest.CaptureFixture[str]):
+    for words in (["nonsense"], ["log", "--limit", "many"], ["apply", "--what"], ["import"]):
+        assert cli.run(["--json", *words]) == 2
+        assert json.loads(capsys.readouterr().out)["error"]
 
 
 @pytest.mark.prefect
