@@ -493,6 +493,8 @@ class _Reader:
             if self.silent:
                 if event.kind == "close" and event.name == self.silent[-1]:
                     self.silent.pop()
+                elif event.kind == "open" and event.name == self.silent[-1] and not event.empty:
+                    self.silent.append(event.name)
             elif event.kind == "open":
                 self._open(event)
             elif event.kind == "close":
@@ -506,7 +508,8 @@ class _Reader:
 
     def _open(self, event: _Event) -> None:
         name = event.name
-        if name in _SILENT and not event.empty:
+        hidden = event.attributes.get("aria-hidden") == "true"  # for the eye alone, such as a logo's letter
+        if (hidden or name in _SILENT) and not event.empty:
             self.silent.append(name)
         elif name == "br":
             self._break(False)

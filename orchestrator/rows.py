@@ -173,7 +173,8 @@ class RowReader:
         if absent:
             listed = ", ".join(f"`{c}`" for c in absent)
             near = suggest(absent[0], there)
-            return f"there is no column {listed}" + (f"; {near}" if near.startswith("did you mean") else "")
+            found = ", ".join(f"`{c}`" for c in sorted(there)[:12])
+            return f"there is no column {listed}; " + (near if near.startswith("did you mean") else f"found: {found}")
         if self.kind in ("events", "records") and not there & {"customer", "account", "of"}:
             return "there is no column `customer` or `account` to say whose they are"
         return None

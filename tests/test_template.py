@@ -15,6 +15,7 @@ from mjml import mjml2html
 
 from channels.base import Medium, Outbound
 from orchestrator.jinja import MissingValue, Sandbox
+from orchestrator.mjml import Masked, page_text
 from orchestrator.model import (
     ACCOUNT_FIELDS,
     CUSTOMER_FIELDS,
@@ -386,3 +387,8 @@ def test_the_engine_still_says_nothing_about_unknown_tags_and_stray_text():
     # The reason for our own checks: should this fail, the engine has learnt to tell.
     page = "<mjml><mj-body>stray<mj-section><mj-column><mj-foo>x</mj-foo></mj-column></mj-section></mj-body></mjml>"
     assert ">stray<!--" in mjml2html(page) and "<mj-foo>" in mjml2html(page)
+
+
+def test_what_is_for_the_eye_alone_is_not_read_aloud():
+    page = Masked(text="<p><span aria-hidden='true'>A<span>B</span>C</span>Acme</p><p>Hello</p>")
+    assert page_text(page) == "Acme\n\nHello"
