@@ -68,7 +68,7 @@ class Database(_Strict):
             return value
         if re.match(r"[\w+]+://[^/@:]*:[^/@]+@", value):
             raise ValueError("a password does not stand in a file: write `env:ORCHESTRATOR_DATABASE_URL`")
-        if not re.match(r"sqlite:///|postgresql(\+psycopg)?://", value):
+        if not re.match(r"sqlite:///(?!$)|postgresql(\+psycopg)?://", value):
             raise ValueError("expected `sqlite:///FILE` or `postgresql+psycopg://…`")
         return value
 
@@ -82,7 +82,7 @@ class Outbox(_Strict):
 class Web(_Strict):
     """The public address of links in messages."""
 
-    public_url: str = Field(default="http://localhost:8400", pattern=r"^https?://[^/\s]+")
+    public_url: str = Field(default="http://localhost:8400", pattern=r"^https?://[!-.0-~]+(/[!-~]*)?$")
 
 
 class ChannelSettings(BaseModel):

@@ -70,6 +70,9 @@ def test_all_problems_of_a_file_are_told() -> None:
         ("[channels.email]\nprovider = 'sendgrid'\napi_key = 'SG.abc'\n", "secret-inline", "1:2", "api_key"),
         ("[channels.sms]\nauth_token = 'env:T'\n", "bad-setting", "1:2", "missing"),
         ("[web]\npublic_url = 'here'\n", "bad-setting", "2:1", "https://"),
+        ("[web]\npublic_url = 'https://go.example.com/a b'\n", "bad-setting", "2:1", "https://"),
+        ("[web]\npublic_url = 'https://'\n", "bad-setting", "2:1", "https://"),
+        ("[database]\nurl = 'sqlite:///'\n", "bad-setting", "2:1", "sqlite:///FILE"),
         ("[outbox]\npath = ''\n", "bad-setting", "2:1", "not empty"),
     ],
 )

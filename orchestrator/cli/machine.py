@@ -321,6 +321,8 @@ def doctor(*, prefect: Annotated[bool, FLAG] = False) -> int:
     prefect
         Ask also whether Prefect's server answers, where PREFECT_API_URL names one.
     """
+    from rich.markup import escape
+
     from orchestrator.cli._doctor import examine
 
     call = terminal()
@@ -332,7 +334,8 @@ def doctor(*, prefect: Annotated[bool, FLAG] = False) -> int:
         rows = table("", "", "what", "how it is", wrap=("how it is",))
         rows.show_header = False
         for f in findings:
-            text = f.text + (f"\n[dim]→[/] {f.todo}" if f.todo else "")
+            # They quote settings, whose [sections] look like rich's own marks.
+            text = escape(f.text) + (f"\n[dim]→[/] {escape(f.todo)}" if f.todo else "")
             rows.add_row(marks[f.state], f"[bold]{f.what}[/]", text)
         console.print(rows)
         console.print()

@@ -102,6 +102,12 @@ def test_a_run_that_breaks_off_for_a_ctrl_c_is_no_fault(small: Path, monkeypatch
         ticks(50, None)
 
 
+def test_doctor_quotes_a_section_whole(small: Path, capsys: pytest.CaptureFixture[str]):
+    (small / "orchestrator.toml").write_text("[senders]\nhouse = 3\n")
+    assert cli.run(["-w", str(small), "doctor"]) == 1
+    assert "`[senders.house]`" in capsys.readouterr().out
+
+
 def test_wrong_usage_is_a_document_too(capsys: pytest.CaptureFixture[str]):
     for words in (["nonsense"], ["log", "--limit", "many"], ["apply", "--what"], ["import"]):
         assert cli.run(["--json", *words]) == 2
