@@ -35,6 +35,8 @@ REASONS: Mapping[str, str] = {
 
 _MAIL = ("street", "city", "postcode", "region", "country")
 _JSON = msgspec.json.Encoder().encode
+_SENDER = (("address", "email"), ("reply_to", "reply_to"))
+"""What the wire calls a sender's parts, and what workspace.yaml does."""
 _UNSUBSCRIBE_POST = "List-Unsubscribe=One-Click"  # RFC 8058, asked for by Gmail and Yahoo since February 2024
 
 
@@ -303,9 +305,9 @@ class Writer:
     # ---- who says so
 
     def _declared_sender(self, template: Template, options: Mapping[str, Any]) -> Mapping[str, str]:
-        sender = {"name": self.vocabulary.sender.get("name") or self.vocabulary.workspace}
-        if address := self.vocabulary.sender.get("address"):
-            sender["address"] = address
+        declared = self.vocabulary.sender
+        sender = {"name": declared.get("name") or self.vocabulary.workspace}
+        sender |= {part: declared[key] for part, key in _SENDER if declared.get(key)}
         sender |= self._named(str(options.get("from") or ""))
         if options.get("reply_to"):
             sender["reply_to"] = str(options["reply_to"])

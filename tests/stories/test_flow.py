@@ -150,3 +150,14 @@ def test_an_event_dated_ahead_starts_its_run_when_its_time_comes(world: World) -
     world.tick()
     assert [who for who, _ in _runs(world, "plain")] == [early, late]
     audit(world)
+
+
+def test_an_email_comes_from_the_sender_of_the_workspace(world: World) -> None:
+    texts = files({"plain": journey("plain", "- email: hello")})
+    sender = "{ name: Small, email: hello@small.example, reply_to: ask@small.example,"
+    texts["journeys/workspace.yaml"] = texts["journeys/workspace.yaml"].replace("{ name: Small,", sender)
+    world.apply(texts)
+    world.event(world.people())
+    world.tick()
+    written = world.opened(world.outbox()[0])
+    assert "From: Small <hello@small.example>" in written and "Reply-To: ask@small.example" in written
