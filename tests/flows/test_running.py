@@ -142,7 +142,7 @@ def test_lost_keys_are_not_made_anew(small: Path, capsys: pytest.CaptureFixture[
     """New ones would know none of the suppressed addresses, and lie where the old ones are to be restored."""
     with wiring.connected(small) as wired:
         path = wired.keys_path
-        assert wired.keys
+        assert wired.keys is not None
     path.unlink()
     assert cli.run(["-w", str(small), "run"]) == 3
     assert "Bring it back from its backup" in " ".join(capsys.readouterr().err.split())
