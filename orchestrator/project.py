@@ -86,7 +86,10 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> Settings:
     if path.is_file():
         text = _text(path, settings.FILE, problems)
     found = settings.parse_settings(text, problems, environment) if text is not None else None
-    if found is None:
+    if found is not None:
+        for medium in found.channels:
+            settings.check_provider(found, medium, text or "", problems)
+    if found is None or problems.errors:
         raise ProjectError(problems.sorted())
     return found
 

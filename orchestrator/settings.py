@@ -7,6 +7,7 @@ pure: the environment and the reading of a secret's file are given to it.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+import channels
 from channels.base import Medium
 from orchestrator.problems import Problems, Span, suggest
 
@@ -173,6 +175,19 @@ class _Document:
 def place(text: str, path: tuple[str, ...], file: str = FILE) -> Span:
     """Where the file says what a dotted path says, or the longest part of it that is written."""
     return _Document(file, text.splitlines()).place(path)
+
+
+def providers() -> list[str]:
+    """The providers there are: every module beside channels/base.py."""
+    return sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base")
+
+
+def check_provider(settings: Settings, medium: Medium, text: str, problems: Problems) -> None:
+    """A problem at its line of the file's text when nothing carries a medium by that name."""
+    name, known = settings.channel(medium).provider, providers()
+    if name not in known:
+        place_of, hint = place(text, ("channels", medium.value)), f"known: {', '.join(f'`{p}`' for p in known)}"
+        problems.error("unknown-provider", f"no provider `{name}` for {medium}", place_of, hint)
 
 
 def parse_settings(

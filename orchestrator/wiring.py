@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import importlib
-import importlib.util
 import os
 import platform
 import threading
@@ -23,7 +22,7 @@ import sqlalchemy as sa
 
 from channels.base import Channel, Medium, Misconfigured, Site
 from orchestrator.problems import Problems, ProjectError
-from orchestrator.settings import FILE, MissingSecret, Reveal, Settings, parse_settings, place
+from orchestrator.settings import FILE, MissingSecret, Reveal, Settings, check_provider, parse_settings
 from orchestrator.store import versions
 from orchestrator.store.database import Store, insert_many
 from orchestrator.store.keys import Keys, KeysUnusable, load_keys
@@ -106,15 +105,9 @@ class Wired:
 
     def _channel(self, medium: Medium) -> Channel:
         chosen = self.settings.channel(medium)
-        name = f"channels.{chosen.provider}"
-        if not chosen.provider.isidentifier() or chosen.provider == "base" or importlib.util.find_spec(name) is None:
-            problems = Problems()
-            problems.error(
-                "unknown-provider",
-                f"no provider `{chosen.provider}` for {medium}",
-                place(self._text, ("channels", medium.value)),
-                f"known: {', '.join(f'`{p}`' for p in providers())}",
-            )
+        problems = Problems()
+        check_provider(self.settings, medium, self._text, problems)
+        if problems.found:
             raise ProjectError(problems.found)
         secret = hmac.digest(self.keys.token, f"channel\0{chosen.provider}\0{medium}".encode(), "sha256")
         site = Site(self.settings.outbox_path(self.folder), self.clock, secret)
@@ -122,7 +115,9 @@ class Wired:
             options = chosen.options(self._reveal)
         except MissingSecret as error:
             raise Misconfigured(f"{chosen.provider} for {medium}: {error}") from None
-        connect: Callable[[Medium, Mapping[str, object], Site], Channel] = importlib.import_module(name).connect
+        connect: Callable[[Medium, Mapping[str, object], Site], Channel] = importlib.import_module(
+            f"channels.{chosen.provider}"
+        ).connect
         return connect(medium, options, site)
 
     def _same_keys(self, keys: Keys, path: Path) -> None:
@@ -191,15 +186,6 @@ def read_settings(folder: Path) -> tuple[Settings, str]:
     if settings is None:
         raise ProjectError(problems.found)
     return settings, text
-
-
-def providers() -> list[str]:
-    """The providers there are: every module beside channels/base.py."""
-    import pkgutil
-
-    import channels
-
-    return sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base")
 
 
 def worker_name() -> str:

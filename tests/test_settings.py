@@ -120,3 +120,11 @@ def test_database_urls() -> None:
         ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
     ):
         assert good(f"[database]\nurl = '{url}'\n").database_url(Path("/w"), NOTHING) == meant
+
+
+def test_check_knows_the_providers(tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.toml").write_text('[channels]\nsms = "null"\nemail = "pigeon"\n', encoding="utf-8")
+    with pytest.raises(ProjectError) as raised:
+        load_settings(tmp_path, {})
+    assert [(p.code, p.span.line) for p in raised.value.problems] == [("unknown-provider", 3)]
+    assert "`sandbox`" in raised.value.problems[0].hint

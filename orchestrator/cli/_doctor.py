@@ -64,6 +64,7 @@ def _settings(folder: Path) -> Iterator[Finding]:
     from channels.base import Misconfigured
     from orchestrator import wiring
     from orchestrator.problems import ProjectError
+    from orchestrator.settings import providers
 
     try:
         settings, text = wiring.read_settings(folder)
@@ -76,7 +77,7 @@ def _settings(folder: Path) -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
     named = {medium: settings.channel(medium).provider for medium in settings.channels}
-    known = wiring.providers()
+    known = providers()
     sandboxed = sorted(m for m, provider in named.items() if provider in wiring.HARMLESS)
     live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in wiring.HARMLESS)
     unknown = sorted(f"`{provider}` for {m}" for m, provider in named.items() if provider not in known)

@@ -98,7 +98,7 @@ def test_every_setting_is_told():
 
 
 def test_every_provider_is_told():
-    from orchestrator.wiring import providers
+    from orchestrator.settings import providers
 
     assert first_cells(section(REFERENCE / "settings.md", "## Providers")) == sorted(providers(), key=_sandbox_first)
 
