@@ -19,6 +19,7 @@ from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.segments import Segments
 from orchestrator.store.triggers import take_baseline
+from orchestrator.workspace import segments_used
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +110,10 @@ def journey_version(conn: sa.Connection, force: Force, name: str, version: str) 
 def trigger_key(project: Project, trigger: Trigger) -> str:
     """The name of a trigger's watermark. An edited segment is another trigger: it takes a new baseline."""
     if isinstance(trigger, SegmentTrigger):
-        meaning = "\n".join(
-            f"{n}={c.text}" for n, c in sorted(project.segments.items()) if n in _names(project, trigger)
-        )
+        names = {trigger.segment} | segments_used([project.segments[trigger.segment]], project.segments)
+        meaning = "\n".join(f"{name}={project.segments[name].text}" for name in sorted(names))
         return f"{trigger.key}-{hashlib.sha256(meaning.encode()).hexdigest()[:12]}"
     return trigger.key
-
-
-def _names(project: Project, trigger: SegmentTrigger) -> set[str]:
-    """The segment and those it names, transitively."""
-    found: set[str] = set()
-    open_names = [trigger.segment]
-    while open_names:
-        name = open_names.pop()
-        if name in found or name not in project.segments:
-            continue
-        found.add(name)
-        text = project.segments[name].text
-        open_names += [other for other in project.segments if f'"{other}"' in text]
-    return found
 
 
 _WHATEVER = -1

@@ -119,14 +119,6 @@ def show_problems(console: Console, problems: Sequence[Problem], sources: Mappin
             console.print(shown, soft_wrap=True, no_wrap=True, crop=False)
 
 
-def rows_of(console: Console, found: Table, nothing: str) -> None:
-    """A table, or a line that says that there is nothing in it."""
-    if found.row_count:
-        console.print(found)
-    else:
-        console.print(nothing, style="dim")
-
-
 def plain(value: Any) -> str:
     """A value of the database as a person reads it."""
     if value is None or value == "":

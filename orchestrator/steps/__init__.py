@@ -222,10 +222,6 @@ class Here:
         """The unit's zone; the workspace's for want of a known one. For waits and dates, never for a legal window."""
         return _zone(self.facts.zone or "", self.facts.workspace_zone)
 
-    def zone_source(self) -> str:
-        """Whose zone `zone` gives, for `why`."""
-        return "own" if self.facts.zone and zone(self.facts.zone) is not None else "workspace"
-
 
 @cache
 def _zone(name: str, workspace: str) -> ZoneInfo:

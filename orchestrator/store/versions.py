@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.model import Json
-from orchestrator.store.database import dump_json, insert_many, key_list
+from orchestrator.store.database import insert_many, key_list
 from orchestrator.store.tables import (
     applied,
     document,
@@ -226,7 +226,3 @@ def setting_number(conn: sa.Connection, name: str) -> int:
 def set_number(conn: sa.Connection, name: str, value: int) -> None:
     if not conn.execute(setting.update().where(setting.c.name == name).values(value=str(value))).rowcount:
         insert_many(conn, setting, [{"name": name, "value": str(value)}], ignore_conflicts=True)
-
-
-def canonical_hash(value: Any) -> str:
-    return hashlib.sha256(dump_json(value).encode()).hexdigest()
