@@ -35,7 +35,7 @@ from orchestrator.store.keys import Keys
 WORKSPACE = Path(__file__).parent / "workspace"
 APPLIED = datetime(2027, 4, 1, 6, tzinfo=UTC)
 NOW = datetime(2027, 4, 1, 10, tzinfo=UTC)
-KEYS = Keys(address=b"a" * 32, token=b"t" * 32)
+KEYS = Keys(b"a" * 32, b"t" * 32, b"s" * 32, b"c" * 32)
 CHUNK = 1000
 TIERS = ("bronze", "silver", "gold", "platinum")
 BUYERS = """

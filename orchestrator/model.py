@@ -82,11 +82,98 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Local wall time, half-open [open, close); wraps midnight when close <= open; `days` (0 Monday) of its opening."""
+    """Local wall time, half-open [open, close); wraps midnight when close <= open; `days` (0 Monday) of its opening.
+
+    The day it opens on must lie in [since, until] where those are set, and must be no public holiday of `closed_on`
+    (a country, "DE", or a region, "US-AL") where that is.
+    """
 
     open: time
     close: time
     days: frozenset[int] = frozenset(range(7))
+    closed_on: str = ""
+    since: date | None = None
+    until: date | None = None
+
+
+CONSENT_BASES = (
+    "express_written",  # signed, or by a form with the wording: what US texts need (47 CFR 64.1200(f)(9))
+    "express",
+    "soft_opt_in",  # sale or negotiation, own similar products, a way out at collection and in each message
+    "implied_purchase",  # CASL: two years from the purchase or the contract's end
+    "implied_inquiry",  # CASL: six months
+    "legitimate_interest",
+    "parental",  # somebody with parental responsibility said yes for a child
+)
+"""On what ground a consent event stands. One that does not say counts as `express` where plain words are enough."""
+
+LEGAL_FORMS = ("individual", "sole_trader", "corporate")
+
+
+@dataclass(frozen=True, slots=True)
+class LegalCap:
+    """At most so many marketing messages of one topic in a rolling time, by law."""
+
+    count: int
+    within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class HoursRule:
+    """One row of the ruleset: when law, code or custom lets a medium be used. `media`: sms, voice, …
+
+    `country` None: where the country is not known. `region` "*": the whole country; None: where the country's region
+    is not known; "FL": that region. Open when any of `windows` is; no window: never.
+    """
+
+    id: str
+    country: str | None
+    region: str | None
+    media: frozenset[str]
+    windows: tuple[Window, ...]
+    source: str
+    confidence: Literal["statute", "vendor", "practice"]
+    as_of: date
+    cap: LegalCap | None = None
+    since: date | None = None
+    until: date | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRule:
+    """One row of the ruleset: what marketing on a medium needs in a country.
+
+    `country` None: any that no other row names. `forms`: the legal forms it is for. `bases`: those that suffice.
+    `confirmed`: a yes must have been confirmed (double opt-in). `without`: no consent is needed, only that nobody
+    objected. `lapses`: bases that end by themselves, and after how many months.
+    """
+
+    id: str
+    country: str | None
+    media: frozenset[str]
+    forms: frozenset[str]
+    bases: frozenset[str]
+    source: str
+    confidence: Literal["statute", "vendor", "practice"]
+    as_of: date
+    confirmed: bool = False
+    without: bool = False
+    lapses: Mapping[str, int] = field(default_factory=dict)
+    since: date | None = None
+    until: date | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Law and custom as data (`orchestrator/ruleset/`). No legal advice. `ages`: by country, "*" for the others, from
+    which age on somebody consents alone."""
+
+    version: str = ""
+    hours: tuple[HoursRule, ...] = ()
+    consent: tuple[ConsentRule, ...] = ()
+    ages: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +209,13 @@ class Policies:
     dedupe: timedelta | None = None
     pause_if: tuple[float, int] | None = None  # error share, of how many last sends
     budgets: Mapping[Medium, tuple[int, str, Literal["day", "week", "month"]]] = field(default_factory=dict)
+    ruleset: Ruleset = field(default_factory=Ruleset)
+    prices: Mapping[Medium, int] = field(default_factory=dict)  # of one message, millionths of the workspace currency
+    counting: frozenset[str] = frozenset()  # departments whose contacts caps count
+    pause_on_case: bool = False  # no marketing while a case of the customer is open
+    born: str = ""  # the customer's field with the date of birth; "": minors are not told apart
+    growth: float | None = None  # an audience grown by more than this share holds its journey
+    retention: Mapping[str, timedelta] = field(default_factory=dict)  # by kind of record (`orchestrator.retain`)
 
 
 @dataclass(frozen=True, slots=True)

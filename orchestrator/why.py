@@ -424,7 +424,7 @@ def _word(row: Row) -> Word:
         row["action"],
         row["occurred_at"],
         row["method"],
-        row["source"],
+        None,
         row["basis"],
     )
 

@@ -29,7 +29,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.keys import Attempt, Keys
 
 NOON = datetime(2027, 3, 1, 11, tzinfo=UTC)  # a Monday, noon in Berlin
-KEYS = Keys(b"a" * 32, b"t" * 32)
+KEYS = Keys(b"a" * 32, b"t" * 32, b"s" * 32, b"c" * 32)
 
 WORKSPACE = """
 workspace: small

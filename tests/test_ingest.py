@@ -301,7 +301,7 @@ def test_addresses_written_differently_are_one():
     assert KEYS.address_key("email", "Ann@Example.com") == KEYS.address_key("email", " ann@example.com ")
     assert KEYS.address_key("push", "Tok") != KEYS.address_key("push", "tok")
     assert KEYS.address_key("email", "a@example.com") != KEYS.address_key("sms", "a@example.com")
-    assert KEYS.address_key("email", "a@example.com") != Keys(b"b" * 32, b"t" * 32).address_key(
+    assert KEYS.address_key("email", "a@example.com") != Keys(b"b" * 32, b"t" * 32, b"s" * 32, b"c" * 32).address_key(
         "email", "a@example.com"
     )
     assert KEYS.dedupe_key("a", "t", "1") != KEYS.dedupe_key("a", "t1", "")
@@ -311,7 +311,7 @@ def test_addresses_written_differently_are_one():
 def test_link_tokens_are_read_by_their_maker_only(message_id: int):
     token = KEYS.link_token(message_id)
     assert KEYS.read_link_token(token) == message_id
-    assert Keys(b"a" * 32, b"u" * 32).read_link_token(token) is None
+    assert Keys(b"a" * 32, b"u" * 32, b"s" * 32, b"c" * 32).read_link_token(token) is None
     flipped = token[:-1] + ("A" if token[-1] != "A" else "B")
     assert KEYS.read_link_token(flipped) is None
     assert KEYS.read_link_token(token + "x") is None and KEYS.read_link_token("") is None

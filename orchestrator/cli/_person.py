@@ -168,7 +168,7 @@ def _show_consents(console: Console, consents: Sequence[Row]) -> None:
     for consent in consents:
         style = {"granted": "green", "withdrawn": "red"}.get(consent["state"], "yellow")
         topic = "everything" if consent["topic"] == "*" else consent["topic"]
-        how = ", ".join(part for part in (consent["method"], consent["source"]) if part)
+        how = ", ".join(part for part in (consent["method"],) if part)
         state = Text(consent["state"], style=style)
         rows.add_row(f"  {consent['medium']}", topic, state, when(consent["since"]), Text(how))
     if consents:

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -24,16 +24,24 @@ _KEPT = 20_000
 
 
 class Consent(NamedTuple):
-    """What the ledger says of one (medium, topic); `topic` "*" speaks for all. `event_id` is what a send relies on."""
+    """What the ledger says of one (medium, topic, basis); `topic` "*" speaks for all.
+
+    `event_id` is what a send relies on. `basis` "": a state other than granted, or a yes that does not say its ground.
+    `confirmed`: by double opt-in since the last no. `until`: given for a time only.
+    """
 
     topic: str
     state: Literal["granted", "withdrawn", "requested", "expired"]
     since: datetime
     event_id: int
+    basis: str = ""
+    confirmed: bool = False
+    until: datetime | None = None
 
 
 class Contact(NamedTuple):
-    """One earlier allowed message to this customer or this account (a reservation)."""
+    """One earlier contact of this customer or this account: a message we allowed (a reservation), or what a department
+    of the house said (a touch: `department` names it)."""
 
     at: datetime
     medium: Medium
@@ -41,6 +49,7 @@ class Contact(NamedTuple):
     purpose: Purpose
     customer_id: int
     account_id: int | None
+    department: str = ""
 
 
 class Zone(NamedTuple):
@@ -50,13 +59,35 @@ class Zone(NamedTuple):
     source: Literal["stated", "address", "phone", "account"]
 
 
+class Place(NamedTuple):
+    """A candidate jurisdiction and where it comes from. `region` None: not known, or the country is not divided."""
+
+    country: str
+    region: str | None
+    source: Literal["address", "phone", "account"]
+
+
+class Rival(NamedTuple):
+    """Another message to the same customer that is ready now and goes first: it takes room under a cap before us."""
+
+    message_id: int
+    medium: Medium
+    topic: str
+    priority: int
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Everything about the addressee that a rule may weigh, read for a whole batch at once.
 
+    All of it goes into the log (sealed): a decision is judged again from it, so nothing else may be weighed, and no
+    name, address or number may stand in it.
+
     `address` is the keyed hash of the address on this medium, None when there is none (for push: no live device).
     `suppressions` are (reason, until) for that address. `contacts` reach back as far as the longest cap, and include
     what this batch has already allowed. `duplicate_at`: when the same content last went to the same address.
+    `places`: every jurisdiction the addressee may be in. `spent`: on the medium, in the budget's period, before this
+    message. `permitted` False: not on the list of recipients that a non-production installation may write to.
     """
 
     zones: tuple[Zone, ...]
@@ -68,7 +99,14 @@ class Standing:
     suppressions: tuple[tuple[str, datetime | None], ...]
     contacts: Sequence[Contact]
     duplicate_at: datetime | None
-    ended: bool = False  # its enrollment ended meanwhile, or the customer was merged or has left
+    ended: bool = False  # its enrollment ended meanwhile, or the customer was merged, has left or is erased
+    places: tuple[Place, ...] = ()
+    legal_form: str | None = None
+    born: date | None = None
+    open_case: bool = False
+    rivals: tuple[Rival, ...] = ()
+    spent: int = 0
+    permitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +124,7 @@ class Subject:
     planned_at: datetime
     due_at: datetime
     expires_at: datetime | None
+    call: bool = False  # a task that is a call to the customer: judged by calling hours, for the customer
 
 
 @dataclass(frozen=True, slots=True)

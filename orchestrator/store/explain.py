@@ -181,7 +181,7 @@ def profile(conn: sa.Connection, one: Who) -> Row:
 def consents(conn: sa.Connection, customer_id: int) -> list[Row]:
     """What stands of a customer's consents, each with the event it follows from."""
     c, e = consent_current.c, consent_event.c
-    query = sa.select(c.medium, c.topic, c.state, c.since, c.event_id, e.method, e.source, e.basis).join(
+    query = sa.select(c.medium, c.topic, c.state, c.since, c.event_id, e.method, e.basis).join(
         consent_event, e.id == c.event_id
     )
     return _rows(conn, query.where(c.customer_id == customer_id).order_by(c.medium, c.topic))
@@ -191,7 +191,7 @@ def consent_words(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
     """Consent events by id: what was said, when, and how it is known."""
     listed = id_list(conn, sorted(set(ids)))
     e = consent_event.c
-    columns = (e.id, e.medium, e.topic, e.action, e.occurred_at, e.basis, e.method, e.source)
+    columns = (e.id, e.medium, e.topic, e.action, e.occurred_at, e.basis, e.method)
     return {row["id"]: row for row in _rows(conn, sa.select(*columns).join(listed, listed.c.id == e.id))}
 
 

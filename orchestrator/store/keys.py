@@ -22,15 +22,27 @@ from typing import Any
 from channels.base import Medium
 
 _ATTEMPT = re.compile(r"m([1-9]\d{0,18})a([1-9]\d{0,8})(?:d([1-9]\d{0,3}))?")
+_NAMES = ("address", "token", "seal", "sign")
 _TOKEN = re.compile(r"v1\.(m([1-9]\d{0,18}))\.([\w-]{22})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Two secrets of 32 bytes each: `address` hashes addresses, `token` signs links. Never shown, never logged."""
+    """Four secrets of 32 bytes each, never shown, never logged: `address` hashes addresses, `token` signs links,
+    `seal` makes the keys under which personal records are kept, `sign` signs the log's checkpoints (Ed25519 seed)."""
 
     address: bytes = field(repr=False)
     token: bytes = field(repr=False)
+    seal: bytes = field(repr=False)
+    sign: bytes = field(repr=False)
+
+    def person_key(self, salt: bytes) -> bytes:
+        """The key of the person with this salt (`customer.salt`); the house's own with an empty one."""
+        return _keyed(self.seal, b"person\0" + salt)
+
+    def hash(self, kind: str, text: str) -> str:
+        """A keyed hash of what the outside calls something (an event id, a customer's key), as 32 hex digits."""
+        return self._hash(kind, text)
 
     def address_key(self, medium: Medium | str, address: str) -> str:
         """The hash under which an address of a medium is suppressed: equal for equal addresses, however written."""
@@ -117,12 +129,12 @@ def load_keys(path: Path) -> Keys:
         if not path.exists():
             _make(path)
         found = json.loads(path.read_text(encoding="ascii"))
-        keys = Keys(bytes.fromhex(found["address"]), bytes.fromhex(found["token"]))
+        keys = Keys(*(bytes.fromhex(found[name]) for name in _NAMES))
     except OSError as exc:
         raise KeysUnusable(f"the key file {path} cannot be used: {exc.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise KeysUnusable(f"the key file {path} is damaged: restore it from its backup") from None
-    if min(len(keys.address), len(keys.token)) < 32:
+    if min(len(key) for key in (keys.address, keys.token, keys.seal, keys.sign)) < 32:
         raise KeysUnusable(f"the key file {path} is damaged: a key is too short; restore it from its backup")
     return keys
 
@@ -130,7 +142,7 @@ def load_keys(path: Path) -> Keys:
 def _make(path: Path) -> None:
     """Write it whole under another name, then link: of two that start together one wins, and both read the winner's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"address": secrets.token_hex(32), "token": secrets.token_hex(32)})
+    text = json.dumps({name: secrets.token_hex(32) for name in _NAMES})
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

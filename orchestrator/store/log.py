@@ -81,8 +81,8 @@ def append(conn: sa.Connection, entries: Sequence[Entry]) -> list[int]:
         ],
         columns=("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule", "body"),
     )
-    details = [(i, _bytes(e.detail)) for i, e in zip(ids, entries, strict=True) if e.detail is not None]
-    insert_many(conn, log_detail, details, columns=("log_id", "body"))
+    details = [(i, b"", _bytes(e.detail)) for i, e in zip(ids, entries, strict=True) if e.detail is not None]
+    insert_many(conn, log_detail, details, columns=("log_id", "salt", "body"))
     return ids
 
 

@@ -277,7 +277,9 @@ def record_consents(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> i
     if not rows:
         return 0
     take_turns(conn, "consent_event")
-    unique = list({row["key"]: row for row in reversed(rows)}.values())[::-1]
+    unique = list({row["key"]: {k: v for k, v in row.items() if k != "source"} for row in reversed(rows)}.values())[
+        ::-1
+    ]
     added = insert_ids(conn, consent_event, unique, ("customer_id",), ignore_conflicts=True)
     if added:
         listed = id_list(conn, {i for (i,) in added})
@@ -319,7 +321,7 @@ def _derive_consent(conn: sa.Connection, where: Any) -> None:
     new = statement.excluded
     conn.execute(
         statement.on_conflict_do_update(
-            index_elements=["customer_id", "medium", "topic"],
+            index_elements=["customer_id", "medium", "topic", "basis"],
             set_={"state": new.state, "event_id": new.event_id, "since": new.since},
             where=consent_current.c.event_id != new.event_id,
         )

@@ -126,10 +126,15 @@ customer = Table(
     Column("locale", Text),  # BCP 47 with a hyphen: de, en-GB
     Column("timezone", Text),
     Column("phone_zones", Text),  # candidate zones of the number, space-separated; made at import, never per send
-    Column("legal_form", Text),
+    Column("phone_places", Text),  # where the number may be: "US-NY US-NJ", "DE"; made at import, never per send
+    Column("legal_form", Text),  # individual, sole_trader, corporate; NULL: not known, and judged as an individual
     Column("joined", sa.Date),
     Column("left_at", UtcDateTime),  # a contact who has left the company
     Column("merged_into", BigId, ForeignKey("customer.id")),  # never addressed any more
+    # 32 random bytes: with the house's key they make the person's own, under which everything personal in the log and
+    # the ledgers is kept. NULL: none made yet, or (with erased_at) destroyed, and nobody can read that any more.
+    Column("salt", sa.LargeBinary),
+    Column("erased_at", UtcDateTime),
     Column("attributes", Json, nullable=False, server_default="{}"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -188,22 +193,46 @@ event = Table(
 
 # ---- consent and suppression ----------------------------------------------------------------------------------------
 
-consent_event = Table(  # append-only
+consent_event = Table(  # append-only; no personal bytes: those are in consent_evidence, sealed
     "consent_event",
     metadata,
     _id(),
-    Column("key", Text, nullable=False, unique=True),
+    Column("key", Text, nullable=False, unique=True),  # keyed hash of the sender's event id: that may name a person
     Column("customer_id", BigId, ForeignKey("customer.id"), nullable=False),
     Column("medium", Text, nullable=False),
     Column("topic", Text, nullable=False),  # "*": every topic of the medium
     Column("action", Text, nullable=False),
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
-    Column("basis", Text),
-    Column("method", Text),
-    Column("source", Text),
+    Column("basis", Text),  # one of model.CONSENT_BASES; NULL: not stated
+    Column("method", Text),  # form, keyword, double_opt_in, call, paper, import, preference_centre, …
+    Column("expires_at", UtcDateTime),  # where this consent was given for a time
+    Column("jurisdiction", Text),  # US-FL, DE: what law it was asked under
+    Column("wording", Text),  # hash of the words shown (consent_wording)
+    Column("wording_version", Text),
+    Column("language", Text),
+    Column("answers", Text),  # a confirmation: the keyed hash of the request's event id (double opt-in)
+    Column("commitment", sa.LargeBinary),  # to the evidence; NULL: none was given
     _one_of("action", ("request", "confirm", "grant", "withdraw", "expire", "import")),
     Index(None, "customer_id", "medium", "topic", "occurred_at"),
+)
+
+consent_wording = Table(  # what people were shown, each text once
+    "consent_wording",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+consent_evidence = Table(  # source URL, IP, agent, evidence: sealed under the person's key, destroyed with it
+    "consent_evidence",
+    metadata,
+    Column("event_id", BigId, ForeignKey("consent_event.id"), primary_key=True, autoincrement=False),
+    Column("customer_id", BigId, nullable=False),
+    Column("salt", sa.LargeBinary, nullable=False),
+    Column("body", sa.LargeBinary, nullable=False),
+    Index(None, "customer_id"),
 )
 
 consent_current = Table(  # derived from consent_event: rebuildable
@@ -212,9 +241,14 @@ consent_current = Table(  # derived from consent_event: rebuildable
     Column("customer_id", BigId, ForeignKey("customer.id"), primary_key=True),
     Column("medium", Text, primary_key=True),
     Column("topic", Text, primary_key=True),
+    # One row for each basis on which there is a yes since the last no; or one row, basis "", that says what there is
+    # instead: a no, an expiry, an unanswered request.
+    Column("basis", Text, primary_key=True, server_default=""),
     Column("state", Text, nullable=False),  # granted, withdrawn, requested, expired
     Column("event_id", BigId, ForeignKey("consent_event.id"), nullable=False),
     Column("since", UtcDateTime, nullable=False),
+    Column("confirmed", sa.Boolean, nullable=False, server_default=sa.false()),  # by double opt-in, since the last no
+    Column("until", UtcDateTime),
 )
 
 suppression = Table(
@@ -226,7 +260,48 @@ suppression = Table(
     Column("reason", Text, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("until", UtcDateTime),
+    Column("source", Text, nullable=False, server_default=""),  # the list it was imported from; "": what came back
     UniqueConstraint("medium", "address_key", "reason"),
+)
+
+touch = Table(  # a contact by another department (support, sales): counts where a cap says so
+    "touch",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False, unique=True),
+    Column("customer_id", BigId, ForeignKey("customer.id"), nullable=False),
+    Column("account_id", BigId, ForeignKey("account.id")),
+    Column("department", Text, nullable=False),
+    Column("medium", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index(None, "customer_id", "at"),
+    Index(None, "account_id", "at"),
+)
+
+support_case = Table(  # while one is open, marketing pauses where the policy says so
+    "support_case",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False, unique=True),
+    Column("customer_id", BigId, ForeignKey("customer.id"), nullable=False),
+    Column("account_id", BigId, ForeignKey("account.id")),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),
+    Index(None, "customer_id"),
+    Index(None, "account_id"),
+)
+
+erased = Table(  # append-only: whom we have erased, as keyed hashes, so that a later import or a backup is caught
+    "erased",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),  # key, email, sms, mail, push
+    Column("hash", Text, nullable=False),
+    Column("customer_id", BigId, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("kind", "hash"),
+    _one_of("kind", ("key", "email", "sms", "mail", "push")),
 )
 
 # ---- what is in force -----------------------------------------------------------------------------------------------
@@ -430,10 +505,27 @@ reservation = Table(  # one row an allowed message: what caps, dedupe and budget
     Column("purpose", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("dedupe_key", Text, nullable=False),  # keyed hash of address, template and business key
-    Column("cost", sa.BigInteger, nullable=False, server_default="0"),  # minor units of the workspace currency
+    Column("cost", sa.BigInteger, nullable=False, server_default="0"),  # millionths of the workspace currency
     Index(None, "customer_id", "at"),
     Index(None, "account_id", "at"),
     Index(None, "dedupe_key", "at"),
+)
+
+spend = Table(  # money spent on a medium in a budget's period: the sum of its reservations, locked at the commit point
+    "spend",
+    metadata,
+    Column("medium", Text, primary_key=True),
+    Column("period", Text, primary_key=True),  # 2027-03, 2027-W09, 2027-03-01: in the workspace's zone
+    Column("amount", sa.BigInteger, nullable=False),  # millionths of the workspace currency
+)
+
+audience_seen = Table(  # how many a trigger found last: the blast guard compares
+    "audience_seen",
+    metadata,
+    Column("journey", Text, primary_key=True),
+    Column("trigger", Text, primary_key=True),
+    Column("units", sa.BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
 )
 
 log = Table(  # append-only: every decision and every outcome. No personal bytes.
@@ -442,25 +534,48 @@ log = Table(  # append-only: every decision and every outcome. No personal bytes
     _id(),
     Column("at", UtcDateTime, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("message_id", BigId, nullable=False),
+    Column("message_id", BigId),  # NULL: an operation, which is about no message
     Column("attempt", Integer, nullable=False),
-    Column(
-        "verdict", Text, nullable=False
-    ),  # decision: allow, hold, deny · outcome: the new message state · feedback: an EventKind
+    # decision: allow, hold, deny · outcome: the new message state · feedback: an EventKind · operation: what was done
+    Column("verdict", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
     Column("rule", Text, nullable=False, server_default=""),
-    Column(
-        "body", sa.LargeBinary, nullable=False
-    ),  # canonical JSON: ids, codes, hashes, versions; the bytes a leaf commits to
-    _one_of("kind", ("decision", "outcome", "feedback")),
+    Column("body", sa.LargeBinary, nullable=False),  # canonical JSON: ids, codes, hashes, versions
+    Column("commitment", sa.LargeBinary),  # to the detail: HMAC-SHA-256 under the record's own key; NULL: no detail
+    _one_of("kind", ("decision", "outcome", "feedback", "operation")),
+    CheckConstraint("(kind = 'operation') = (message_id IS NULL)", name="operation"),
     Index(None, "message_id", "id"),
 )
 
-log_detail = Table(  # what a decision was judged on: its own record, so that erasure can destroy it and the log stands
+log_detail = Table(  # what a decision was judged on, sealed under the person's key: gone with it, while the line stands
     "log_detail",
     metadata,
     Column("log_id", BigId, ForeignKey("log.id"), primary_key=True, autoincrement=False),
+    Column("customer_id", BigId),  # whose key; NULL: the house's own (staff, systems)
+    Column("salt", sa.LargeBinary, nullable=False),
     Column("body", sa.LargeBinary, nullable=False),
+)
+
+leaf = Table(  # append-only: the log's tree (RFC 6962), leaf by leaf; made by `seal`
+    "leaf",
+    metadata,
+    Column("index", BigId, primary_key=True, autoincrement=False),  # without gaps, from 0
+    Column("ledger", Text, nullable=False),  # log, consent_event, applied, erased
+    Column("row_id", BigId, nullable=False),
+    Column("hash", sa.LargeBinary, nullable=False),
+    UniqueConstraint("ledger", "row_id"),
+    _one_of("ledger", ("log", "consent_event", "applied", "erased")),
+)
+
+checkpoint = Table(  # append-only: signed tree heads
+    "checkpoint",
+    metadata,
+    Column("size", BigId, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("root", sa.LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),  # C2SP tlog-checkpoint, a signed note
+    Column("frontier", sa.LargeBinary, nullable=False),  # the tree's right edge: what the next seal goes on from
+    Column("below", Json, nullable=False),  # ledger → highest row id sealed
 )
 
 feedback = Table(  # what came back, deduplicated; `opened(step)` reads it
@@ -511,4 +626,14 @@ setting = Table(  # one row a name: schema facts, the workspace's name
     Column("value", Text, nullable=False),
 )
 
-APPEND_ONLY = ("log", "consent_event", "applied", "tier_change", "trace")
+APPEND_ONLY = (
+    "log",
+    "consent_event",
+    "consent_wording",
+    "applied",
+    "tier_change",
+    "trace",
+    "erased",
+    "leaf",
+    "checkpoint",
+)

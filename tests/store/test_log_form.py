@@ -33,5 +33,5 @@ def test_own_names_out_of_order_are_refused() -> None:
 
 @pytest.mark.parametrize("key", [b"k" * 32, b"k" * 64, b"k" * 100], ids=len)
 def test_keyed_hashes_are_hmac_sha_256(key: bytes) -> None:
-    made = Keys(address=key, token=key).dedupe_key("address", "template", "business")
+    made = Keys(key, key, key, key).dedupe_key("address", "template", "business")
     assert made == hmac.digest(key, b"content\0address\0template\0business", "sha256")[:16].hex()
