@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,6 +93,53 @@ def ancestors(conn: sa.Connection, keys: Iterable[str]) -> dict[str, str | None]
     rows = conn.execute(sa.select(up.c.id, up.c.key, up.c.parent_id)).all()
     key_of = {row.id: row.key for row in rows}
     return {row.key: key_of.get(row.parent_id) for row in rows}
+
+
+# ---- their keys -----------------------------------------------------------------------------------------------------
+
+_SALT = 32
+
+
+def salts(conn: sa.Connection, customer_ids: Iterable[int], *, make: bool = True) -> dict[int, bytes]:
+    """Customer id → what makes the person's own key (`Keys.person_key`); whoever was erased is missing from it.
+
+    Those who have none yet get one in this transaction, locked by id; without `make` they are missing too, and
+    nothing is written. One statement where all have one, else at most four.
+    """
+    wanted = set(customer_ids)
+    if not wanted:
+        return {}
+    known, bare = _read_salts(conn, wanted)
+    if not bare or not make:
+        return known
+    # Two may see the same person without a salt: the second waits here, and finds the first one's.
+    listed = id_list(conn, sorted(bare))
+    query = sa.select(customer.c.id).where(
+        customer.c.id.in_(sa.select(listed.c.id)), customer.c.salt.is_(None), customer.c.erased_at.is_(None)
+    )
+    locked = conn.execute(query.order_by(customer.c.id).with_for_update(key_share=True)).scalars().all()
+    made = {i: secrets.token_bytes(_SALT) for i in locked}
+    update_many(conn, customer, [{"id": i, "salt": salt} for i, salt in made.items()], where=("id",))
+    known |= made
+    if missed := bare - made.keys():
+        known |= _read_salts(conn, missed)[0]
+    return known
+
+
+def _read_salts(conn: sa.Connection, ids: Iterable[int]) -> tuple[dict[int, bytes], set[int]]:
+    """Salts by id, and who has none but may have one."""
+    listed = id_list(conn, sorted(ids))
+    query = sa.select(customer.c.id, customer.c.salt, customer.c.erased_at).join(listed, listed.c.id == customer.c.id)
+    known: dict[int, bytes] = {}
+    bare: set[int] = set()
+    for customer_id, salt, erased_at in conn.execute(query):
+        if erased_at is not None:
+            continue
+        if salt is None:
+            bare.add(customer_id)
+        else:
+            known[customer_id] = bytes(salt)
+    return known, bare
 
 
 # ---- upserts --------------------------------------------------------------------------------------------------------
