@@ -15,22 +15,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-import orchestrator
 from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
 from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.decision import Case, Lines, Outcomes, broken, refused, subject_of
 from orchestrator.ingest import pause_failing, retire_devices, suppress
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
-from orchestrator.outbound import Due, Unwritable, Writer, Written
+from orchestrator.outbound import Due, Unwritable, Writer
 from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
 from orchestrator.problems import ProjectError
-from orchestrator.rules import Contact, Judgement, Subject, Verdict, Zone, judge, rules, stamp
+from orchestrator.rules import Contact, judge
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox, versions
 from orchestrator.store.database import Store, uncollected
@@ -38,7 +37,6 @@ from orchestrator.store.feedback import give_back
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
 from orchestrator.store.standing import Asked, Contacts, Facts, counted, gather
-from orchestrator.zones import TZDATA
 
 __all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver"]
 
@@ -75,20 +73,6 @@ class DeliverReport:
     def total(self, verdict: str, reason: str | None = None) -> int:
         """How many of a verdict or outcome, over all journeys and media."""
         return sum(n for line, n in self.counts.items() if line.verdict == verdict and reason in (None, line.reason))
-
-
-@dataclass(slots=True)
-class _Case:
-    """One message under judgement. `written` only while it is allowed."""
-
-    due: Due
-    judgement: Judgement
-    written: Written | None = None
-    where: str = ""  # of what could not be written: a name or a place in the text
-
-    @property
-    def attempt(self) -> int:
-        return self.due.attempts + (1 if self.judgement.say == "allow" else 0)
 
 
 def deliver(
@@ -238,18 +222,18 @@ class _Run:
         self._count("decision", ((c.due, c.judgement.say, c.judgement.reason) for c in committed))
         return [self._delivery(case, facts) for case in committed if case.judgement.say == "allow"]
 
-    def _case(self, due: Due, facts: Facts, writer: Writer, policies: Policies, now: datetime) -> _Case:
-        case = _Case(due, _judged(due, facts, facts.contacts, policies, now))
+    def _case(self, due: Due, facts: Facts, writer: Writer, policies: Policies, now: datetime) -> Case:
+        case = _judged(due, facts, facts.contacts, policies, now)
         if case.judgement.say != "allow":
             return case
         try:
             case.written = writer.write(due, facts.about[due.id], now)
         except Unwritable as error:
             case.where = error.detail
-            case.judgement = _refused(case.judgement, "text", error.reason)
+            case.judgement = refused(case.judgement, "text", error.reason)
         except Exception as error:  # one recipient's data must not stop the batch; the kind of error tells nothing
             case.where = type(error).__name__
-            case.judgement = _refused(case.judgement, "text", "render_failed")
+            case.judgement = refused(case.judgement, "text", "render_failed")
         else:
             _count_in(facts.contacts, due, facts, now)
         return case
@@ -261,9 +245,9 @@ class _Run:
         journeys: Mapping[tuple[str, str], Journey | None],
         asked: Asked,
         facts: Facts,
-        cases: Sequence[_Case],
+        cases: Sequence[Case],
         now: datetime,
-    ) -> list[_Case]:
+    ) -> list[Case]:
         """The commit point. Only what is still planned is decided; caps and dedupe are counted again under the lock."""
         batch = [case.due for case in cases]
         accounts = any(cap.scope == "account" for cap in asked.policies.caps)
@@ -274,23 +258,30 @@ class _Run:
             reserved, contacts = counted(conn, batch, facts.dedupe_keys, asked)
             if reserved != facts.reserved:
                 open_cases = [_again(case, facts, contacts, asked.policies, now) for case in open_cases]
-        lines = _Lines(force, journeys, facts)
-        log.append(conn, [lines.entry(case, now) for case in open_cases])
+        self._log(conn, _lines(force, journeys), facts, open_cases, now)
         allowed = [case.due for case in open_cases if case.judgement.say == "allow"]
         outbox.allow(conn, [due.id for due in allowed], now)
         kept = [due for due in allowed if due.addressee == "customer"]
         outbox.reserve(conn, [_reservation(due, facts, now) for due in kept], [d.id for d in kept if d.attempts])
-        refused = [case for case in open_cases if case.judgement.say == "deny"]
-        outbox.refuse(conn, [(c.due.id, _state(c), c.judgement.reason) for c in refused], now)
+        denied = [case for case in open_cases if case.judgement.say == "deny"]
+        outbox.refuse(conn, [(c.due.id, c.state, c.judgement.reason) for c in denied], now)
         held = [case for case in open_cases if case.judgement.say == "hold"]
         release = asked.policies.release
         outbox.put_off(
             conn, [(c.due, "held", c.judgement.reason, _released(c, release)) for c in held], now, decided=True
         )
-        self._wake(conn, [case.due for case in refused], now)
+        self._wake(conn, [case.due for case in denied], now)
         return open_cases
 
-    def _delivery(self, case: _Case, facts: Facts) -> Delivery:
+    def _log(self, conn: sa.Connection, lines: Lines, facts: Facts, cases: Sequence[Case], now: datetime) -> None:
+        entries = []
+        for case in cases:
+            due = case.due
+            case.addresses = facts.addresses[due.id] if case.written is None else [key for _, key in facts.usable(due)]
+            entries.append(lines.entry(case, str(Attempt(due.id, case.attempt)), now))
+        log.append(conn, entries)
+
+    def _delivery(self, case: Case, facts: Facts) -> Delivery:
         assert case.written is not None
         usable = facts.usable(case.due) or (({}, ""),)
         if len(usable) == 1:
@@ -384,7 +375,7 @@ class _Run:
         states = outbox.lock_states(conn, [end.delivery.due for end in ends])
         # What feedback, or another worker after our lease, has said meanwhile is not taken back.
         fresh = [end for end in ends if may_end(states.get(end.delivery.due.id), end.state)]
-        lines = _Outcomes(channel, at)
+        lines = Outcomes(channel.name, at)
         log.append(conn, [lines.entry(end) for end in fresh])
         over = [end for end in fresh if end.state != "planned"]
         outbox.settle(conn, [_row(end, channel, at) for end in over])
@@ -424,43 +415,24 @@ class _Run:
 # ---- judging --------------------------------------------------------------------------------------------------------
 
 
-def _judged(due: Due, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Judgement:
+def _judged(due: Due, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Case:
+    standing = None
     try:
-        return judge(_subject(due), facts.standing(due, contacts), policies, now)
+        standing = facts.standing(due, contacts)
+        return Case(due, judge(subject_of(due), standing, policies, now), standing)
     except Exception as error:  # fail closed: what cannot be judged is not sent, and stops nobody else
-        verdict = Verdict("judge", "deny", "rule_failed", inputs={"error": type(error).__name__})
-        return Judgement((verdict,), "deny", "judge", "rule_failed", None)
+        return Case(due, broken(error), standing)
 
 
-def _subject(due: Due) -> Subject:
-    return Subject(
-        due.id,
-        due.addressee,
-        due.customer_id,
-        due.account_id,
-        due.medium,
-        due.topic,
-        due.purpose,
-        due.priority,
-        due.planned_at,
-        due.due_at,
-        due.expires_at,
-    )
-
-
-def _refused(judgement: Judgement, rule: str, reason: str) -> Judgement:
-    return Judgement((*judgement.verdicts, Verdict(rule, "deny", reason)), "deny", rule, reason, None)
-
-
-def _again(case: _Case, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> _Case:
+def _again(case: Case, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Case:
     """Judged once more, on what others have been allowed since the facts were read."""
     if case.written is None:
         return case
-    judgement = _judged(case.due, facts, contacts, policies, now)
-    if judgement.say != "allow":
-        return _Case(case.due, judgement)
-    _count_in(contacts, case.due, facts, now)
-    return _Case(case.due, judgement, case.written)
+    again = _judged(case.due, facts, contacts, policies, now)
+    if again.judgement.say == "allow":
+        _count_in(contacts, case.due, facts, now)
+        again.written = case.written
+    return again
 
 
 def _count_in(contacts: Contacts, due: Due, facts: Facts, now: datetime) -> None:
@@ -508,11 +480,7 @@ def _changed_topics(force: Force, batch: Iterable[Due]) -> dict[int, Due]:
     return changed
 
 
-def _state(case: _Case) -> str:
-    return "expired" if case.judgement.reason == "expired" else "denied"
-
-
-def _released(case: _Case, release: timedelta) -> datetime:
+def _released(case: Case, release: timedelta) -> datetime:
     """When a held message is looked at again: spread by its id over the time of `release`, in steps of a minute.
 
     Only at the first hold: spread again and again, a message could miss a narrow window every time.
@@ -535,97 +503,14 @@ def _reservation(due: Due, facts: Facts, now: datetime) -> tuple[Any, ...]:
 # ---- the log --------------------------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """Decisions as lines of the log: ids, codes and hashes in the body; what they were judged on in the detail.
-
-    What a batch's lines have in common is encoded once: the journey's place and versions, verdicts, zones.
-    """
-
-    _OWN = ("account", "attempt", "content_hash", "customer", "enrollment", "until")
-
-    def __init__(self, force: Force, journeys: Mapping[tuple[str, str], Journey | None], facts: Facts) -> None:
-        self._force, self._journeys, self._facts = force, journeys, facts
-        self._forms: dict[tuple[Any, ...], log.Form] = {}
-        self._texts: dict[int, tuple[object, str]] = {}  # by identity; the object is kept, so that its id stays its own
-
-    def entry(self, case: _Case, now: datetime) -> log.Entry:
-        due, judgement = case.due, case.judgement
-        say, reason, rule = judgement.say, judgement.reason, judgement.rule
-        return log.Entry("decision", now, due.id, case.attempt, say, reason, rule, self._body(case), self._detail(case))
-
-    def _body(self, case: _Case) -> bytes:
-        due, written, until = case.due, case.written, case.judgement.until
-        hash_of = None if written is None else written.template_hash
-        key = (due.origin, due.journey, due.version, due.step, due.visit, due.addressee, due.template, due.topic,
-               due.purpose, hash_of)  # fmt: skip
-        form = self._forms.get(key)
-        if form is None:
-            form = self._forms[key] = self._form(due, hash_of)
-        return form.filled(
-            None if due.account_id is None else str(due.account_id),
-            None if written is None else f'"{Attempt(due.id, case.attempt)}"',
-            None if written is None else f'"{written.content_hash}"',
-            None if due.customer_id is None else str(due.customer_id),
-            None if due.enrollment_id is None else str(due.enrollment_id),
-            None if until is None else f'"{stamp(until)}"',
-        )
-
-    def _form(self, due: Due, template_hash: str | None) -> log.Form:
-        force = self._force
-        file, line = _place(self._journeys.get((due.journey or "", due.version or "")), due.step)
-        shared: Json = {
-            "origin": due.origin,
-            "journey": due.journey,
-            "version": due.version,
-            "step": due.step,
-            "visit": due.visit,
-            "file": file,
-            "line": line,
-            "addressee": due.addressee,
-            "medium": due.medium.value,
-            "template": due.template,
-            "template_hash": template_hash,
-            "topic": due.topic,
-            "purpose": due.purpose,
-            "project": force.applied.project,
-            "policies": _policies_hash(force.project.hash, force.project.vocabulary.policies),
-            "ruleset": _ruleset(),
-            "tzdata": TZDATA,
-        }
-        return log.Form({name: value for name, value in shared.items() if value not in (None, "")}, self._OWN)
-
-    def _detail(self, case: _Case) -> bytes:
-        due, written, facts = case.due, case.written, self._facts
-        about = facts.about[due.id]
-        keys = facts.addresses[due.id] if written is None else [key for _, key in facts.usable(due)]
-        zones = facts.zones(about.customer or {}, about.account or {})
-        members = [
-            f'"addresses":{log.as_json(keys)}',
-            "" if written is None else f',"locale":{log.as_json(written.locale)}',
-            f',"verdicts":[{",".join([self._text(verdict) for verdict in case.judgement.verdicts])}]',
-            f',"where":{log.as_json(case.where)}' if case.where else "",
-            f',"zones":{self._text(zones)}',
-        ]
-        return f"{{{''.join(members)}}}".encode()
-
-    def _text(self, value: Verdict | tuple[Zone, ...]) -> str:
-        """Rules give the same verdict object to all to whom it applies."""
-        found = self._texts.get(id(value))
-        if found is None:
-            told = _told(value) if isinstance(value, Verdict) else value
-            found = self._texts[id(value)] = (value, log.as_json(told))
-        return found[1]
-
-
-def _told(verdict: Verdict) -> Json:
-    told: Json = {"rule": verdict.rule, "say": verdict.say}
-    if verdict.reason:
-        told["reason"] = verdict.reason
-    if verdict.until is not None:
-        told["until"] = stamp(verdict.until)
-    if verdict.inputs:
-        told["inputs"] = verdict.inputs
-    return told
+def _lines(force: Force, journeys: Mapping[tuple[str, str], Journey | None]) -> Lines:
+    """What makes this batch's lines of the log."""
+    project = force.project
+    versions: Json = {
+        "project": force.applied.project,
+        "policies": _policies_hash(project.hash, project.vocabulary.policies),
+    }
+    return Lines(versions, lambda due: _place(journeys.get((due.journey or "", due.version or "")), due.step))
 
 
 def _place(journey: Journey | None, step: str) -> tuple[str, int | None]:
@@ -648,34 +533,6 @@ def _policies_hash(project: str, policies: Policies) -> str:
         _hashes.clear()
         found = _hashes[project] = hashlib.sha256(msgspec.json.encode(policies, order="deterministic")).hexdigest()
     return found
-
-
-@lru_cache(maxsize=1)
-def _ruleset() -> str:
-    """Which rules were heard, and of which version of the program."""
-    return f"{orchestrator.__version__}:" + hashlib.sha256(",".join(rules()).encode()).hexdigest()[:16]
-
-
-class _Outcomes:
-    """What became of messages as lines of the log."""
-
-    def __init__(self, channel: Channel, at: datetime) -> None:
-        self._channel, self._at = channel, at
-        self._forms: dict[tuple[str | None, str], log.Form] = {}
-
-    def entry(self, end: End) -> log.Entry:
-        due = end.delivery.due
-        form = self._forms.get((due.journey, due.step))
-        if form is None:
-            shared = {"journey": due.journey, "step": due.step, "medium": due.medium.value}
-            shared["provider"] = self._channel.name
-            shared = {name: value for name, value in shared.items() if value}
-            form = self._forms[(due.journey, due.step)] = log.Form(shared, ("again", "provider_id"))
-        body = form.filled(
-            f'"{stamp(end.again)}"' if end.again else None,
-            log.as_json(end.provider_id) if end.provider_id else None,
-        )
-        return log.Entry("outcome", self._at, due.id, end.delivery.number, end.state, end.reason, body=body)
 
 
 def _row(end: End, channel: Channel, at: datetime) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.decision import Form, as_json
 from orchestrator.store.keys import Keys
-from orchestrator.store.log import Form, as_json
 
 NAMES = st.text(st.sampled_from("abcxyz_"), min_size=1, max_size=5)
 VALUES = st.none() | st.integers(-(2**40), 2**40) | st.text(max_size=10) | st.lists(st.text(max_size=3), max_size=3)
