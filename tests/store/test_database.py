@@ -190,15 +190,20 @@ def test_writers_do_not_lose_each_others_work(store: Store):
 
 
 @pytest.mark.parametrize("table", t.APPEND_ONLY)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET {key} = {key}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_ledgers_refuse_changes(store: Store, table: str, statement: str):
     if "TRUNCATE" in statement and store.dialect == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
     _one_ledger_row(store, table)
     with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.write() as conn:
-        conn.execute(sa.text(statement.format(table)))
+        conn.execute(sa.text(statement.format(table, key=_key_of(table))))
     with store.read() as conn:
         assert conn.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one() == 1
+
+
+def _key_of(table: str) -> str:
+    """Quoted: an index is called that."""
+    return f'"{t.metadata.tables[table].primary_key.columns[0].name}"'
 
 
 def _one_ledger_row(store: Store, table: str) -> None:
@@ -230,6 +235,10 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "tier_change": {"unit": "customer", "unit_id": 1, "class": "b2c", "direction": "up"}
             | {"at": NOW, "received_at": NOW},
             "trace": {"enrollment_id": 1, "at": NOW, "step": "", "visit": 0, "what": "arrived"},
+            "consent_wording": {"hash": "h", "text": "Yes, write to me.", "created_at": NOW},
+            "erased": {"kind": "key", "hash": "h", "customer_id": 1000, "at": NOW},
+            "leaf": {"index": 0, "ledger": "log", "row_id": 1, "hash": b"h" * 32},
+            "checkpoint": {"size": 1, "at": NOW, "root": b"r", "note": "", "frontier": b"", "below": {"log": 1}},
         }
         insert_many(conn, t.metadata.tables[table], [rows[table]])
 
@@ -249,15 +258,18 @@ def test_the_application_role_owns_nothing(postgresql_database_url: str):
         insert_ids(conn, t.customer, [a_customer("x"), a_customer("y")])
         insert_many(conn, t.customer, [a_customer("x"), a_customer("z")], ignore_conflicts=True)
         conn.execute(sa.update(t.customer).values(tier="gold"))
-    for statement in (
-        "UPDATE log SET rule = ''",
-        "DELETE FROM log",
-        "TRUNCATE log",
-        "ALTER TABLE log DISABLE TRIGGER ALL",
-        "DROP TRIGGER log_append_only ON log",
-        "DROP TABLE log",
-        "UPDATE alembic_version SET version_num = ''",
-    ):
+    statements = ["UPDATE alembic_version SET version_num = ''"]
+    for table in t.APPEND_ONLY:
+        key = _key_of(table)
+        statements += [
+            f"UPDATE {table} SET {key} = {key}",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+            f"ALTER TABLE {table} DISABLE TRIGGER ALL",
+            f"DROP TRIGGER {table}_append_only ON {table}",
+            f"DROP TABLE {table} CASCADE",
+        ]
+    for statement in statements:
         with pytest.raises(sa.exc.DBAPIError, match=r"permission denied|must be owner"), app.write() as conn:
             conn.execute(sa.text(statement))
     app.close()
