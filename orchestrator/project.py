@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from channels.base import Medium
@@ -14,6 +16,7 @@ from orchestrator.journey import Journey, JourneyForm, check_entries, read_journ
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
 from orchestrator.reading import Context, Outlined, outline, schema
+from orchestrator.ruleset import CONSENT, HOURS, read_ruleset
 from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
@@ -57,7 +60,10 @@ class Project:
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """The workspace's texts: journeys/**/*.yaml (not tests), templates/**. Raises ProjectError when one is no text."""
+    """The workspace's texts: journeys/**/*.yaml (not tests), templates/**, and the two of the shipped ruleset.
+
+    Raises ProjectError when one is no text.
+    """
     problems = Problems()
     files = _read(folder, problems)
     if problems.errors:
@@ -89,6 +95,7 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> Settings:
     if found is not None:
         for medium in found.channels:
             settings.check_provider(found, medium, text or "", problems)
+        settings.check_safety(found, text or "", problems)
     if found is None or problems.errors:
         raise ProjectError(problems.sorted())
     return found
@@ -117,7 +124,14 @@ def _read(folder: Path, problems: Problems) -> dict[str, str]:
             text = _text(path, name, problems)
             if text is not None:
                 files[name] = text
-    return files
+    return {**files, **shipped_ruleset()}
+
+
+@cache
+def shipped_ruleset() -> Mapping[str, str]:
+    """The texts of the ruleset that this version of the product brings, by the paths they have among a project's."""
+    folder = Path(__file__).parent
+    return MappingProxyType({name: (folder / name).read_text(encoding="utf-8") for name in (HOURS, CONSENT)})
 
 
 def _stray(name: str, suffix: str, problems: Problems) -> None:
@@ -230,11 +244,21 @@ class _Loading:
         if root is None:
             return False
         self.vocabulary, sound = read_workspace(root, segments, self.problems)
+        self._ruleset(root)
         if not sound or (segments is None and SEGMENTS in self.files):
             return False
         if segments is not None:
             self.segments = read_segments(segments, self.vocabulary, self.problems)
         return True
+
+    def _ruleset(self, root: Node) -> None:
+        """Law as it was applied with the workspace; texts stored before there was any go by the shipped one."""
+        shipped = shipped_ruleset()
+        hours, consent = (self.files.get(name, shipped[name]) for name in (HOURS, CONSENT))
+        ruleset = read_ruleset(hours, consent, self.problems)
+        if ruleset is not None:
+            policies = replace(self.vocabulary.policies, ruleset=ruleset)
+            self.vocabulary = replace(self.vocabulary, policies=policies)
 
     def _templates(self) -> Templates:
         texts = {path: text for path, text in self.files.items() if path.startswith("templates/")}

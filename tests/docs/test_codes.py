@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.problems import Problem, Problems, ProjectError
-from orchestrator.project import load_files
+from orchestrator.project import load_files, shipped_ruleset
 from orchestrator.settings import FILE, parse_settings
 from tests.docs.pages import DOCS, ROOT, rows, text_of
 from tests.docs.problem_codes import codes, formatted
@@ -19,6 +19,8 @@ from tests.golden.workspace import GOOD
 PAGE = DOCS / "codes.md"
 WITHOUT_EXAMPLE = {
     "file-too-large",
+    "no-environment",
+    "no-recipients",
     "no-workspace",
     "not-utf-8",
     "stray-file",
@@ -57,6 +59,9 @@ MORE: dict[str, dict[str, str]] = {
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
     "bad-key": _journey() | {"journeys/odd.yaml": "journey: odd\n? [a, b]\n: c\n"},
     "bad-locale": _workspace("locale: English"),
+    "bad-ruleset": {
+        "ruleset/hours.yaml": shipped_ruleset()["ruleset/hours.yaml"].replace("country: DE", "country: Germany")
+    },
     "branch-without-if": _journey("  - branch:\n      - steps: [ { sms: hello } ]\n"),
     "day-and-date": _journey(trigger="{ date: on birthday, at: 2027-03-01 09:00 }"),
     "else-with-if": _journey("  - branch:\n      - if: tier >= gold\n        else: [ { sms: hello } ]\n"),
