@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -22,6 +22,8 @@ from channels.base import Medium
 from orchestrator.problems import Problems, Span, suggest
 
 FILE: Final = "orchestrator.toml"
+HARMLESS: Final = frozenset({"sandbox", "null"})
+"""Providers that reach nobody."""
 PREFIX: Final = "ORCHESTRATOR_"
 _REFERENCE = re.compile(r"env:(?P<env>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|file:(?P<file>.+)", re.ASCII)
 _SECRET_KEY = re.compile(r"(^|_)(key|keys|token|secret|password|passphrase|credentials|sid_secret)$")
@@ -87,6 +89,71 @@ class Web(_Strict):
     public_url: str = Field(default="http://localhost:8400", pattern=r"^https?://[!-.0-~]+(/[!-~]*)?$")
 
 
+_LISTED = re.compile(r"(?:(?P<kind>token|mail|task|webhook):)?(?P<text>.*)", re.DOTALL)
+_KINDS: Final = {"token": Medium.PUSH, "mail": Medium.MAIL, "task": Medium.TASK, "webhook": Medium.WEBHOOK}
+_LEAST = 3
+"""So many characters beside its stars a line of the list must have: `*` alone would let everybody in."""
+
+Permits = Callable[[Medium, str], bool]
+"""Whether a destination, as the one text that its keyed hash is made of, may be written to."""
+
+
+class Safety(_Strict):
+    """What this installation is and, outside production, whom it may write to."""
+
+    environment: Literal["production", "staging", "test"] | None = None
+    recipients: tuple[str, ...] = ()
+
+    @field_validator("recipients", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
+
+    @field_validator("recipients")
+    @classmethod
+    def _narrow(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for n, line in enumerate(value, 1):
+            found = _LISTED.fullmatch(line.strip())
+            assert found is not None
+            kind, text = found["kind"], found["text"].strip()
+            if kind is None and "@" not in text and not text.startswith("+"):
+                known = "`*@acme.example`, `+4930*`, `token:…`, `mail:…`, `task:…` or `webhook:…`"
+                raise ValueError(f"entry {n} of the list is none of {known}")
+            if kind not in ("task", "webhook") and len(text.strip("*@+ ")) < _LEAST:
+                raise ValueError(f"entry {n} of the list would let nearly everybody in")
+        return value
+
+    def permits(self) -> Permits | None:
+        """Who is on the list; None where it does not hold: in production, and where nobody is reached anyway and no
+        list is given."""
+        if self.environment == "production" or not self.recipients:
+            return None
+        patterns: dict[Medium, list[re.Pattern[str]]] = {}
+        for line in self.recipients:
+            found = _LISTED.fullmatch(line.strip())
+            assert found is not None
+            if found["kind"] is not None:
+                media = [_KINDS[found["kind"]]]
+            elif line.strip().startswith("+"):
+                media = [Medium.SMS]
+            else:
+                media = [Medium.EMAIL, Medium.TASK]  # a task goes to a colleague's address, too
+            for medium in media:
+                patterns.setdefault(medium, []).append(_pattern(found["text"], medium))
+
+        def permitted(medium: Medium, address: str) -> bool:
+            text = " ".join(address.split())
+            return any(pattern.fullmatch(text) for pattern in patterns.get(medium, ()))
+
+        return permitted
+
+
+def _pattern(text: str, medium: Medium) -> re.Pattern[str]:
+    plain = text.replace(" ", "") if medium is Medium.SMS else " ".join(text.split())
+    parts = (re.escape(part) for part in plain.split("*"))
+    return re.compile(".*".join(parts), re.ASCII if medium is Medium.PUSH else re.IGNORECASE)
+
+
 class ChannelSettings(BaseModel):
     """One medium through one provider. Everything but `provider` is the provider's own; secrets are references."""
 
@@ -120,6 +187,7 @@ class Settings(_Strict):
     channels: dict[Medium, ChannelSettings] = Field(default_factory=dict)
     senders: dict[str, dict[str, str]] = Field(default_factory=dict)
     web: Web = Web()
+    safety: Safety = Safety()
 
     @field_validator("channels")
     @classmethod
@@ -190,6 +258,28 @@ def check_provider(settings: Settings, medium: Medium, text: str, problems: Prob
         problems.error("unknown-provider", f"no provider `{name}` for {medium}", place_of, hint)
 
 
+def check_safety(settings: Settings, text: str, problems: Problems) -> None:
+    """Problems where a channel reaches people and it is not said that it may, or whom."""
+    live = sorted(m for m, c in settings.channels.items() if c.provider in providers() and c.provider not in HARMLESS)
+    if not live:
+        return
+    safety = settings.safety
+    named = ", ".join(f"{medium} by {settings.channel(medium).provider}" for medium in live)
+    reaches = f"{named} {'reaches' if len(live) == 1 else 'reach'} people"
+    if safety.environment is None:
+        where = place(text, ("channels", live[0].value))
+        message = f"{reaches}, and it is not said whether this is the production"
+        hint = (
+            '`environment = "production"` under `[safety]`; or "staging" or "test" with the `recipients` allowed there'
+        )
+        problems.error("no-environment", message, where, hint)
+    elif safety.environment != "production" and not safety.recipients:
+        where = place(text, ("safety", "environment"))
+        message = f"{reaches}, and this is no production: it refuses live channels without a list of `recipients`"
+        hint = '`recipients = ["*@acme.example"]` under `[safety]`; or the channel `sandbox`, which reaches nobody'
+        problems.error("no-recipients", message, where, hint)
+
+
 def parse_settings(
     text: str, problems: Problems, environment: Mapping[str, str] | None = None, file: str = FILE
 ) -> Settings | None:
@@ -245,7 +335,7 @@ def _tell(found: Mapping[str, Any], document: _Document, raw: Mapping[str, Any],
     name = ".".join(path)
     known: Mapping[str, Any] = {}
     if kind == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"database": Database, "outbox": Outbox, "web": Web}
+        models: dict[str, type[BaseModel]] = {"database": Database, "outbox": Outbox, "web": Web, "safety": Safety}
         model = models.get(path[0], Settings) if len(path) > 1 else Settings
         known = model.model_fields
         problems.error("unknown-setting", f"unknown setting `{name}`", span, suggest(path[-1], known))
@@ -263,6 +353,8 @@ def _tell(found: Mapping[str, Any], document: _Document, raw: Mapping[str, Any],
 
 _EXPECTED: Final = {
     "string_type": "expected a text in quotes",
+    "literal_error": "expected one of `production`, `staging`, `test`",
+    "tuple_type": 'expected a list such as `["*@acme.example"]`',
     "string_too_short": "expected a text that is not empty",
     "string_pattern_mismatch": "expected an address such as `https://example.com`",
     "dict_type": "expected a section `[{name}]`",

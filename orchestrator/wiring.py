@@ -22,7 +22,16 @@ import sqlalchemy as sa
 
 from channels.base import Channel, Medium, Misconfigured, Site
 from orchestrator.problems import Problems, ProjectError
-from orchestrator.settings import FILE, MissingSecret, Reveal, Settings, check_provider, parse_settings
+from orchestrator.settings import (
+    FILE,
+    HARMLESS,
+    MissingSecret,
+    Reveal,
+    Settings,
+    check_provider,
+    check_safety,
+    parse_settings,
+)
 from orchestrator.store import versions
 from orchestrator.store.database import Store, insert_many
 from orchestrator.store.keys import Keys, KeysUnusable, load_keys
@@ -32,9 +41,6 @@ WORKSPACE = "ORCHESTRATOR_WORKSPACE"
 """The environment variable that names the workspace where no argument does."""
 KEYS = "ORCHESTRATOR_KEYS"
 """The environment variable that names the key file, for workers away from the machine that made it."""
-HARMLESS = frozenset({"sandbox", "null"})
-"""Providers that reach nobody: only with these may a run follow another clock than the real one."""
-
 Clock = Callable[[], datetime]
 """Aware UTC instants."""
 
@@ -173,7 +179,8 @@ def connected(
 
 
 def read_settings(folder: Path) -> tuple[Settings, str]:
-    """A folder's machine settings and their text; the embedded default where there is no file. Raises ProjectError."""
+    """A folder's machine settings and their text; the embedded default where there is no file. Raises ProjectError,
+    for what is wrong in it and where it is not said whom live channels may reach."""
     problems = Problems()
     path = folder / FILE
     try:
@@ -183,7 +190,9 @@ def read_settings(folder: Path) -> tuple[Settings, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} cannot be read: {type(error).__name__}") from None
     settings = parse_settings(text, problems, os.environ)
-    if settings is None:
+    if settings is not None:
+        check_safety(settings, text, problems)
+    if settings is None or problems.errors:
         raise ProjectError(problems.found)
     return settings, text
 

@@ -18,6 +18,7 @@ from orchestrator.cli.terminal import near
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from orchestrator.settings import Settings
     from orchestrator.store import Store
     from orchestrator.wiring import Wired
 
@@ -64,7 +65,7 @@ def _settings(folder: Path) -> Iterator[Finding]:
     from channels.base import Misconfigured
     from orchestrator import wiring
     from orchestrator.problems import ProjectError
-    from orchestrator.settings import providers
+    from orchestrator.settings import HARMLESS, providers
 
     try:
         settings, text = wiring.read_settings(folder)
@@ -78,8 +79,8 @@ def _settings(folder: Path) -> Iterator[Finding]:
     yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
     named = {medium: settings.channel(medium).provider for medium in settings.channels}
     known = providers()
-    sandboxed = sorted(m for m, provider in named.items() if provider in wiring.HARMLESS)
-    live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in wiring.HARMLESS)
+    sandboxed = sorted(m for m, provider in named.items() if provider in HARMLESS)
+    live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in HARMLESS)
     unknown = sorted(f"`{provider}` for {m}" for m, provider in named.items() if provider not in known)
     if unknown:
         todo = f"orchestrator.toml, `[channels]`: one of {', '.join(f'`{p}`' for p in known)}"
@@ -90,6 +91,18 @@ def _settings(folder: Path) -> Iterator[Finding]:
         yield Finding("sending", "look", f"live: {', '.join(live)}; not reaching anybody: {', '.join(sandboxed)}")
     else:
         yield Finding("sending", "ok", f"live: {', '.join(live)}")
+    yield _safety(settings)
+
+
+def _safety(settings: Settings) -> Finding:
+    said, listed_ = settings.safety.environment, counted(len(settings.safety.recipients), "entry", "entries")
+    if said == "production":
+        unheeded = f"; the list of recipients ({listed_}) is not heeded" if settings.safety.recipients else ""
+        return Finding("safety", "ok", f"production: whoever consented may be written to{unheeded}")
+    where = said or "not said to be the production"
+    if settings.safety.recipients:
+        return Finding("safety", "ok", f"{where}: only recipients on the list ({listed_}) are written to")
+    return Finding("safety", "ok", f"{where}: no channel may be live")
 
 
 def _database(workspace: Path) -> Iterator[Finding]:

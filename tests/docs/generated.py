@@ -151,7 +151,7 @@ def setting_keys() -> str:
     lines = ["| Setting | Without it | From the environment |", "| --- | --- | --- |"]
     for section, model in SECTIONS.items():
         for name, found in model.model_fields.items():
-            default = "needed" if found.default is PydanticUndefined else f"`{found.default}`"
+            default = "needed" if found.default is PydanticUndefined else f"`{found.default}`" if found.default else "—"
             variable = f"{settings.PREFIX}{section.upper()}__{name.upper()}"
             lines.append(_row(f"`{section}.{name}`", default, f"`{variable}`"))
     for medium in Medium:
