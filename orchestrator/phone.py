@@ -86,21 +86,42 @@ def _plainly(value: str) -> tuple[str, str] | None:
     value = value.translate(_SPACED)
     if not _PLAIN.fullmatch(value):
         return None
-    for length in (1, 2, 3):
-        code = int(value[1 : 1 + length])
-        if code in COUNTRY_CODE_TO_REGION_CODE:
-            break
-    else:
+    code = calling_code(value)
+    if code is None:
         return None
-    national = value[1 + length :]
+    national = value[1 + len(str(code)) :]
     regions = _regions(code)
     # A trunk prefix (+49 (0) 30…), and the leading zero that an Italian number keeps, are the library's business.
     if national[0] == "0" or not regions or (regions[0].trunk is not None and regions[0].trunk.match(national)):
         return None
-    kind = _kind(regions, national)
+    kind, _ = _kind(regions, national)
     if kind == PhoneNumberType.UNKNOWN:
         return None
     return value, _zones_of(value[1 : 1 + _LONGEST_PREFIX], code, kind)
+
+
+def calling_code(e164: str) -> int | None:
+    """The country calling code of `+` and digits; None when there is none of that number."""
+    return _code(e164[1:4])
+
+
+@lru_cache(maxsize=4_096)
+def _code(first: str) -> int | None:
+    for length in (1, 2, 3):
+        if first[:length].isdecimal() and int(first[:length]) in COUNTRY_CODE_TO_REGION_CODE:
+            return int(first[:length])
+    return None
+
+
+def country_of(e164: str) -> str | None:
+    """The country (ISO 3166) whose plan a valid number is of, as region_code_for_number; None: it cannot be told."""
+    code = calling_code(e164)
+    if code is None:
+        return None
+    regions = _regions(code)
+    if len(regions) == 1:
+        return regions[0].country
+    return _kind(regions, e164[1 + len(str(code)) :])[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +135,7 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
+    country: str
     trunk: re.Pattern[str] | None
     leading: re.Pattern[str] | None
     general: _Pattern | None
@@ -136,17 +158,18 @@ class _Region:
         return PhoneNumberType.UNKNOWN
 
 
-def _kind(regions: tuple[_Region, ...], national: str) -> int:
-    """As number_type: the region is the first whose leading digits match or, where it has none, whose patterns do."""
+def _kind(regions: tuple[_Region, ...], national: str) -> tuple[int, str | None]:
+    """(type, country), as number_type: the region is the first whose leading digits match or, where it has none, whose
+    patterns do."""
     if len(regions) == 1:
-        return regions[0].kind(national)
+        return regions[0].kind(national), regions[0].country
     for region in regions:
         if region.leading is not None:
             if region.leading.match(national):
-                return region.kind(national)
+                return region.kind(national), region.country
         elif (kind := region.kind(national)) != PhoneNumberType.UNKNOWN:
-            return kind
-    return PhoneNumberType.UNKNOWN
+            return kind, region.country
+    return PhoneNumberType.UNKNOWN, None
 
 
 _SPECIAL = (  # in the library's order
@@ -171,6 +194,7 @@ def _regions(country_code: int) -> tuple[_Region, ...]:
         special = tuple((kind, p) for kind, name in _SPECIAL if (p := _pattern(getattr(data, name))) is not None)
         found.append(
             _Region(
+                code,
                 re.compile(data.national_prefix_for_parsing) if data.national_prefix_for_parsing else None,
                 re.compile(data.leading_digits) if data.leading_digits else None,
                 _pattern(data.general_desc),
