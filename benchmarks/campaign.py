@@ -179,7 +179,7 @@ def _opened(url: str) -> Store:
 
 
 def _import(store: Store, loaded: Project, kind: Any, path: Path) -> None:
-    report = import_file(store, loaded.vocabulary, kind, path, now=APPLIED)
+    report = import_file(store, KEYS, loaded.vocabulary, kind, path, now=APPLIED)
     assert not report.quarantined, report
 
 

@@ -26,7 +26,8 @@ from orchestrator.model import Vocabulary
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry, JsonSheet, Unreadable
-from orchestrator.store import Store, imports, merging, people
+from orchestrator.store import Store, consents, imports, merging, people, rights
+from orchestrator.store.keys import Keys
 from orchestrator.store.merging import Merged
 from orchestrator.store.people import Wanted
 from orchestrator.store.tables import account, customer, device, record
@@ -84,6 +85,7 @@ class _Sheet(Protocol):
 class _Job:
     """What every batch of one import needs."""
 
+    keys: Keys
     reader: RowReader
     now: datetime
     on_events: OnEvents | None = None
@@ -105,6 +107,7 @@ class _Job:
 
 def import_file(
     store: Store,
+    keys: Keys,
     vocabulary: Vocabulary,
     kind: ImportKind,
     path: Path,
@@ -124,7 +127,7 @@ def import_file(
     ImportRefused, and what Store.write raises: what is committed stays, and the next call goes on behind it.
     """
     source, lines = _fingerprint(path)
-    job = _Job(RowReader(kind, vocabulary, now), now, on_events, clock)
+    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock)
     with _opened(path) as sheet:
         missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
         if missing:
@@ -179,6 +182,7 @@ class _FileRun:
 
 def import_rows(
     store: Store,
+    keys: Keys,
     vocabulary: Vocabulary,
     kind: ImportKind,
     rows: Iterable[Mapping[str, Any]],
@@ -188,7 +192,7 @@ def import_rows(
     batch: int = BATCH,
 ) -> ImportReport:
     """Import rows that are no file: checked and stored in the same way. Refused ones are in the report, by number."""
-    job = _Job(RowReader(kind, vocabulary, now), now, on_events)
+    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events)
     entries = ((line, dict(row), "") for line, row in enumerate(rows, 1))
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
@@ -207,7 +211,7 @@ def _report(job: _Job, counts: Mapping[str, int], rows: int, **more: Any) -> Imp
     return ImportReport(job.reader.kind, rows, inserted, updated, unchanged, quarantined, warnings, **more)
 
 
-def merge_customers(store: Store, keep_key: str, drop_key: str, *, now: datetime) -> Merged:
+def merge_customers(store: Store, keys: Keys, keep_key: str, drop_key: str, *, now: datetime) -> Merged:
     """Two records of one person become one: events, records, devices, consents and runs go over to `keep_key`.
 
     Withdrawals win. Of two runs through one journey the dropped one ends. What `keep_key` says about name, address and
@@ -225,7 +229,7 @@ def merge_customers(store: Store, keep_key: str, drop_key: str, *, now: datetime
         if keep_key == drop_key:
             raise ValueError("a customer cannot be merged with itself; name two")
         keep, drop = rows[keep_key,]["id"], rows[drop_key,]["id"]
-        ingest.record_consents(conn, merging.consents_to_carry(conn, keep, drop, now=now), now=now)
+        ingest.record_consents(conn, keys, consents.to_carry(conn, keep, drop, now=now), now=now)
         return merging.merge(conn, keep, drop, now=now)
 
 
@@ -308,7 +312,13 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     existing = people.current(conn, customer, ((row.key,) for _, row in read))
     class_of = {identity[0]: row["class"] for identity, row in existing.items()}
     wanted = []
+    # Whoever is known here has not been erased.
+    new = {row.key: {**row.values, "key": row.key} for _, row in read if (row.key,) not in existing}
+    erased = rights.turned_away(conn, job.keys, new)
     for entry, row in read:
+        if row.key in erased:
+            _refuse(refused, entry, erased[row.key])
+            continue
         values = row.values
         if "account" in row.refs:
             name = row.refs["account"]
@@ -487,7 +497,7 @@ def _store_consents(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             continue
         said = {c: row.values.get(c) for c in ("medium", "topic", "action", "occurred_at", "basis", "method", "source")}
         rows.append({"key": row.key, "customer_id": person.id, **said})
-    added = ingest.record_consents(conn, rows, now=job.now)
+    added = ingest.record_consents(conn, job.keys, rows, now=job.now)
     return Counter(inserted=added, unchanged=len(rows) - added), refused
 
 
@@ -497,10 +507,15 @@ def _store_devices(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     existing = people.current(conn, device, ((row.key,) for _, row in read))
     there = {identity[0] for identity in existing}
     wanted = []
+    erased = rights.turned_away(
+        conn, job.keys, {row.key: {"token": row.key} for _, row in read if row.key not in there}
+    )
     for entry, row in read:
         person = customers.get(row.refs["customer"] or "")
         if person is None:
             _refuse(refused, entry, _UNKNOWN_CUSTOMER)
+        elif row.key in erased:
+            _refuse(refused, entry, erased[row.key])
         elif row.key not in there and not row.values.get("platform"):
             _refuse(refused, entry, "platform is missing; a new device needs one")
         else:

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.problems import ProjectError
+from orchestrator.store import consents, log, people, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
-from orchestrator.store import log, people, versions
 from orchestrator.store.database import Store
 from orchestrator.store.feedback import Told
 from orchestrator.store.keys import Attempt, Keys
@@ -119,10 +119,12 @@ def _wake(conn: sa.Connection, force: Force, first_id: int, last_id: int, now: d
 # ---- consent --------------------------------------------------------------------------------------------------------
 
 
-def record_consents(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
-    """Append consent events (key, customer_id, medium, topic, action, occurred_at, basis, method, source) that are not
-    there yet, by key; what is in force now follows from them. Topic "*": every topic of the medium."""
-    return people.record_consents(conn, [{**row, "received_at": now} for row in rows])
+def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
+    """Append consent events that are not there yet, by key; returns how many. What is in force follows from them.
+
+    Rows have key, customer_id, medium, topic ("*": every topic of the medium), action, occurred_at, and of what
+    `store.consents.record_consents` names beside these, all that is known."""
+    return consents.record_consents(conn, keys, [{**row, "received_at": now} for row in rows])
 
 
 def suppress(conn: sa.Connection, rows: Iterable[tuple[str, str, str, datetime | None]], *, now: datetime) -> int:
@@ -185,9 +187,9 @@ def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attem
     heard.set_states(conn, [(i, state, reason) for i, (state, reason) in work.states.items()], now)
     log.append(conn, work.entries)
     suppressed = _suppress(conn, keys, work)
-    withdrawn = record_consents(conn, work.consents, now=now)
+    withdrawn = record_consents(conn, keys, work.consents, now=now)
     record_events(conn, work.events, now=now)
-    told = {messages[e.message_id].enrollment_id for e in work.entries}
+    told = {messages[e.message_id].enrollment_id for e in work.entries if e.message_id is not None}
     running.wake_settled(conn, [i for i in told if i is not None], now)
     paused = pause_failing(conn, work.wrong, now)
     known = len(ours) - sum(counts.values())
@@ -267,7 +269,7 @@ def _suppress(conn: sa.Connection, keys: Keys, work: _Round) -> int:
     """The addresses that bounced, as they were when the message went out; and devices that are gone."""
     if not work.bad:
         return 0
-    used = heard.addresses_used(conn, {(told.id, attempt.number) for told, attempt, _ in work.bad})
+    used = log.addresses_used(conn, keys, {(told.id, attempt.number) for told, attempt, _ in work.bad})
     rows: list[tuple[str, str, str, datetime | None]] = []
     gone: dict[int, set[str]] = defaultdict(set)
     for told, attempt, why in work.bad:

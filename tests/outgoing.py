@@ -191,7 +191,7 @@ class World:
             for i in ids
         ]
         with self.store.write() as conn:
-            record_consents(conn, rows, now=self.now)
+            record_consents(conn, self.keys, rows, now=self.now)
 
     def event(self, ids: Iterable[int], kind: str = "signed_up", **properties: Any) -> int:
         self._events = getattr(self, "_events", 0) + 1
@@ -257,7 +257,7 @@ class World:
     def log(self, message_id: int | None = None) -> list[dict[str, Any]]:
         with self.store.read() as conn:
             ids = conn.execute(sa.select(t.message.c.id)).scalars().all() if message_id is None else [message_id]
-            return send_log.of_messages(conn, list(ids))
+            return send_log.of_messages(conn, list(ids), self.keys)
 
     def outbox(self) -> list[Kept]:
         return kept(self.folder)

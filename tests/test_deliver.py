@@ -342,7 +342,7 @@ def test_what_changes_after_the_decision_is_cancelled(world: World):
     }
     assert world.tick()["sent"] == 0
     with world.store.write() as conn:
-        versions.resume(conn, "other")
+        versions.resume(conn, "other", by="me", now=world.now)
     assert world.tick()["sent"] == 1
 
 
@@ -360,8 +360,8 @@ def test_two_contacts_who_are_one_person_are_told_once(world: World):
     world.now = NOON.replace(hour=22)
     world.event([both[0], alone[0]])
     assert world.tick() == {"hold quiet_hours": 3}
-    assert merge_customers(world.store, "c1", "c2", now=world.now).messages_cancelled == 1
-    assert merge_customers(world.store, "c1", "c3", now=world.now).messages_cancelled == 0
+    assert merge_customers(world.store, world.keys, "c1", "c2", now=world.now).messages_cancelled == 1
+    assert merge_customers(world.store, world.keys, "c1", "c3", now=world.now).messages_cancelled == 0
     world.pass_time(hours=12)
     assert world.tick() == {"allow": 2, "sent": 2}
     assert reasons(world) == {("sent", None): 2, ("cancelled", "merged"): 1}
@@ -403,10 +403,10 @@ def test_pauses(world: World):
     assert world.deliver().judged == 0
     with world.store.write() as conn:
         versions.pause(conn, "*", by="me", reason="all", now=world.now)
-        versions.resume(conn, "hello")
+        versions.resume(conn, "hello", by="me", now=world.now)
     assert world.deliver().judged == 0
     with world.store.write() as conn:
-        versions.resume(conn, "*")
+        versions.resume(conn, "*", by="me", now=world.now)
     assert world.deliver().total("sent") == 2
 
 

@@ -216,7 +216,7 @@ class Story:
         place.mkdir(parents=True, exist_ok=True)
         first = kind == "customers" and now == MIDNIGHT
         path = _write(place, kind, [*rows, *_BAD_ROWS] if first else rows, half_a_line=first)
-        return import_file(wired.store, project.vocabulary, kind, path, now=now)  # type: ignore[arg-type]
+        return import_file(wired.store, wired.keys, project.vocabulary, kind, path, now=now)  # type: ignore[arg-type]
 
     # ---- day by day
 

@@ -82,6 +82,7 @@ def import_(
             try:
                 report = import_file(
                     wired.store,
+                    wired.keys,
                     project.vocabulary,
                     kind,
                     file,
@@ -232,7 +233,7 @@ def merge(keep: str, drop: str, /, *, yes: Annotated[bool, YES] = False) -> int:
             raise CannotRun("nothing was merged")
     with wiring.connected(call.workspace) as wired:
         try:
-            merged = merge_customers(wired.store, keep, drop, now=wired.clock())
+            merged = merge_customers(wired.store, wired.keys, keep, drop, now=wired.clock())
         except ValueError as error:
             raise Usage(str(error)) from None
     told = {k: n for k, n in asdict(merged).items() if n}

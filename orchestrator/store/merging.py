@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
 from orchestrator.store.journeys import add_trace, cancel_messages, wake_settled, withdraw
 from orchestrator.store.tables import (
-    consent_current,
-    consent_event,
     customer,
     device,
     enrollment,
@@ -49,41 +46,6 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long
     conn.execute(sa.update(customer).where(gone).values(merged_into=keep, updated_at=now))
     return Merged(counts["event"], counts["record"], counts["device"], moved, ended, cancelled)
-
-
-def consents_to_carry(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> list[dict[str, Any]]:
-    """Consent events that a merge says anew for `keep`. Withdrawals win: one of `drop` is said again, now; a yes of
-    `drop` goes over only where `keep` has said nothing."""
-    c = consent_event.c
-    query = (
-        sa.select(consent_current.c.customer_id, consent_current.c.state, consent_event)
-        .join(consent_event, c.id == consent_current.c.event_id)
-        .where(consent_current.c.customer_id.in_([keep, drop]))
-    )
-    rows = conn.execute(query).mappings().all()
-    of_keep = {(r[c.medium], r[c.topic]): r[consent_current.c.state] for r in rows if r[c.customer_id] == keep}
-    carried = []
-    for row in rows:
-        medium, topic, state = row[c.medium], row[c.topic], row[consent_current.c.state]
-        if row[c.customer_id] != drop:
-            continue
-        opposed = {of_keep.get((medium, topic)), of_keep.get((medium, "*"))} & {"withdrawn"}
-        if state != "withdrawn" and (opposed or (medium, topic) in of_keep):
-            continue
-        carried.append(
-            {
-                "key": f"merge:{drop}:{keep}:{medium}:{topic}",
-                "customer_id": keep,
-                "medium": medium,
-                "topic": topic,
-                "action": "withdraw" if state == "withdrawn" else row[c.action],
-                "occurred_at": now if state == "withdrawn" else row[c.occurred_at],
-                "basis": row[c.basis],
-                "method": "merge",
-                "source": f"consent event {row[c.id]} of customer {drop}",
-            }
-        )
-    return carried
 
 
 def _merge_enrollments(conn: sa.Connection, keep: int, drop: int, now: datetime) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Customers, accounts and what is theirs: upserts by set, consents, merging. A fixed number of statements per batch."""
+"""Customers, accounts and what is theirs: upserts by set. A fixed number of statements per batch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import sqlalchemy as sa
 from orchestrator.store.database import allocate_ids, id_list, insert_ids, insert_many, key_list, update_many
 from orchestrator.store.tables import (
     account,
-    consent_current,
-    consent_event,
     customer,
     event,
     tier_change,
@@ -35,6 +33,16 @@ def take_turns(conn: sa.Connection, *names: str) -> None:
     if conn.dialect.name == "postgresql":
         for name in sorted(names):
             conn.execute(sa.text("SELECT pg_advisory_xact_lock(:space, :n)"), {"space": 0x0CA3, "n": _signed(name)})
+
+
+def step_in(conn: sa.Connection, name: str) -> None:
+    """Until this transaction ends, nobody who takes turns by this name gets past; others who step in do.
+
+    Who appends to the log steps in before taking ids: `seal` takes its turn to know that no smaller id will appear.
+    """
+    if conn.dialect.name == "postgresql":
+        values = {"space": 0x0CA3, "n": _signed(name)}
+        conn.execute(sa.text("SELECT pg_advisory_xact_lock_shared(:space, :n)"), values)
 
 
 def _signed(name: str) -> int:
@@ -292,85 +300,3 @@ def _with_accounts(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> li
     query = sa.select(customer.c.id, customer.c.account_id).join(listed, listed.c.id == customer.c.id)
     of = {found.id: found.account_id for found in conn.execute(query)}
     return [{**row, "account_id": row.get("account_id") or of.get(row.get("customer_id"))} for row in rows]
-
-
-# ---- consent --------------------------------------------------------------------------------------------------------
-
-_STATE = sa.case(
-    (consent_event.c.action == "withdraw", "withdrawn"),
-    (consent_event.c.action == "expire", "expired"),
-    (consent_event.c.action == "request", "requested"),
-    else_="granted",
-)
-# What wins when two are said at one instant: the withdrawal, then the end of a consent, then a yes, then a question.
-_RANK = sa.case(
-    (consent_event.c.action == "withdraw", 3),
-    (consent_event.c.action == "expire", 2),
-    (consent_event.c.action == "request", 0),
-    else_=1,
-)
-# A yes dated in the future (a wrong clock, a wrong zone) must not outlive a no that came after it.
-_SAID_AT = sa.case(
-    (consent_event.c.occurred_at > consent_event.c.received_at, consent_event.c.received_at),
-    else_=consent_event.c.occurred_at,
-)
-
-
-def record_consents(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Append consent events that are not there yet, by key, and bring `consent_current` up to date; returns how many.
-
-    Rows have key, customer_id, medium, topic ("*" for every topic of the medium), action, occurred_at, received_at,
-    basis, method, source.
-    """
-    if not rows:
-        return 0
-    take_turns(conn, "consent_event")
-    unique = list({row["key"]: {k: v for k, v in row.items() if k != "source"} for row in reversed(rows)}.values())[
-        ::-1
-    ]
-    added = insert_ids(conn, consent_event, unique, ("customer_id",), ignore_conflicts=True)
-    if added:
-        listed = id_list(conn, {i for (i,) in added})
-        _derive_consent(conn, consent_event.c.customer_id.in_(sa.select(listed.c.id)))
-    return len(added)
-
-
-def rebuild_consent_current(conn: sa.Connection) -> None:
-    """Derive current consent anew from the whole ledger."""
-    take_turns(conn, "consent_event")
-    conn.execute(sa.delete(consent_current))
-    _derive_consent(conn, sa.true())
-
-
-def _derive_consent(conn: sa.Connection, where: Any) -> None:
-    c = consent_event.c
-    place = sa.func.row_number().over(
-        partition_by=(c.customer_id, c.medium, c.topic), order_by=(_SAID_AT.desc(), _RANK.desc(), c.id.desc())
-    )
-    latest = (
-        sa.select(
-            c.customer_id, c.medium, c.topic, _STATE.label("state"), c.id, _SAID_AT.label("since"), place.label("n")
-        )
-        .where(where)
-        .subquery()
-    )
-    columns = [latest.c[n] for n in ("customer_id", "medium", "topic", "state", "id", "since")]
-    chosen = sa.select(*columns).where(latest.c.n == 1)
-    if conn.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-        statement: Any = sqlite_insert(consent_current)
-    else:
-        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-
-        statement = postgresql_insert(consent_current)
-    names = ("customer_id", "medium", "topic", "state", "event_id", "since")
-    statement = statement.from_select(names, chosen)
-    new = statement.excluded
-    conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["customer_id", "medium", "topic", "basis"],
-            set_={"state": new.state, "event_id": new.event_id, "since": new.since},
-            where=consent_current.c.event_id != new.event_id,
-        )
-    )

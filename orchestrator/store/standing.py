@@ -3,70 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from channels.base import Medium
-from orchestrator.model import Cap, Json, Policies, Purpose, Vocabulary
-from orchestrator.outbound import About, Due, address_text, destinations, tier
-from orchestrator.rules import Consent, Contact, Standing, Zone
+from orchestrator.model import Json, Policies, Vocabulary
+from orchestrator.outbound import About, Due, address_text, destinations, household_text, tier
+from orchestrator.places import TOLD_BY_POSTCODE, address_zones, canonical, jurisdictions, parsed, region_of
+from orchestrator.rules import Consent, Place, Standing, Zone
+from orchestrator.store import consents
+from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.keys import Keys
 from orchestrator.store.tables import (
     account,
-    consent_current,
     customer,
     device,
     enrollment,
     event,
     record,
-    reservation,
     suppression,
 )
 
-_LONGEST = {"day": timedelta(days=1, hours=1), "week": timedelta(days=7, hours=1), "month": timedelta(days=31, hours=1)}
 _UNREAD = frozenset({"created_at", "updated_at", "attributes"})
 _GATE = frozenset(
     {"id", "class", "tier", "account_id", "first_name", "last_name", "email", "phone", "country", "locale"}
-    | {"timezone", "phone_zones", "left_at", "merged_into"}
+    | {"timezone", "phone_zones", "phone_places", "region", "postcode", "legal_form", "left_at", "merged_into"}
 )
 """What every message's judgement, address and language hang on."""
 _NOBODY: Json = {}
-_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
-Reserved = tuple[int, Contact]
-"""A reservation: its message's id, and what caps count."""
-
-
-@dataclass(slots=True)
-class Contacts:
-    """What was allowed before, within this batch too, by customer, by account and by content. Grows as one allows."""
-
-    by_customer: dict[int, list[Contact]]
-    by_account: dict[int, list[Contact]]
-    sent_at: dict[str, datetime]
-
-    def of(self, due: Due) -> list[Contact]:
-        """Each once: the customer's own, and those of the account's other contacts."""
-        own = self.by_customer.get(due.customer_id, []) if due.customer_id is not None else []
-        if due.account_id is None:
-            return list(own)
-        return [*own, *(c for c in self.by_account.get(due.account_id, []) if c.customer_id != due.customer_id)]
-
-    def add(self, contact: Contact, dedupe_key: str) -> None:
-        self.by_customer.setdefault(contact.customer_id, []).append(contact)
-        if contact.account_id is not None:
-            self.by_account.setdefault(contact.account_id, []).append(contact)
-        self.sent_at[dedupe_key] = contact.at
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A batch's facts. `addresses` and `dedupe_keys` are keyed hashes, by message id; `ended`: message ids."""
+    """A batch's facts. `addresses` and `dedupe_keys` are keyed hashes, by message id; `ended`: message ids, and so is
+    `barred`: those none of whose destinations this installation may write to."""
 
     about: Mapping[int, About]
     destinations: Mapping[int, tuple[Mapping[str, str], ...]]
@@ -75,10 +51,11 @@ class Facts:
     consents: Mapping[int, tuple[Consent, ...]]
     suppressed: Mapping[str, tuple[tuple[str, datetime | None], ...]]
     ended: frozenset[int]
-    reserved: frozenset[int]
+    reserved: Counted
     contacts: Contacts
     vocabulary: Vocabulary
-    _zones: dict[tuple[str | None, ...], tuple[Zone, ...]] = field(default_factory=dict)
+    now: datetime
+    barred: frozenset[int] = frozenset()
 
     def usable(self, due: Due) -> tuple[tuple[Mapping[str, str], str], ...]:
         """(destination, address key) of each delivery. Of several devices, a suppressed one is passed over."""
@@ -98,8 +75,9 @@ class Facts:
         else:
             key = next(iter(self.addresses[due.id]), None)
         dedupe_key = self.dedupe_keys.get(due.id) if due.payload.get("dedupe") != "off" else None
+        zones, places = whereabouts(person, company)
         return Standing(  # by place: one is made for every message
-            self.zones(person, company),
+            zones,
             person.get("country") or company.get("country"),
             person.get("class") or company.get("class") or "",
             tier(self.vocabulary, about.customer, about.account),
@@ -109,21 +87,64 @@ class Facts:
             contacts.of(due),
             contacts.sent_at.get(dedupe_key) if dedupe_key else None,
             due.id in self.ended,
+            places,
+            person.get("legal_form"),
+            open_case=due.purpose == "marketing" and due.customer_id in contacts.around.cases,
+            rivals=contacts.rivals(due, self.now),
+            spent=contacts.spent,
+            permitted=due.id not in self.barred,
         )
 
-    def zones(self, person: Json, company: Json) -> tuple[Zone, ...]:
-        """Every zone the recipient may be in, the stated one first; each name once."""
-        key = (person.get("timezone"), company.get("timezone"), person.get("phone_zones"))
-        found = self._zones.get(key)
-        if found is None:
-            stated, theirs, phone = key
-            named = [(stated, "stated"), (theirs, "account"), *((z, "phone") for z in (phone or "").split())]
-            unique: dict[str, Zone] = {}
-            for name, source in named:
-                if name and name not in unique:
-                    unique[name] = Zone(name, cast(Any, source))
-            found = self._zones[key] = tuple(unique.values())
-        return found
+
+# ---- where somebody may be ------------------------------------------------------------------------------------------
+
+Whereabouts = tuple[tuple[Zone, ...], tuple[Place, ...]]
+
+
+def whereabouts(person: Json, company: Json) -> Whereabouts:
+    """Every zone and every jurisdiction that the recipient may be in, with what says so; the stated zone first.
+
+    `person` is empty where the message is about an account. The same tuples for all of the same whereabouts.
+    """
+    country, region = person.get("country"), person.get("region")
+    # A postcode is asked only where nothing else tells the region: there are too many of them to remember.
+    ask = country in TOLD_BY_POSTCODE and region_of(country, region) is None
+    return _whereabouts(
+        (person.get("timezone"), company.get("timezone")),
+        (country, region, person.get("postcode") if ask else None),
+        (person.get("phone_zones"), person.get("phone_places")),
+        company.get("country"),
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _whereabouts(
+    stated: tuple[str | None, str | None],
+    address: tuple[str | None, str | None, str | None],
+    phone: tuple[str | None, str | None],
+    company: str | None,
+) -> Whereabouts:
+    zones: dict[str, Zone] = {}
+    from_address = address_zones(*(address if address[0] else (company, None, None)), tuple(z for z in stated if z))
+    for names, source in (
+        (stated[:1], "stated"),
+        (stated[1:], "account"),
+        (from_address, "address" if address[0] else "account"),
+        ((phone[0] or "").split(), "phone"),
+    ):
+        for name in names:
+            if name:
+                zones.setdefault(canonical(name), Zone(name, cast(Any, source)))
+    places = [Place(*found, "address") for found in jurisdictions(*address)]
+    more = [Place(*found, "phone") for found in parsed(phone[1])]
+    more += [Place(*found, "account") for found in jurisdictions(company)]
+    for place in more:
+        # A country alone says nothing against a place in it (a toll-free number, a company's seat).
+        if place.region is None and any(place.country == known.country for known in places):
+            continue
+        if all(place[:2] != known[:2] for known in places):
+            places.append(place)
+    return tuple(zones.values()), tuple(places)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -131,7 +152,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a batch: `names` its texts may print; `keyed`, journeys with a run for each record or key."""
+    """What is asked of a batch: `names` its texts may print; `keyed`, journeys with a run for each record or key;
+    `permits`, whether a destination may be written to outside production (None: every one)."""
 
     medium: Medium
     policies: Policies
@@ -139,6 +161,7 @@ class Asked:
     names: frozenset[str]
     keyed: frozenset[str]
     now: datetime
+    permits: Callable[[Medium, str], bool] | None = None
 
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
@@ -151,6 +174,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
     with_record = {d.record_id for d in batch if d.record_id is not None}
     records = _records(conn, with_record, asked.vocabulary) if _names(asked, *asked.vocabulary.records) else {}
     about, places, addresses, dedupe_keys = {}, {}, {}, {}
+    barred = set()
     for due in batch:
         person = people.get(due.customer_id) if due.customer_id is not None else None
         company_id = due.account_id if due.account_id is not None or person is None else person["account_id"]
@@ -163,78 +187,35 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             record_type,
             tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
         )
-        places[due.id] = to = destinations(due, told)
+        to = destinations(due, told)
+        if asked.permits is not None and to:
+            listed = tuple(t for t in to if asked.permits(due.medium, address_text(due.medium, t)))
+            if not listed:
+                barred.add(due.id)
+            to = listed or to
+        places[due.id] = to
         addresses[due.id] = hashes = tuple(keys.address_key(due.medium, address_text(due.medium, t)) for t in to)
         if due.addressee == "customer" and hashes:
-            dedupe_keys[due.id] = keys.dedupe_key(hashes[0], due.template or due.step, _business(due, asked))
+            # Letters count by household: people who live together get one copy of a letter.
+            where = hashes[0]
+            if due.medium is Medium.MAIL:
+                where = keys.address_key(due.medium, household_text(to[0]))
+            dedupe_keys[due.id] = keys.dedupe_key(where, due.template or due.step, _business(due, asked))
     reserved, contacts = counted(conn, batch, dedupe_keys, asked)
     return Facts(
         about=about,
         destinations=places,
         addresses=addresses,
         dedupe_keys=dedupe_keys,
-        consents=_consents(conn, people, asked.medium),
+        consents=consents.current(conn, people, asked.medium),
         suppressed=_suppressed(conn, asked.medium, {key for some in addresses.values() for key in some}, asked.now),
         ended=_ended(conn, batch, people),
         reserved=reserved,
         contacts=contacts,
         vocabulary=asked.vocabulary,
+        now=asked.now,
+        barred=frozenset(barred),
     )
-
-
-def counted(
-    conn: sa.Connection, batch: Sequence[Due], dedupe_keys: Mapping[int, str], asked: Asked
-) -> tuple[frozenset[int], Contacts]:
-    """What caps and dedupe count of these recipients, and the ids of the messages it stands for: two statements."""
-    reserved: set[int] = set()
-    contacts = Contacts(defaultdict(list), defaultdict(list), {})
-    caps = asked.policies.caps
-    marketing = [d for d in batch if d.purpose == "marketing" and d.addressee == "customer"]
-    if caps and marketing:
-        for message_id, contact in _reservations(conn, marketing, caps, asked.now):
-            reserved.add(message_id)
-            contacts.by_customer[contact.customer_id].append(contact)
-            if contact.account_id is not None:
-                contacts.by_account[contact.account_id].append(contact)
-    if asked.policies.dedupe is not None and dedupe_keys:
-        listed = key_list(conn, set(dedupe_keys.values()))
-        query = (
-            sa.select(reservation.c.dedupe_key, reservation.c.message_id, reservation.c.at)
-            .join(listed, listed.c.key == reservation.c.dedupe_key)
-            .where(reservation.c.at > asked.now - asked.policies.dedupe)
-            .order_by(reservation.c.at)
-        )
-        for dedupe_key, message_id, at in conn.execute(query).all():
-            reserved.add(message_id)
-            contacts.sent_at[dedupe_key] = at
-    return frozenset(reserved), contacts
-
-
-def _reservations(conn: sa.Connection, batch: Sequence[Due], caps: Iterable[Cap], now: datetime) -> list[Reserved]:
-    """Marketing that was allowed to these customers, or (under a cap for accounts) to anybody of their accounts."""
-    spans = [_ALWAYS if c.within is None and c.per is None else now - (c.within or _LONGEST[c.per or ""]) for c in caps]
-    since = min(spans)
-    columns = [
-        reservation.c[n] for n in ("message_id", "at", "medium", "topic", "purpose", "customer_id", "account_id")
-    ]
-    recent = sa.and_(reservation.c.at >= since, reservation.c.purpose == "marketing")
-    theirs = _among(conn, reservation.c.customer_id, {d.customer_id for d in batch if d.customer_id is not None})
-    query: Any = sa.select(*columns).where(theirs, recent)
-    if any(c.scope == "account" for c in caps):
-        theirs = _among(conn, reservation.c.account_id, {d.account_id for d in batch if d.account_id is not None})
-        query = query.union(sa.select(*columns).where(theirs, recent))
-    return [
-        (r.message_id, Contact(r.at, Medium(r.medium), r.topic, cast(Purpose, r.purpose), r.customer_id, r.account_id))
-        for r in conn.execute(query)
-    ]
-
-
-def _among(conn: sa.Connection, column: sa.ColumnElement[Any], ids: Iterable[int]) -> sa.ColumnElement[bool]:
-    """As `= ANY` on PostgreSQL: a table that grows within the hour has no statistics yet, and a join with a list was
-    then planned as every reservation beside every id."""
-    if conn.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(list(ids), ARRAY(sa.BigInteger())))
-    return column.in_(sa.select(id_list(conn, ids).c.id))
 
 
 def _business(due: Due, asked: Asked) -> str:
@@ -310,16 +291,6 @@ def _records(conn: sa.Connection, ids: set[int], vocabulary: Vocabulary) -> dict
         kind = vocabulary.records.get(row.type)
         found[row.id] = (row.type, {**({kind.key: row.key} if kind else {}), **row.fields})
     return found
-
-
-def _consents(conn: sa.Connection, ids: Iterable[int], medium: Medium) -> dict[int, tuple[Consent, ...]]:
-    listed = id_list(conn, ids)
-    found: dict[int, list[Consent]] = defaultdict(list)
-    c = consent_current.c
-    query = sa.select(c.customer_id, c.topic, c.state, c.since, c.event_id).join(listed, listed.c.id == c.customer_id)
-    for customer_id, *said in conn.execute(query.where(c.medium == medium.value)).all():
-        found[customer_id].append(Consent(*said))
-    return {key: tuple(value) for key, value in found.items()}
 
 
 def _suppressed(

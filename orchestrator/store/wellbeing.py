@@ -8,14 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.store.people import _RANK as RANK
-from orchestrator.store.people import _SAID_AT as SAID_AT
-from orchestrator.store.people import _STATE as STATE
+from orchestrator.store import consents
 from orchestrator.store.tables import (
     account,
     batch,
-    consent_current,
-    consent_event,
     customer,
     log,
     message,
@@ -113,24 +109,9 @@ def broken_promises(conn: sa.Connection) -> dict[str, int]:
         "no message went out without an allowing decision in the log": _number(conn, message, went_out, ~allowed),
         "every refusal has its decision in the log": _number(conn, message, m.state == "denied", ~refused),
         "every message that was sent, withdrawn or lost has its outcome in the log": _number(conn, message, ends),
-        "what stands as current consent follows from the ledger": _consent_differs(conn),
+        "what stands as current consent follows from the ledger": consents.differing(conn),
     }
 
 
 def _number(conn: sa.Connection, table: sa.Table, *where: Any) -> int:
     return int(conn.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar_one())
-
-
-def _consent_differs(conn: sa.Connection) -> int:
-    """Entries of current consent that the ledger does not say, and those it says that are missing."""
-    c, now = consent_event.c, consent_current.c
-    place = sa.func.row_number().over(
-        partition_by=(c.customer_id, c.medium, c.topic), order_by=(SAID_AT.desc(), RANK.desc(), c.id.desc())
-    )
-    newest = sa.select(c.customer_id, c.medium, c.topic, c.id, STATE.label("state"), place.label("n")).subquery()
-    same = sa.and_(newest.c.customer_id == now.customer_id, newest.c.medium == now.medium, newest.c.topic == now.topic)
-    query = sa.select(sa.func.count()).select_from(newest.outerjoin(consent_current, same))
-    wrong = sa.or_(now.event_id.is_(None), now.event_id != newest.c.id, now.state != newest.c.state)
-    missing = int(conn.execute(query.where(newest.c.n == 1, wrong)).scalar_one())
-    said = sa.exists().where(c.customer_id == now.customer_id, c.medium == now.medium, c.topic == now.topic)
-    return missing + _number(conn, consent_current, ~said)

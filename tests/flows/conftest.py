@@ -59,13 +59,13 @@ def sign_up(folder: Path, project: Project, *keys: str, now: datetime) -> None:
     """Customers arrive and sign up, a moment before `now`."""
     with wiring.connected(folder) as wired:
         people = [{"key": key, "class": "b2c", "tier": "bronze", "email": f"{key}@example.com"} for key in keys]
-        import_rows(wired.store, project.vocabulary, "customers", people, now=now)
+        import_rows(wired.store, wired.keys, project.vocabulary, "customers", people, now=now)
         at = (now - timedelta(seconds=1)).isoformat()
         events = [
             {"type": "signed_up", "customer": key, "occurred_at": at, "event_id": f"{key}-up", "properties": {}}
             for key in keys
         ]
-        report = import_rows(wired.store, project.vocabulary, "events", events, now=now)
+        report = import_rows(wired.store, wired.keys, project.vocabulary, "events", events, now=now)
         assert report.inserted == len(keys), report
 
 

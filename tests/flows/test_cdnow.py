@@ -112,7 +112,7 @@ def test_the_history_is_imported_and_won_back_once(tmp_path: Path) -> None:
         kinds = (("customers", "customers"), ("events", "orders"), ("consents", "consents"))
         for kind, name in kinds:
             path = tmp_path / "files" / f"{name}.csv"
-            report = import_file(wired.store, project.vocabulary, kind, path, now=NOW, again=True)
+            report = import_file(wired.store, wired.keys, project.vocabulary, kind, path, now=NOW, again=True)
             reports.append((report.inserted, report.updated, report.unchanged, report.quarantined))
         return reports
 

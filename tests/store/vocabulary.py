@@ -12,6 +12,9 @@ from orchestrator.model import (
     Topic,
     Vocabulary,
 )
+from orchestrator.store.keys import Keys
+
+KEYS = Keys(b"a" * 32, b"t" * 32, b"s" * 32, b"c" * 32)
 
 
 def fields(**kinds: Kind) -> dict[str, Field]:

@@ -1,0 +1,283 @@
+"""The ledger of consents: what people said, appended; what holds now, derived from it; the evidence, sealed.
+
+What is current is one row for each ground on which there is a yes since the last no (of one customer, medium and
+topic), and beside them the last no itself: it ends older yeses of the other kind, the general one or the topic's own.
+A question that nobody answered stands alone. All of it follows from the ledger, in whatever order that came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from channels.base import Medium
+from orchestrator.rules import Consent
+from orchestrator.store import vault
+from orchestrator.store.database import id_list, insert_ids, insert_many, key_list
+from orchestrator.store.keys import Keys
+from orchestrator.store.people import salts, take_turns
+from orchestrator.store.tables import consent_current, consent_event, consent_evidence, consent_wording
+
+EVIDENCE = ("source", "source_url", "ip", "agent", "evidence", "third_parties")
+"""What may name a person: kept sealed, apart from the ledger."""
+ASKED = "request"
+"""What stands as the basis of an unanswered request: it must not hide the no that it came after."""
+_PLAIN = ("basis", "method", "expires_at", "jurisdiction", "wording_version", "language")
+_SAID = ("customer_id", "medium", "topic", "action", "occurred_at", "received_at")
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_CURRENT = ("customer_id", "medium", "topic", "basis", "state", "event_id", "since", "confirmed", "until")
+
+
+# ---- what was said --------------------------------------------------------------------------------------------------
+
+
+def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Append consent events that are not there yet, by key, and bring what is current up to date; returns how many.
+
+    Rows have key (the sender's own id of the event), customer_id, medium, topic ("*": every topic of the medium),
+    action, occurred_at, received_at, and what is known of: basis, method, expires_at, jurisdiction, wording (the words
+    shown), wording_version, language, answers (the sender's id of the request that is confirmed), and EVIDENCE.
+
+    At most ten statements for any number of rows. Evidence of one who was erased is not kept: nobody could open it.
+    """
+    if not rows:
+        return 0
+    take_turns(conn, "consent_event")
+    unique: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        unique.setdefault(keys.hash("consent", row["key"]), row)
+    listed = key_list(conn, unique)
+    there = conn.execute(sa.select(consent_event.c.key).join(listed, listed.c.key == consent_event.c.key)).scalars()
+    for key in there.all():
+        del unique[key]
+    if not unique:
+        return 0
+    evidence = {key: told for key, row in unique.items() if (told := _evidence(row))}
+    salt_of = salts(conn, {unique[key]["customer_id"] for key in evidence})
+    person_keys = {i: keys.person_key(salt) for i, salt in salt_of.items()}
+    sealed = {
+        key: vault.seal(person_keys[who], told, secrets.token_bytes(vault.SALT))
+        for key, told in evidence.items()
+        if (who := unique[key]["customer_id"]) in person_keys
+    }
+    wordings = {text: wording_hash(text) for row in unique.values() if (text := row.get("wording"))}
+    events = []
+    for key, row in unique.items():
+        answers, kept = row.get("answers"), sealed.get(key)
+        events.append(
+            {"key": key}
+            | {name: row[name] for name in _SAID}
+            | {name: row.get(name) for name in _PLAIN}
+            | {"wording": wordings.get(row.get("wording") or ""), "commitment": kept.commitment if kept else None}
+            | {"answers": keys.hash("consent", answers) if answers else None}
+        )
+    added = insert_ids(conn, consent_event, events, ("id", "key", "customer_id"))
+    _keep_wordings(conn, wordings, rows[0])
+    boxes = [
+        {"event_id": event_id, "customer_id": customer_id, "salt": sealed[key].salt, "body": sealed[key].body}
+        for event_id, key, customer_id in added
+        if key in sealed
+    ]
+    insert_many(conn, consent_evidence, boxes)
+    listed = id_list(conn, sorted({customer_id for _, _, customer_id in added}))
+    _derive(conn, sa.select(listed.c.id))
+    return len(added)
+
+
+def wording_hash(text: str) -> str:
+    """Under what a wording is kept: SHA-256 of its UTF-8, as hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep_wordings(conn: sa.Connection, wordings: Mapping[str, str], row: Mapping[str, Any]) -> None:
+    at = row["received_at"]
+    kept = [{"hash": digest, "text": text, "created_at": at} for text, digest in wordings.items()]
+    insert_many(conn, consent_wording, kept, ignore_conflicts=True)
+
+
+def _evidence(row: Mapping[str, Any]) -> bytes:
+    """The evidence as it is sealed and committed to: canonical JSON; empty when there is none."""
+    told = {name: value for name in EVIDENCE if (value := row.get(name))}
+    return _ENCODE(told) if told else b""
+
+
+# ---- what is current ------------------------------------------------------------------------------------------------
+
+
+def current(conn: sa.Connection, customers: Iterable[int], medium: Medium) -> dict[int, tuple[Consent, ...]]:
+    """What holds on a medium, by customer: one statement."""
+    listed = id_list(conn, customers)
+    c = consent_current.c
+    columns = (c.customer_id, c.topic, c.state, c.since, c.event_id, c.basis, c.confirmed, c.until)
+    query = sa.select(*columns).join(listed, listed.c.id == c.customer_id).where(c.medium == medium.value)
+    found: dict[int, list[Consent]] = {}
+    for customer_id, topic, state, since, event_id, basis, confirmed, until in conn.execute(query):
+        ground = basis if state == "granted" else ""
+        found.setdefault(customer_id, []).append(Consent(topic, state, since, event_id, ground, confirmed, until))
+    return {key: tuple(value) for key, value in found.items()}
+
+
+def rebuild_consent_current(conn: sa.Connection) -> None:
+    """Derive what is current anew from the whole ledger."""
+    take_turns(conn, "consent_event")
+    conn.execute(sa.delete(consent_current))
+    conn.execute(consent_current.insert().from_select(_CURRENT, current_of(None)))
+
+
+def _derive(conn: sa.Connection, customers: Any) -> None:
+    conn.execute(sa.delete(consent_current).where(consent_current.c.customer_id.in_(customers)))
+    conn.execute(consent_current.insert().from_select(_CURRENT, current_of(customers)))
+
+
+def differing(conn: sa.Connection) -> int:
+    """How many rows of what is current the ledger does not say, or says otherwise, or says and they are missing."""
+    stands = sa.select(*(consent_current.c[name] for name in _CURRENT))
+    said = sa.select(current_of(None).subquery())
+    return sum(
+        int(conn.execute(sa.select(sa.func.count()).select_from(one.except_(other).subquery())).scalar_one())
+        for one, other in ((stands, said), (said, stands))
+    )
+
+
+def current_of(customers: Any | None) -> Any:
+    """What the ledger says is current, of these customers (a select of ids) or of all: rows as `consent_current`'s.
+
+    A withdrawal or an expiry wins over a yes of the same instant. A confirmation takes its ground and its end from the
+    request that it answers, where it does not state its own; one that names a request nobody knows proves nothing.
+    """
+    said = _said(customers)
+    of_one = (said.c.customer_id, said.c.medium, said.c.topic)
+    newer = sa.or_(said.c.no_at.is_(None), said.c.at > said.c.no_at)
+    yes = sa.and_(said.c.action.in_(("grant", "confirm", "import")), newer)
+    weighed = sa.select(
+        said,
+        sa.case((yes, 1), else_=0).label("yes"),
+        sa.func.max(sa.case((yes, 1), else_=0)).over(partition_by=of_one).label("any_yes"),
+        sa.func.max(sa.case((sa.and_(yes, said.c.proves == 1), 1), else_=0)).over(partition_by=of_one).label("proven"),
+        newer.label("newer"),
+    ).subquery()
+    w = weighed.c
+    kind = sa.case(
+        (w.yes == 1, w.ground),
+        (w.action.in_(("withdraw", "expire")), ""),
+        (sa.and_(w.action == "request", w.newer, w.any_yes == 0), ASKED),
+    )
+    # Two noes of one instant: the withdrawal is the stronger word.
+    order = (w.at.desc(), sa.case((w.action == "withdraw", 1), else_=0).desc(), w.id.desc())
+    place = sa.func.row_number().over(partition_by=(w.customer_id, w.medium, w.topic, kind), order_by=order)
+    found = sa.select(weighed, kind.label("kind"), place.label("n")).subquery()
+    f = found.c
+    state = sa.case(
+        (f.yes == 1, "granted"), (f.action == "withdraw", "withdrawn"), (f.action == "expire", "expired"),
+        else_="requested",
+    )  # fmt: skip
+    return sa.select(
+        f.customer_id,
+        f.medium,
+        f.topic,
+        f.kind.label("basis"),
+        state.label("state"),
+        f.id.label("event_id"),
+        f.at.label("since"),
+        sa.and_(f.yes == 1, f.proven == 1).label("confirmed"),
+        sa.case((f.yes == 1, f.until)).label("until"),
+    ).where(f.n == 1, f.kind.isnot(None))
+
+
+def _said(customers: Any | None) -> sa.Subquery:
+    """Every event with when it counts (`at`), the last no about its topic (`no_at`), its ground and its end."""
+    event, asked = consent_event, consent_event.alias("asked")
+    e, a = event.c, asked.c
+    # A yes dated in the future (a wrong clock, a wrong zone) must not outlive a no that came after it.
+    at = sa.case((e.occurred_at > e.received_at, e.received_at), else_=e.occurred_at)
+    no = e.action.in_(("withdraw", "expire"))
+    answered = sa.and_(
+        e.action == "confirm", a.key == e.answers, a.action == "request",
+        a.customer_id == e.customer_id, a.medium == e.medium, a.topic == e.topic,
+    )  # fmt: skip
+    proves = sa.and_(e.action == "confirm", sa.or_(e.answers.is_(None), a.id.isnot(None)))
+    query = sa.select(
+        e.customer_id,
+        e.medium,
+        e.topic,
+        e.id,
+        e.action,
+        at.label("at"),
+        sa.func.max(sa.case((no, at))).over(partition_by=(e.customer_id, e.medium, e.topic)).label("no_at"),
+        sa.func.coalesce(e.basis, a.basis, "express").label("ground"),
+        sa.func.coalesce(e.expires_at, a.expires_at).label("until"),
+        sa.case((proves, 1), else_=0).label("proves"),
+    ).select_from(event.outerjoin(asked, answered))
+    if customers is not None:
+        query = query.where(e.customer_id.in_(customers))
+    return query.subquery()
+
+
+# ---- two records of one person --------------------------------------------------------------------------------------
+
+
+def to_carry(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> list[dict[str, Any]]:
+    """Consent events that a merge says anew for `keep`. Withdrawals win: one of `drop` is said again, now; whatever
+    else `drop` said goes over, with its time and grounds, only where `keep` has said nothing."""
+    ours, theirs = _rows_of(conn, keep), _rows_of(conn, drop)
+    refused = {key for key, rows in ours.items() if _word(rows) == "withdrawn"}
+    carried = []
+    for (medium, topic), rows in theirs.items():
+        if _word(rows) == "withdrawn":
+            no = next(row for row in rows if row["state"] == "withdrawn")
+            carried.append(_said_anew(no, keep, drop) | {"action": "withdraw", "occurred_at": now})
+        elif (medium, topic) not in ours and (medium, "*") not in refused:
+            carried += _carried(rows, keep, drop)
+    return carried
+
+
+def _rows_of(conn: sa.Connection, customer_id: int) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """What is current of one customer, each row with its event, by medium and topic."""
+    now, e, w = consent_current.c, consent_event.c, consent_wording.c
+    more = (e.action, e.method, e.jurisdiction, e.wording_version, e.language, w.text.label("wording"))
+    query = (
+        sa.select(consent_current, *more)
+        .join(consent_event, e.id == now.event_id)
+        .outerjoin(consent_wording, w.hash == e.wording)
+        .where(now.customer_id == customer_id)
+        .order_by(now.medium, now.topic, now.basis)
+    )
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in conn.execute(query).mappings():
+        found.setdefault((row["medium"], row["topic"]), []).append(dict(row))
+    return found
+
+
+def _word(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What rows of one medium and topic come to: a yes is newer than the no beside it, a request says neither."""
+    states = {row["state"] for row in rows}
+    return next(state for state in ("granted", "withdrawn", "expired", "requested") if state in states)
+
+
+def _carried(rows: Sequence[Mapping[str, Any]], keep: int, drop: int) -> list[dict[str, Any]]:
+    confirmed = any(row["confirmed"] for row in rows)
+    carried = []
+    for row in rows:
+        said = _said_anew(row, keep, drop)
+        if row["state"] == "granted":
+            said |= {"action": "confirm" if confirmed else "grant", "basis": row["basis"], "expires_at": row["until"]}
+        carried.append(said)
+    return carried
+
+
+def _said_anew(row: Mapping[str, Any], keep: int, drop: int) -> dict[str, Any]:
+    kept = ("medium", "topic", "action", "jurisdiction", "wording", "wording_version", "language")
+    return {
+        "key": f"merge:{drop}:{keep}:{row['event_id']}",
+        "customer_id": keep,
+        **{name: row[name] for name in kept},
+        "occurred_at": row["since"],
+        "method": "merge",
+        "source": f"consent event {row['event_id']} of customer {drop}",
+    }
