@@ -11,9 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.model import Json
+from orchestrator.store import log
 from orchestrator.store.database import insert_many, key_list
+from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
     applied,
+    audience_seen,
     document,
     enrollment,
     event,
@@ -59,6 +62,11 @@ def documents(conn: sa.Connection, hashes: Iterable[str]) -> dict[str, Json]:
     return {row.hash: row.body for row in rows}
 
 
+def is_document(conn: sa.Connection, key: str) -> bool:
+    """Whether there is a document of that hash."""
+    return conn.execute(sa.select(document.c.hash).where(document.c.hash == key)).one_or_none() is not None
+
+
 def file_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -82,6 +90,7 @@ def add_applied(
     journeys: Mapping[str, str],
     now: datetime,
 ) -> int:
+    take_turns(conn, "applied")
     result = conn.execute(
         applied.insert().values(
             at=now, author=author, message=message, project=project, files=dict(files), journeys=dict(journeys)
@@ -99,14 +108,20 @@ def pauses(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
 
 
 def pause(conn: sa.Connection, scope: str, *, by: str, reason: str, now: datetime) -> bool:
-    """False when it was paused already."""
+    """False when it was paused already, and then nothing is written. A pause is on the record, as is its end."""
     row = {"scope": scope, "paused_at": now, "by": by, "reason": reason}
-    return insert_many(conn, journey_control, [row], ignore_conflicts=True) == 1
+    if insert_many(conn, journey_control, [row], ignore_conflicts=True) != 1:
+        return False
+    log.operation(conn, now, "paused", by=by, reason=reason, body={"scope": scope})
+    return True
 
 
-def resume(conn: sa.Connection, scope: str) -> bool:
+def resume(conn: sa.Connection, scope: str, *, by: str, now: datetime) -> bool:
     """False when it was not paused."""
-    return conn.execute(journey_control.delete().where(journey_control.c.scope == scope)).rowcount == 1
+    if conn.execute(journey_control.delete().where(journey_control.c.scope == scope)).rowcount != 1:
+        return False
+    log.operation(conn, now, "resumed", by=by, body={"scope": scope})
+    return True
 
 
 # ---- triggers' watermarks -------------------------------------------------------------------------------------------
@@ -127,6 +142,41 @@ def watermarks(conn: sa.Connection) -> dict[tuple[str, str], Watermark]:
         (row.journey, row.trigger): Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0)
         for row in conn.execute(sa.select(trigger_state))
     }
+
+
+def hold_trigger(conn: sa.Connection, journey: str, trigger: str) -> Watermark | None:
+    """A trigger's watermark, locked: who looks at the same trigger waits until this transaction is over. None when the
+    trigger is not in force any more."""
+    row = conn.execute(
+        sa.select(trigger_state)
+        .where(trigger_state.c.journey == journey, trigger_state.c.trigger == trigger)
+        .with_for_update()
+    ).one_or_none()
+    return None if row is None else Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0)
+
+
+def hold_triggers(conn: sa.Connection) -> None:
+    """Lock every trigger, before anything that an entering customer's transaction locks behind its own trigger."""
+    order = (trigger_state.c.journey, trigger_state.c.trigger)
+    conn.execute(sa.select(*order).order_by(*order).with_for_update()).all()
+
+
+def audiences(conn: sa.Connection) -> dict[tuple[str, str], int]:
+    """How many each trigger found last, or would have found at the apply: by (journey, trigger key)."""
+    return {(row.journey, row.trigger): row.units for row in conn.execute(sa.select(audience_seen))}
+
+
+def audience(conn: sa.Connection, journey: str, trigger: str) -> int | None:
+    """One of them; None where nobody has looked yet."""
+    where = (audience_seen.c.journey == journey, audience_seen.c.trigger == trigger)
+    return conn.execute(sa.select(audience_seen.c.units).where(*where)).scalar_one_or_none()
+
+
+def set_audience(conn: sa.Connection, journey: str, trigger: str, units: int, now: datetime) -> None:
+    where = (audience_seen.c.journey == journey, audience_seen.c.trigger == trigger)
+    if not conn.execute(audience_seen.update().where(*where).values(units=units, at=now)).rowcount:
+        row = {"journey": journey, "trigger": trigger, "units": units, "at": now}
+        insert_many(conn, audience_seen, [row], ignore_conflicts=True)
 
 
 def add_watermark(conn: sa.Connection, journey: str, trigger: str, seen_id: int, now: datetime) -> None:
@@ -151,7 +201,7 @@ def move_watermark(
 def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> None:
     """Forget triggers no longer in force: put in force again, they start anew, not firing for the time between."""
     for journey, trigger in keys:
-        for table in (trigger_state, segment_member):
+        for table in (trigger_state, segment_member, audience_seen):
             conn.execute(table.delete().where(table.c.journey == journey, table.c.trigger == trigger))
 
 
