@@ -37,6 +37,7 @@ if "prefect" not in sys.modules:  # on a worker Prefect came first, with the set
 
 import asyncio  # noqa: E402
 import threading  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from datetime import datetime  # noqa: E402
 from typing import Any  # noqa: E402
@@ -48,6 +49,8 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed  # noqa: E402
 
 from orchestrator import wiring  # noqa: E402
+from orchestrator.seal import SealReport  # noqa: E402
+from orchestrator.seal import seal as seal_now  # noqa: E402
 from orchestrator.tick import TickReport  # noqa: E402
 from orchestrator.tick import tick as tick_now  # noqa: E402
 
@@ -86,6 +89,8 @@ async def do_tick(workspace: str | None, budget_seconds: int, now: str | None) -
                 worker=wiring.worker_name(),
                 public_url=wired.settings.web.public_url,
                 senders=wired.settings.senders,
+                permits=wired.settings.safety.permits(),
+                erasures=wired.erasures_path,
                 stop=lambda: over.is_set() or wiring.stopping.is_set(),
             )
 
@@ -93,6 +98,44 @@ async def do_tick(workspace: str | None, budget_seconds: int, now: str | None) -
         return await asyncio.to_thread(work)
     finally:
         over.set()  # a flow run that is cancelled or terminated does not leave its thread sending
+
+
+@flow(name="seal", persist_result=False)
+async def seal(workspace: str | None = None, budget_seconds: int = 50) -> State[dict[str, Any]]:
+    """Seal what is new in the ledgers and sign a checkpoint, for at most `budget_seconds`.
+
+    Ticks seal as well; this is for what comes in between them, and where ticks have no time left.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+        budget_seconds: No new chunk begins after this many seconds. Keep it below the schedule's interval.
+    """
+    report = await do_seal(workspace, budget_seconds)
+    text = report.held_up or f"{report.sealed:,} sealed, {report.size:,} in all, {report.waiting:,} waiting"
+    data = {"sealed": report.sealed, "size": report.size, "waiting": report.waiting, "lag": round(report.lag, 3)}
+    return Completed(name="Sealed" if report.sealed else "Idle", message=text, data=data)
+
+
+# Not cached and not retried: what it leaves undone the next one finds in the tables.
+@task(name="seal", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_seal(workspace: str | None, budget_seconds: int) -> SealReport:
+    """The verb, in a thread of its own."""
+    end = time.monotonic() + budget_seconds
+    over = threading.Event()
+
+    def work() -> SealReport:
+        with wiring.connected(workspace) as wired:
+            return seal_now(
+                wired.store,
+                wired.keys,
+                now=wired.clock(),
+                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()
 
 
 def run_tick(

@@ -1,4 +1,4 @@
-"""One tick: who enters, who moves on, what goes out; again and again until nothing is due or the time is up."""
+"""One tick: who enters, who moves on, what goes out, until nothing is due or the time is up; then all of it sealed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from channels.base import Channel, Medium
 from orchestrator.advance import advance
-from orchestrator.deliver import Line, Senders, deliver
+from orchestrator.deliver import Line, Permits, Senders, deliver
 from orchestrator.enroll import enroll
+from orchestrator.erase import unreplayed
+from orchestrator.seal import SealBroken, SealReport, seal
 from orchestrator.store.database import Store
 from orchestrator.store.keys import Keys
 from orchestrator.store.tables import tick as ticks
@@ -39,8 +42,9 @@ class TickReport:
     """What a tick did. Numbers and names of the workspace only: no person.
 
     `moves` counts moves, `planned` new messages, `ended` runs by why; `messages` says what became of messages.
-    `problems`: what an operator should know; `paused`: journeys that `pause_if` stopped. `finished`: nothing was due
-    any more at the end.
+    `problems`: what an operator should know; `paused`: journeys that `pause_if` or the guard stopped. `finished`:
+    nothing was due any more at the end. `sealed`: rows of the ledgers sealed at the end; `seal_lag`: for how many
+    seconds the oldest that is not sealed has waited.
     """
 
     id: int
@@ -55,6 +59,8 @@ class TickReport:
     messages: tuple[Tally, ...] = ()
     problems: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
+    sealed: int = 0
+    seal_lag: float = 0.0
 
     def by_verdict(self) -> dict[str, int]:
         """Messages by what became of them."""
@@ -100,6 +106,8 @@ class TickReport:
             "messages": [asdict(tally) for tally in self.messages],
             "problems": list(self.problems),
             "paused": list(self.paused),
+            "sealed": self.sealed,
+            "seal_lag": round(self.seal_lag, 3),
         }
 
     def markdown(self) -> str:
@@ -126,13 +134,16 @@ def tick(
     worker: str,
     public_url: str = "http://localhost:8400",
     senders: Senders = {},  # noqa: B006  (never written)
+    permits: Permits | None = None,
+    erasures: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TickReport:
-    """Enroll, advance and deliver until nothing is due, or until `budget_seconds` are over or `stop()` says so.
+    """Enroll, advance and deliver until nothing is due, or until `budget_seconds` are over or `stop()` says so; seal.
 
     Exits and goals act before deliveries: every delivery comes after an advance. Any number of ticks may run at once.
-    `clock` gives aware UTC instants; `worker` names who leases; `public_url` and `senders` are `deliver`'s. Raises
-    what the verbs raise; what was done stays done.
+    `clock` gives aware UTC instants; `worker` names who leases; `public_url`, `senders` and `permits` are `deliver`'s.
+    `erasures`: the list of erasures; from a database that does not know them all nothing is done (see `erase`).
+    Raises what the verbs raise; what was done stays done.
     """
     begun, began = time.monotonic(), clock()
 
@@ -149,9 +160,17 @@ def tick(
     paused: set[str] = set()
     moves = planned = rounds = 0
     finished = False
+    if erasures is not None and (restored := unreplayed(store, erasures)):
+        problems[restored] = None
+        finished = True
+
+    def held(journey: str, why: str) -> None:
+        paused.add(journey)
+        problems[f"{journey} is paused, and nobody entered: {why}; look, then `orchestrator resume {journey}`"] = None
+
     while rounds < ROUNDS and not finished and not over():
         rounds += 1
-        entered = enroll(store, now=clock())
+        entered = enroll(store, now=clock(), tell=held)
         enrolled.update(entered)
         moved = advance(store, now=clock(), reports=reports, stop=over)
         moves, planned = moves + moved.moved, planned + moved.planned
@@ -159,12 +178,21 @@ def tick(
         if over():
             break
         sent = deliver(
-            store, channels, keys, now=clock, worker=worker, stop=over, public_url=public_url, senders=senders
+            store,
+            channels,
+            keys,
+            now=clock,
+            worker=worker,
+            stop=over,
+            public_url=public_url,
+            senders=senders,
+            permits=permits,
         )
         lines.update(sent.counts)
         problems.update(dict.fromkeys(sent.problems))
         paused.update(sent.paused)
         finished = not over() and not (any(entered.values()) or moved.moved or sent.judged)
+    sealed = _sealed(store, keys, clock(), over, problems)
     report = TickReport(
         tick_id,
         began,
@@ -178,9 +206,23 @@ def tick(
         _tallies(lines),
         tuple(problems),
         tuple(sorted(paused)),
+        sealed.sealed,
+        sealed.lag,
     )
     with store.write() as conn:
         _end(conn, report, clock())
+    return report
+
+
+def _sealed(store: Store, keys: Keys, now: datetime, over: Callable[[], bool], problems: dict[str, None]) -> SealReport:
+    """What this tick wrote, and what else is new, sealed. That it cannot be is told, and undoes nothing."""
+    try:
+        report = seal(store, keys, now=now, stop=over)
+    except SealBroken as error:
+        problems[str(error)] = None
+        return SealReport(0, 0, 0, 0.0)
+    if report.held_up:
+        problems[report.held_up] = None
     return report
 
 

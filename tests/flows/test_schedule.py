@@ -29,9 +29,9 @@ SHIPPED = starter.folder() / "prefect.yaml"
 
 
 def shortened(text: str) -> str:
-    """The shipped declaration with its schedule every few seconds instead of every minute, and nothing else changed."""
+    """The shipped declaration with its schedules every few seconds instead of every minute, and nothing else changed."""
     found, n = re.subn(r'cron: "\* \* \* \* \*"', f"interval: {INTERVAL}", text)
-    assert n == 1, "prefect.yaml has no schedule of every minute any more: this test must follow"
+    assert n == 2, "tick and seal are no longer what runs every minute: this test must follow"
     return found
 
 
@@ -120,19 +120,22 @@ def test_the_shipped_schedule_sends_what_is_due_once(waiting: Path, tmp_path: Pa
             timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        deployment = ask(port, "/deployments/name/tick/tick")
-        assert deployment["entrypoint"] == "orchestrator.flows.tick"
-        assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        deployed = {name: ask(port, f"/deployments/name/{name}/{name}") for name in ("tick", "seal")}
+        for name, deployment in deployed.items():
+            assert deployment["entrypoint"] == f"orchestrator.flows.{name}"
+            assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
         worker = ("worker", "start", "--pool", "journeys", "--type", "process", "--name", "test")
         with running(worker_log, environment, *worker) as process:
             until(lambda: outbox(waiting), ENOUGH, process, worker_log)
 
-            def dispatched() -> list[dict[str, Any]]:
+            def completed(name: str) -> list[dict[str, Any]]:
                 runs: list[dict[str, Any]] = ask(port, "/flow_runs/filter", {"sort": "START_TIME_ASC"})
-                return [run for run in runs if run["state"]["type"] == "COMPLETED"]
+                own = [run for run in runs if run["deployment_id"] == deployed[name]["id"]]
+                return [run for run in own if run["state"]["type"] == "COMPLETED"]
 
             # Another run after the one that sent: it finds nothing to do.
-            runs = until(lambda: found if len(found := dispatched()) >= 2 else None, ENOUGH, process, worker_log)
+            runs = until(lambda: found if len(found := completed("tick")) >= 2 else None, ENOUGH, process, worker_log)
+            until(lambda: completed("seal"), ENOUGH, process, worker_log)
     assert [run["state"]["name"] for run in runs][:2] == ["Dispatched", "Idle"]
     assert "sent 1" in runs[0]["state"]["message"]
     assert runs[0]["auto_scheduled"], "the run came from the schedule"
