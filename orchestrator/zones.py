@@ -1,20 +1,22 @@
 """Local wall time from one pinned copy of the zone data, and the windows and calendars of it.
 
-A window is judged by the wall clock alone: half-open, `days` names the weekday on which it opened. So the repeated hour
-at the end of daylight saving time opens it twice, the skipped hour opens it at its end, and a date that a country left
-out (Samoa, 30 December 2011) never opens one. Behind midnight, the day of opening is the calendar's day before.
+A window is judged by the wall clock alone: half-open, its weekday, holiday and term are those of the date it opened
+on. So the repeated hour at the end of daylight saving time opens it twice, the skipped hour opens it at its end, and a
+date that a country left out (Samoa, 30 December 2011) never opens one. Behind midnight, the day of opening is the
+calendar's day before.
 """
 
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Literal
 
+from orchestrator.holiday import is_holiday
 from orchestrator.model import Window
 
 # The system's copy must not win over the pinned package: Debian 12 ships 2025b, which would text Vancouver at 21:30.
@@ -24,8 +26,9 @@ zoneinfo.ZoneInfo.clear_cache()  # a library may have made zones from the system
 TZDATA = version("tzdata")
 """The version of the zone data, logged with every decision."""
 
-HORIZON_DAYS = 15
-"""How far `next_open` looks, in UTC days after today: a weekly window that a clock change swallowed opens next week."""
+HORIZON_DAYS = 29
+"""How far `next_open` looks, in UTC days after today: on a Monday-only window, Christmas Day and New Year's Day fall in
+two weeks running, and a clock change may swallow a third."""
 
 Period = Literal["day", "week", "month"]
 _DAY = timedelta(days=1)
@@ -81,19 +84,31 @@ def _change(tz: zoneinfo.ZoneInfo, low: datetime, high: datetime) -> datetime:
 
 # ---- windows --------------------------------------------------------------------------------------------------------
 
+Open = tuple[tuple[Window, ...], str]
+"""Windows, and the name of a zone: open when any of them is open there."""
+
 
 def is_open(window: Window, now: datetime, tz: zoneinfo.ZoneInfo) -> bool:
-    """Whether the wall clock stands in the window; the weekday is the one on which the window opened.
+    """Whether the wall clock stands in the window; weekday, term and holiday are those of the day it opened on.
 
-    A window that closes when it opens lasts 24 hours of wall time.
+    A window that closes when it opens lasts 24 hours of wall time. Raises UnknownCalendar.
     """
     wall = now.astimezone(tz)
-    at, day = wall.time(), wall.weekday()
+    at = wall.time()
     if window.open < window.close:
-        return window.open <= at < window.close and day in window.days
+        return window.open <= at < window.close and _opens(window, wall.date())
     if at >= window.open:
-        return day in window.days
-    return at < window.close and (day - 1) % 7 in window.days
+        return _opens(window, wall.date())
+    return at < window.close and _opens(window, wall.date() - _DAY)
+
+
+def _opens(window: Window, day: date) -> bool:
+    """Whether it opens on that local date."""
+    if day.weekday() not in window.days:
+        return False
+    if (window.since is not None and day < window.since) or (window.until is not None and day > window.until):
+        return False
+    return not window.closed_on or not is_holiday(window.closed_on, day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +121,18 @@ class _Look:
     next: datetime | None
 
 
-_looks: dict[tuple[tuple[Window, str], ...], _Look] = {}
+_looks: dict[tuple[Open, ...], _Look] = {}
+_ends: dict[tuple[Open, ...], tuple[datetime, datetime | None]] = {}
 
 
-def next_open(windows: Sequence[tuple[Window, str]], now: datetime) -> datetime | None:
-    """The first instant at or after `now` at which every (window, zone name) is open: `now` itself when all are.
+def next_open(hours: Sequence[Open], now: datetime) -> datetime | None:
+    """The first instant at or after `now` at which every item (windows, zone name) is open: `now` itself when all are.
 
-    None when that never happens before the horizon, when a zone is unknown, and when there is no window to ask.
-    What was found is kept until the next edge, so that a batch pays once for each distinct set of windows.
+    An item is open when any of its windows is. None when that never happens before the horizon, when a zone is
+    unknown, and when there is nothing to ask. Raises UnknownCalendar. What was found is kept until the next edge, so
+    that a batch pays once for each distinct set.
     """
-    key = tuple(windows)
+    key = tuple(hours)
     look = _looks.get(key)
     if look is None or not look.since <= now < look.until:
         look = _look(key, now)
@@ -125,66 +142,98 @@ def next_open(windows: Sequence[tuple[Window, str]], now: datetime) -> datetime 
     return now if look.open else look.next
 
 
-def _look(windows: tuple[tuple[Window, str], ...], now: datetime) -> _Look:
-    today = now.astimezone(UTC).date()
-    midnight = datetime.combine(today + _DAY, time(), UTC)
-    pairs = [(window, tz) for window, name in windows if (tz := zone(name)) is not None]
-    if not pairs or len(pairs) != len(windows):
+def open_until(hours: Sequence[Open], now: datetime) -> datetime | None:
+    """When what is open at `now` closes: the first instant after it at which some item is not open any more.
+
+    `now` itself when it is not open; None when it stays open as far as the horizon. Raises UnknownCalendar.
+    """
+    key = tuple(hours)
+    kept = _ends.get(key)
+    if kept is not None and kept[0] <= now and kept[1] is not None and now < kept[1]:
+        return kept[1]
+    items = _items(key)
+    if items is None or not _all_open(items, now):
+        return now
+    end = next((at for at in _edges(key, now, closing=True) if not _all_open(items, at)), None)
+    if len(_ends) >= _KEPT:
+        _ends.clear()
+    _ends[key] = (now, end)
+    return end
+
+
+_Item = tuple[tuple[Window, ...], zoneinfo.ZoneInfo]
+
+
+def _items(hours: tuple[Open, ...]) -> list[_Item] | None:
+    """With the zones themselves; None when one is unknown or there is nothing."""
+    found = [(windows, tz) for windows, name in hours if (tz := zone(name)) is not None]
+    return found if found and len(found) == len(hours) else None
+
+
+def _all_open(items: Iterable[_Item], now: datetime) -> bool:
+    return all(any(is_open(window, now, tz) for window in windows) for windows, tz in items)
+
+
+def _look(hours: tuple[Open, ...], now: datetime) -> _Look:
+    midnight = datetime.combine(now.astimezone(UTC).date() + _DAY, time(), UTC)
+    items = _items(hours)
+    if items is None:
         return _Look(now, midnight, False, None)
-    opens: set[datetime] = set()
-    edges: set[datetime] = {midnight}
-    for window, name in windows:
-        opening, closing = _edges(window, name, today)
-        opens.update(opening)
-        edges.update(opening, closing)
-    if all(is_open(window, now, tz) for window, tz in pairs):
-        return _Look(now, min(e for e in edges if e > now), True, now)
+    if _all_open(items, now):
+        return _Look(now, min([midnight, *_edges(hours, now, closing=True, days=1)]), True, now)
     # All windows are half-open, so a moment at which the last of them opens is an opening of one of them.
-    later = sorted(e for e in opens if e > now)
-    found = next((at for at in later if all(is_open(window, at, tz) for window, tz in pairs)), None)
+    found = next((at for at in _edges(hours, now, closing=False) if _all_open(items, at)), None)
     return _Look(now, found or midnight, False, found)
 
 
-@lru_cache(maxsize=_KEPT)
-def _edges(window: Window, name: str, day: date) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
-    """Instants from that UTC day to the horizon at which the window may open, and at which it may close.
+def _edges(
+    hours: tuple[Open, ...], now: datetime, *, closing: bool, days: int = HORIZON_DAYS + 1
+) -> Iterator[datetime]:
+    """The instants after `now`, in order, at which a window may open, and with `closing` also at which it may close.
 
-    A change of offset is both: the wall clock may jump into the window or out of it.
+    A change of offset is both: the wall clock may jump into a window or out of it. Day by UTC day, so that nobody
+    works out a month to find tomorrow morning.
     """
-    opens: list[datetime] = []
-    closes: list[datetime] = []
-    for number, (start, end, offset) in enumerate(_segments(name, day)):
-        if number:
-            opens.append(start)
-            closes.append(start)
-        first = (start + offset).date()
-        for n in range((end - start).days + 3):
-            wall = first + n * _DAY
-            for at, into in ((window.open, opens), (window.close, closes)):
-                edge = datetime.combine(wall, at, UTC) - offset
-                if start <= edge < end:
-                    into.append(edge)
-    return tuple(opens), tuple(closes)
+    clocks: dict[str, set[time]] = {}
+    for windows, name in hours:
+        clocks.setdefault(name, set()).update(window.open for window in windows)
+        if closing:
+            clocks[name].update(window.close for window in windows)
+    today = now.astimezone(UTC).date()
+    for n in range(days):
+        day = today + n * _DAY
+        found = {at for name, several in clocks.items() for clock in several for at in _times(clock, name, day)}
+        found.update(change for name in clocks for change, _, _ in _segments(name, day)[1:])
+        yield from sorted(at for at in found if at > now)
+
+
+@lru_cache(maxsize=_KEPT)
+def _times(clock: time, name: str, day: date) -> tuple[datetime, ...]:
+    """The instants of a UTC day at which that wall clock reads so."""
+    found = []
+    for start, end, offset in _segments(name, day):
+        wall = (start + offset).date()
+        for n in range(3):
+            at = datetime.combine(wall + n * _DAY, clock, UTC) - offset
+            if start <= at < end:
+                found.append(at)
+    return tuple(found)
 
 
 @lru_cache(maxsize=_KEPT)
 def _segments(name: str, day: date) -> tuple[tuple[datetime, datetime, timedelta], ...]:
-    """The zone's offsets from that UTC midnight to the horizon, as (from, until, offset), half-open."""
+    """The zone's offsets of that UTC day, as (from, until, offset), half-open: one, or two with a change between (the
+    second of no length, when it changes at the day's end)."""
     tz = zone(name)
     assert tz is not None
-    start = at = datetime.combine(day, time(), UTC)
-    offset = _offset(tz, start)
-    found = []
+    start = datetime.combine(day, time(), UTC)
+    end = start + _DAY
+    before, after = _offset(tz, start), _offset(tz, end)
     # Days are fine enough: no two changes of any zone in tzdata 2026f since 1973 lie nearer than 166 hours.
-    for _ in range(HORIZON_DAYS + 1):
-        later = at + _DAY
-        if _offset(tz, later) != offset:
-            change = _change(tz, at, later)
-            found.append((start, change, offset))
-            start, offset = change, _offset(tz, later)
-        at = later
-    found.append((start, at, offset))
-    return tuple(found)
+    if before == after:
+        return ((start, end, before),)
+    change = _change(tz, start, end)
+    return ((start, change, before), (change, end, after))
 
 
 # ---- calendars ------------------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import _zoneinfo  # type: ignore[attr-defined]
 
 import pytest
+from dateutil.easter import easter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.holiday import UnknownCalendar, is_holiday, known
 from orchestrator.model import Window
 from orchestrator.zones import (
     HORIZON_DAYS,
@@ -22,6 +25,7 @@ from orchestrator.zones import (
     local_month_start,
     local_week_start,
     next_open,
+    open_until,
     zone,
 )
 
@@ -34,6 +38,9 @@ PARIS, NY, LA, CHICAGO, DENVER = (
 )
 MON, TUE, WED, THU, FRI, SAT, SUN = range(7)
 ALL = tuple(sorted(n for n in zoneinfo.available_timezones() if n != "Factory"))
+
+
+Hours = Sequence[tuple[tuple[Window, ...], str]]
 
 
 def at(text: str) -> datetime:
@@ -98,8 +105,93 @@ CASES: list[tuple[str, Window, Sequence[str], str, str | None]] = [
 
 @pytest.mark.parametrize(("hours", "zones", "now", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_next_open(hours: Window, zones: Sequence[str], now: str, expected: str | None) -> None:
-    found = next_open([(hours, name) for name in zones], at(now))
+    found = next_open([((hours,), name) for name in zones], at(now))
     assert found == (None if expected is None else at(expected))
+
+
+FRANCE = (
+    Window(time(8), time(20), frozenset((MON, TUE, WED, THU, FRI)), "FR"),
+    Window(time(10), time(19), frozenset((SAT,)), "FR"),
+)
+BAVARIA = (Window(time(8), time(20), frozenset(range(6)), "DE-BY"),)
+GERMANY = (Window(time(8), time(20), frozenset(range(6)), "DE"),)
+MONDAYS = (Window(time(9), time(10), frozenset((MON,)), "DE"),)
+CHANGE = date(2026, 10, 18)
+FROM_A_DAY_ON = (
+    Window(time(8), time(21), frozenset(range(6)), since=CHANGE),
+    Window(time(), time(), until=CHANGE - timedelta(days=1)),
+)
+SEVERAL: list[tuple[str, Hours, str, str | None, str | None]] = [
+    # title, hours, now, first open instant, when that closes
+    ("a weekday", [(FRANCE, PARIS)], "2027-01-06T12:00Z", "2027-01-06T12:00Z", "2027-01-06T19:00Z"),
+    ("Saturday's own hours", [(FRANCE, PARIS)], "2027-01-09T07:00Z", "2027-01-09T09:00Z", "2027-01-09T18:00Z"),
+    ("Easter in France", [(FRANCE, PARIS)], "2027-03-27T19:00Z", "2027-03-30T06:00Z", "2027-03-30T18:00Z"),
+    ("Christmas Eve to Monday", [(GERMANY, PARIS)], "2026-12-24T19:30Z", "2026-12-28T07:00Z", "2026-12-28T19:00Z"),
+    ("Epiphany in Bavaria", [(BAVARIA, PARIS)], "2027-01-06T12:00Z", "2027-01-07T07:00Z", "2027-01-07T19:00Z"),
+    ("… but not in Germany", [(GERMANY, PARIS)], "2027-01-06T12:00Z", "2027-01-06T12:00Z", "2027-01-06T19:00Z"),
+    ("both of them", [(GERMANY, PARIS), (BAVARIA, PARIS)], "2027-01-06T12:00Z", "2027-01-07T07:00Z",
+     "2027-01-07T19:00Z"),
+    ("two Mondays gone", [(MONDAYS, PARIS)], "2028-12-19T12:00Z", "2029-01-08T08:00Z", "2029-01-08T09:00Z"),
+    ("before it binds", [(FROM_A_DAY_ON, NY)], "2026-10-11T15:00Z", "2026-10-11T15:00Z", "2026-10-18T04:00Z"),
+    ("as it begins to bind", [(FROM_A_DAY_ON, NY)], "2026-10-18T04:00Z", "2026-10-19T12:00Z", "2026-10-20T01:00Z"),
+    ("binding here, not yet there", [(FROM_A_DAY_ON, NY), (FROM_A_DAY_ON, LA)], "2026-10-18T06:00Z",
+     "2026-10-19T15:00Z", "2026-10-20T01:00Z"),
+    ("windows that touch are one", [((window("08:00-12:00"), window("12:00-20:00")), PARIS)], "2027-01-06T08:00Z",
+     "2027-01-06T08:00Z", "2027-01-06T19:00Z"),
+    ("never closed", [((window("00:00-00:00"),), PARIS)], "2027-01-06T08:00Z", "2027-01-06T08:00Z", None),
+    ("closes into the gap", [((window("00:00-02:30"),), NY)], "2027-03-14T06:00Z", "2027-03-14T06:00Z",
+     "2027-03-14T07:00Z"),
+    ("closes twice in the fold", [((window("00:00-01:30"),), NY)], "2026-11-01T05:00Z", "2026-11-01T05:00Z",
+     "2026-11-01T05:30Z"),
+    ("… and opens between", [((window("00:00-01:30"),), NY)], "2026-11-01T05:45Z", "2026-11-01T06:00Z",
+     "2026-11-01T06:30Z"),
+    ("half an hour back", [((window("01:00-01:45"),), "Australia/Lord_Howe")], "2027-04-03T14:10Z",
+     "2027-04-03T14:10Z", "2027-04-03T14:45Z"),
+    ("a day left out", [((window("20:00-02:00"),), "Pacific/Apia")], "2011-12-30T09:00Z", "2011-12-30T09:00Z",
+     "2011-12-30T12:00Z"),
+    ("no window at all", [((), PARIS)], "2027-01-06T08:00Z", None, None),
+    ("over the year's end", [(GERMANY, PARIS)], "2026-12-31T19:30Z", "2027-01-02T07:00Z", "2027-01-02T19:00Z"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("hours", "now", "opens", "closes"), [c[1:] for c in SEVERAL], ids=[c[0] for c in SEVERAL])
+def test_several_windows_terms_and_holidays(hours: Hours, now: str, opens: str | None, closes: str | None) -> None:
+    found = next_open(hours, at(now))
+    assert found == (None if opens is None else at(opens))
+    if found is not None:
+        assert open_until(hours, found) == (None if closes is None else at(closes))
+
+
+def test_what_is_closed_closes_now() -> None:
+    assert open_until([(GERMANY, PARIS)], at("2027-01-10T12:00Z")) == at("2027-01-10T12:00Z")
+    assert open_until([(GERMANY, "Mars/Base")], at("2027-01-11T12:00Z")) == at("2027-01-11T12:00Z")
+
+
+def test_an_unknown_calendar_is_an_error() -> None:
+    nowhere = (Window(time(8), time(20), closed_on="DE-XX"),)
+    with pytest.raises(UnknownCalendar):
+        next_open([(nowhere, PARIS)], at("2027-01-10T12:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("calendar", "is_known"),
+    [("DE", True), ("US-AL", True), ("DE-BY", True), ("DE-XX", False), ("XX", False), ("USA", False), ("", False),
+     ("DE-", False)],
+)  # fmt: skip
+def test_known_calendars(calendar: str, is_known: bool) -> None:
+    assert known(calendar) == is_known
+
+
+@pytest.mark.parametrize("year", range(1995, 2060))
+def test_german_holidays_are_those_of_the_law(year: int) -> None:
+    days = (date(year, 1, 1) + timedelta(days=n) for n in range(365))
+    assert {day for day in days if is_holiday("DE", day)} == german_holidays(year)
+
+
+@pytest.mark.parametrize(("calendar", "year"), [("DE", 1950), ("DE", 2150), ("XX", 2027)])
+def test_a_year_nobody_knows_is_an_error(calendar: str, year: int) -> None:
+    with pytest.raises(UnknownCalendar):
+        is_holiday(calendar, date(year, 6, 1))
 
 
 def test_the_newer_data_keeps_vancouver_asleep() -> None:
@@ -131,7 +223,7 @@ def test_a_name_that_is_no_zone_is_unknown(name: str) -> None:
     assert zone(name) is None
     assert local(at("2027-01-01T00:00Z"), name) is None
     assert local_day_start(at("2027-01-01T00:00Z"), name) is None
-    assert next_open([(window("00:00-00:00"), name)], at("2027-01-01T00:00Z")) is None
+    assert next_open([((window("00:00-00:00"),), name)], at("2027-01-01T00:00Z")) is None
 
 
 # ---- wall time and calendars ----------------------------------------------------------------------------------------
@@ -176,6 +268,24 @@ def test_calendar_starts(now: str, name: str, day: str, week: str, month: str) -
 # ---- against a second implementation --------------------------------------------------------------------------------
 
 
+def german_holidays(year: int) -> set[date]:
+    """In all of Germany, by the laws of its states: what the calendar "DE" must say since 1995."""
+    sunday = easter(year)
+    moved = {sunday + timedelta(days=n) for n in (-2, 1, 39, 50)}
+    fixed = {date(year, month, day) for month, day in ((1, 1), (5, 1), (10, 3), (12, 25), (12, 26))}
+    return moved | fixed | ({date(2017, 10, 31)} if year == 2017 else set())
+
+
+def opens_on(hours: Window, day: date) -> bool:
+    if hours.since is not None and day < hours.since:
+        return False
+    if hours.until is not None and hours.until < day:
+        return False
+    if hours.closed_on and day in german_holidays(day.year):
+        return False
+    return day.weekday() in hours.days
+
+
 def by_wall(hours: Window, wall: datetime) -> bool:
     """A window as stretches of naive wall time, each belonging to the date it opens on."""
     for back in (0, 1):
@@ -183,21 +293,30 @@ def by_wall(hours: Window, wall: datetime) -> bool:
         closing = datetime.combine(opening.date(), hours.close)
         if closing <= opening:
             closing += timedelta(days=1)
-        if opening <= wall < closing and opening.weekday() in hours.days:
+        if opening <= wall < closing and opens_on(hours, opening.date()):
             return True
     return False
 
 
-def by_minutes(windows: Sequence[tuple[Window, str]], now: datetime) -> datetime | None:
-    """The first open minute, by trying them all, with Python's own (not the C) reader of the zone data."""
-    readers = [(hours, _zoneinfo.ZoneInfo(name)) for hours, name in windows]
+def minutes(hours: Hours, now: datetime) -> Iterator[tuple[datetime, bool]]:
+    """Every minute to the horizon and whether all is open in it, with Python's own (not the C) reader of zone data."""
+    readers = [(windows, _zoneinfo.ZoneInfo(name)) for windows, name in hours]
     end = datetime.combine(now.date(), time(), UTC) + timedelta(days=HORIZON_DAYS + 1)
     minute = now
     while minute < end:
-        if all(by_wall(hours, minute.astimezone(tz).replace(tzinfo=None)) for hours, tz in readers):
-            return minute
+        walls = ((windows, minute.astimezone(tz).replace(tzinfo=None)) for windows, tz in readers)
+        yield minute, all(any(by_wall(window, wall) for window in windows) for windows, wall in walls)
         minute += timedelta(minutes=1)
-    return None
+
+
+def by_minutes(hours: Hours, now: datetime) -> datetime | None:
+    """The first open minute, by trying them all."""
+    return next((minute for minute, is_open in minutes(hours, now) if is_open), None)
+
+
+def closed_by_minutes(hours: Hours, now: datetime) -> datetime | None:
+    """The first minute that is not open."""
+    return next((minute for minute, is_open in minutes(hours, now) if not is_open), None)
 
 
 def changes(name: str) -> list[int]:
@@ -207,48 +326,76 @@ def changes(name: str) -> list[int]:
 
 
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59)) | st.builds(time, st.integers(0, 4))
-hours_of_any = st.builds(
-    Window, clocks, clocks, st.frozensets(st.integers(0, 6), min_size=1) | st.just(frozenset(range(7)))
-)
+weekdays = st.frozensets(st.integers(0, 6), min_size=1) | st.just(frozenset(range(7)))
+plain_hours = st.builds(Window, clocks, clocks, weekdays)
+in_germany = st.just("DE") | st.just("")
 
 
 @st.composite
-def moments(draw: st.DrawFn) -> tuple[list[tuple[Window, str]], datetime]:
+def moments(draw: st.DrawFn) -> tuple[Hours, datetime]:
+    """Hours of up to two zones, at some minute of these decades, often one near a change of the clock."""
     names = draw(st.lists(st.sampled_from(ALL), min_size=1, max_size=2))
-    hours = draw(hours_of_any)
-    edges = changes(names[0])
+    edges = [t for t in changes(names[0]) if t > datetime(1996, 1, 1, tzinfo=UTC).timestamp()]
     if len(edges) > 0 and draw(st.booleans()):
         near: int = draw(st.sampled_from(edges)) + 60 * draw(st.integers(-3000, 180))
     else:
-        near = 60 * draw(st.integers(53 * 365 * 1440, 67 * 365 * 1440))
-    return [(hours, name) for name in names], datetime.fromtimestamp(near - near % 60, UTC)
+        near = 60 * draw(st.integers(26 * 365 * 1440 + 7 * 1440, 67 * 365 * 1440))
+    now = datetime.fromtimestamp(near - near % 60, UTC)
+    return [(draw(alternatives(now)), name) for name in names], now
 
 
-@settings(max_examples=150)
+@st.composite
+def alternatives(draw: st.DrawFn, now: datetime) -> tuple[Window, ...]:
+    """One to three windows of which one must be open; some end or begin these days, some are closed on holidays."""
+    found = []
+    for _ in range(draw(st.integers(1, 3))):
+        hours = replace(draw(plain_hours), closed_on=draw(in_germany))
+        if draw(st.integers(0, 3)) == 0:
+            hours = replace(hours, since=now.date() + timedelta(days=draw(st.integers(-9, 20))))
+        if draw(st.integers(0, 3)) == 0:
+            hours = replace(hours, until=now.date() + timedelta(days=draw(st.integers(-9, 20))))
+        found.append(hours)
+    return tuple(found)
+
+
+@settings(max_examples=100)
 @given(moments())
-def test_next_open_is_the_first_open_minute(moment: tuple[list[tuple[Window, str]], datetime]) -> None:
-    windows, now = moment
-    expected = by_minutes(windows, now)
-    assert next_open(windows, now) == expected
+def test_next_open_is_the_first_open_minute(moment: tuple[Hours, datetime]) -> None:
+    hours, now = moment
+    expected = by_minutes(hours, now)
+    assert next_open(hours, now) == expected
     if expected is not None:  # what is remembered of the first look answers every later one until then
         for share in (0.3, 0.9, 1.0):
             later = now + (expected - now) * share
-            assert next_open(windows, later) == expected
+            assert next_open(hours, later) == expected
+
+
+@settings(max_examples=100)
+@given(moments())
+def test_it_closes_in_the_first_minute_that_is_not_open(moment: tuple[Hours, datetime]) -> None:
+    hours, start = moment
+    now = next_open(hours, start)
+    if now is None:
+        return
+    expected = closed_by_minutes(hours, now)
+    assert open_until(hours, now) == expected
+    if expected is not None:
+        between = now + (expected - now) * 0.7
+        assert open_until(hours, between) == expected and open_until(hours, expected) == expected
 
 
 @settings(max_examples=60)
 @given(moments(), st.lists(st.integers(0, 8 * 1440), max_size=6))
-def test_what_is_remembered_is_what_would_be_found(
-    moment: tuple[list[tuple[Window, str]], datetime], steps: list[int]
-) -> None:
+def test_what_is_remembered_is_what_would_be_found(moment: tuple[Hours, datetime], steps: list[int]) -> None:
     from orchestrator import zones
 
-    windows, now = moment
+    hours, now = moment
     for step in steps:  # forwards and backwards
         then = now + timedelta(minutes=step)
-        remembered = next_open(windows, then)
+        remembered = next_open(hours, then), open_until(hours, then)
         zones._looks.clear()
-        assert next_open(windows, then) == remembered
+        zones._ends.clear()
+        assert (next_open(hours, then), open_until(hours, then)) == remembered
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -257,11 +404,14 @@ def test_every_zone_around_its_last_changes(part: int) -> None:
     for name in ALL[part::4]:
         for change in changes(name)[-2:]:
             now = datetime.fromtimestamp(change, UTC) - timedelta(minutes=95)
-            assert next_open([(hours, name)], now) == by_minutes([(hours, name)], now), name
+            found = next_open([((hours,), name)], now)
+            assert found == by_minutes([((hours,), name)], now), name
+            assert found is not None
+            assert open_until([((hours,), name)], found) == closed_by_minutes([((hours,), name)], found), name
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(ALL), st.integers(3 * 365 * 86400, 67 * 365 * 86400), hours_of_any)
+@given(st.sampled_from(ALL), st.integers(3 * 365 * 86400, 67 * 365 * 86400), plain_hours)
 def test_is_open_agrees_and_starts_are_starts(name: str, seconds: int, hours: Window) -> None:
     now = datetime.fromtimestamp(seconds, UTC)
     tz = zone(name)

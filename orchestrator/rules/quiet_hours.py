@@ -1,35 +1,41 @@
-"""Marketing goes out only while the house's window for the medium is open wherever the customer may be.
+"""Marketing goes out only while law's hours and the house's are open wherever the customer may be.
 
-House policy (`policies.quiet_hours`), under which the law's own windows will be heard too: 47 CFR 64.1200(c)(1) knows
-no texts before 8 or after 21 at the called party's location, several states are narrower. The location is every
-candidate zone (stated, of the address, of the number's area, of the account), and all of them must be open: an area
-code is only where a number was sold. The window is the one `now` stands in, [open, close) on the local wall clock.
+Law and custom are the rows of the ruleset in force (`orchestrator/ruleset/hours.yaml`, each with its source): 47 CFR
+64.1200(c)(1) knows no texts before 8 or after 21 at the called party's location, several states are narrower, some
+countries have no Sundays and holidays. Every candidate place (of the address, of the number's area, of the account)
+brings its rows: those of the whole country, and those of the region, or of "region unknown" where a country is divided.
+Each is judged by the clock of every candidate zone, for an area code is only where a number was sold; all must be open.
+The house's own window (`policies.quiet_hours`) comes on top: it may narrow, never widen.
 
-Fail closed: with no zone at all, or one that tzdata does not know, no text and no push goes out whether or not a
-window is declared, and nothing else where one is. Transactional messages ignore house hours. Staff and systems are at
-work; only a text or a push to staff is held back like a customer's.
+Fail closed: an unknown country has a row of its own, the narrowest. With no zone at all, or one that tzdata does not
+know, no text, no push and no call goes out whether or not a window is declared, and nothing else where one is. A
+country without a row has the house's hours only, and the inputs say so. Transactional messages are exempt. Staff and
+systems are at work: only a text or a push to staff is held back by the house's hours; a task that is a call to the
+customer (`call: true`) is judged by calling hours where the customer is, marketing or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
 
 from channels.base import Medium
-from orchestrator.model import HouseHours, Json, Policies
-from orchestrator.rules import Standing, Subject, Verdict, Zone, stamp, worked_out
-from orchestrator.zones import next_open, zone
+from orchestrator.holiday import HOLIDAYS, known
+from orchestrator.model import HoursRule, HouseHours, Json, Policies, Ruleset, Window
+from orchestrator.rules import Place, Standing, Subject, Verdict, Zone, stamp, worked_out
+from orchestrator.zones import HORIZON_DAYS, TZDATA, Open, local, next_open, open_until, zone
 
 NAME = "quiet_hours"
 ORDER = 70
 REASONS: Mapping[str, str] = {
-    "not_applicable": "House hours are for customers, and this message is for staff or a system.",
-    "transactional": "A transactional message ignores the house's hours.",
-    "no_window": "The workspace declares no hours for this medium.",
-    "open": "The window is open in every candidate zone.",
+    "not_applicable": "Quiet hours are for customers, and this message is for staff or a system.",
+    "transactional": "A transactional message ignores quiet hours.",
+    "no_window": "Neither the ruleset nor the workspace has hours for this medium where the customer is.",
+    "open": "The house's hours and the ruleset's are open in every candidate place and zone.",
     "quiet_hours": "It is outside the hours of the medium where the customer is, or may be: held, or refused.",
     "unknown_zone": "Where the customer is cannot be told: there is no time zone, or one of the candidates is unknown.",
-    "window_never_opens": "The customer's candidate zones lie so far apart that the window is never open in all.",
+    "window_never_opens": "The hours of the house and of all places and zones the customer may be in never meet.",
     "expired": "The window opens only when the message's time (`expire_after`) is over.",
 }
 
@@ -37,48 +43,166 @@ _NOT_APPLICABLE = Verdict(NAME, "allow", "not_applicable")
 _TRANSACTIONAL = Verdict(NAME, "allow", "transactional")
 _NO_WINDOW = Verdict(NAME, "allow", "no_window")
 _RINGS = frozenset({Medium.SMS, Medium.PUSH})  # media that make a noise in somebody's pocket
+_VOICE = "voice"
+_EVER = HORIZON_DAYS + 2  # days around now within which a row may matter
+_DAY = timedelta(days=1)
+_TERRITORIES = {  # ISO 3166 gives them letters of their own; the country's law holds there
+    **dict.fromkeys(("AS", "GU", "MP", "PR", "UM", "VI"), "US"),  # 47 USC 153(58): "United States"
+    **dict.fromkeys(("GF", "GP", "MQ", "RE", "YT"), "FR"),  # overseas departments
+    **dict.fromkeys(("CC", "CX", "NF"), "AU"),
+}
 
 
 def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
-    """Allow inside the window, else hold until the exact instant at which it opens, or deny."""
-    rings = subject.medium in _RINGS
-    if subject.addressee != "customer" and not rings:
-        return _NOT_APPLICABLE
-    if subject.purpose == "transactional":
-        return _TRANSACTIONAL
-    hours = policies.hours.get(subject.medium)
-    if hours is None and not rings:
+    """Allow inside the hours, else hold until the exact instant at which they open, or deny."""
+    medium = subject.medium
+    rings = medium in _RINGS or subject.call
+    if not subject.call:
+        if subject.addressee != "customer" and not rings:
+            return _NOT_APPLICABLE
+        if subject.purpose == "transactional":
+            return _TRANSACTIONAL
+    hours = policies.hours.get(medium)
+    if hours is None and not rings and not _speaks(policies.ruleset, medium.value):
         return _NO_WINDOW
-    known = worked_out(policies, now)
-    key = (NAME, subject.medium, standing.zones)
-    verdict = known.get(key) or known.setdefault(key, _verdict(hours, standing.zones, now))
+    law = "" if subject.addressee != "customer" and not subject.call else _VOICE if subject.call else medium.value
+    known_before = worked_out(policies, now)
+    places = standing.places or standing.country
+    key = (NAME, medium, law, standing.zones, places)
+    verdict = known_before.get(key)
+    if verdict is None:
+        candidates = standing.places or (
+            () if standing.country is None else (Place(standing.country, None, "address"),)
+        )
+        verdict = _verdict(policies, hours, law, rings, standing.zones, candidates, now)
+        known_before[key] = verdict
     if verdict.until is not None and subject.expires_at is not None and verdict.until >= subject.expires_at:
         inputs = {**verdict.inputs, "expires_at": stamp(subject.expires_at)}
         return Verdict(NAME, "deny", "expired", inputs=inputs)
     return verdict
 
 
-def _verdict(hours: HouseHours | None, zones: tuple[Zone, ...], now: datetime) -> Verdict:
-    """The verdict for everybody of the same candidate zones: a batch has one `now`, and few sets of zones."""
+def _speaks(ruleset: Ruleset, medium: str) -> bool:
+    return any(medium in row.media for row in ruleset.hours)
+
+
+def _verdict(
+    policies: Policies,
+    hours: HouseHours | None,
+    law: str,
+    rings: bool,
+    zones: tuple[Zone, ...],
+    places: tuple[Place, ...],
+    now: datetime,
+) -> Verdict:
+    """The verdict for everybody of the same candidates: a batch has one `now`, and few sets of zones and places."""
     inputs: Json = {"zones": [{"name": z.name, "source": z.source} for z in zones]}
     unknown = [z.name for z in zones if zone(z.name) is None]
     if unknown or not zones:
         return Verdict(NAME, "deny", "unknown_zone", inputs={**inputs, "unknown": unknown})
-    if hours is None:
+    names = tuple(dict.fromkeys(z.name for z in zones))
+    legal: list[tuple[Window, ...]] = []
+    if law and _speaks(policies.ruleset, law):
+        legal = _law(policies.ruleset, law, places, _dates(names, now), inputs)
+    windows = [*([(hours.window,)] if hours is not None else []), *legal]
+    if not windows:
         return Verdict(NAME, "allow", "no_window", inputs=inputs)
+    if hours is not None:
+        inputs["window"] = _told(hours)
+    inputs["tzdata"] = TZDATA
+    if any(window.closed_on for several in windows for window in several):
+        inputs["holidays"] = HOLIDAYS
+    inputs["local"] = {
+        name: wall.isoformat(timespec="minutes") for name in names if (wall := local(now, name)) is not None
+    }
+    return _when([(several, name) for several in dict.fromkeys(windows) for name in names], hours, rings, inputs, now)
+
+
+def _when(items: Sequence[Open], hours: HouseHours | None, rings: bool, inputs: Json, now: datetime) -> Verdict:
+    until = next_open(items, now)
+    if until is None:
+        return Verdict(NAME, "deny", "window_never_opens", inputs=inputs)
+    closes = open_until(items, until) if rings or until > now else None
+    if closes is not None:
+        inputs["closes"] = stamp(closes)
+    if until <= now:
+        return Verdict(NAME, "allow", "open", inputs=inputs)
+    inputs["next_open"] = stamp(until)
+    if hours is not None and hours.then == "deny":
+        return Verdict(NAME, "deny", "quiet_hours", inputs=inputs)
+    return Verdict(NAME, "hold", "quiet_hours", until=until, inputs=inputs)
+
+
+def _told(hours: HouseHours) -> Json:
     window = hours.window
-    inputs["window"] = {
+    return {
         "open": window.open.isoformat("minutes"),
         "close": window.close.isoformat("minutes"),
         "days": sorted(window.days),
         "then": hours.then,
     }
-    until = next_open([(window, name) for name in dict.fromkeys(z.name for z in zones)], now)
-    if until is None:
-        return Verdict(NAME, "deny", "window_never_opens", inputs=inputs)
-    if until <= now:
-        return Verdict(NAME, "allow", "open", inputs=inputs)
-    inputs["next_open"] = stamp(until)
-    if hours.then == "deny":
-        return Verdict(NAME, "deny", "quiet_hours", inputs=inputs)
-    return Verdict(NAME, "hold", "quiet_hours", until=until, inputs=inputs)
+
+
+# ---- law ------------------------------------------------------------------------------------------------------------
+
+
+def _dates(names: Iterable[str], now: datetime) -> tuple[date, date]:
+    """The first and the last local date that may matter, in any of the zones."""
+    today = [wall.date() for name in names if (wall := local(now, name)) is not None]
+    return min(today) - _DAY, max(today) + _EVER * _DAY
+
+
+def _law(
+    ruleset: Ruleset, medium: str, places: Sequence[Place], dates: tuple[date, date], inputs: Json
+) -> list[tuple[Window, ...]]:
+    """The windows of every row that binds in one of the places; the inputs say which rows, and where there are none."""
+    found: list[tuple[Window, ...]] = []
+    heard: list[str] = []
+    without: list[str] = []
+    rows = [row for row in ruleset.hours if medium in row.media and _binds(row, dates)]
+    for country, region in dict.fromkeys(_jurisdiction(place) for place in places) or [(None, None)]:
+        fitting = _fitting(rows, country, region)
+        if not fitting and country is not None:
+            without.append(country)
+        for row in fitting:
+            found.append(_windows(row, country, region))
+            heard.append(row.id)
+    inputs["places"] = [{"country": p.country, "region": p.region, "source": p.source} for p in places]
+    inputs["ruleset"] = ruleset.version
+    inputs["rules"] = list(dict.fromkeys(heard))
+    if without:
+        inputs["without_rule"] = list(dict.fromkeys(without))
+    return list(dict.fromkeys(found))
+
+
+def _jurisdiction(place: Place) -> tuple[str | None, str | None]:
+    parent = _TERRITORIES.get(place.country)
+    return (parent, place.country) if parent is not None else (place.country or None, place.region)
+
+
+def _binds(row: HoursRule, dates: tuple[date, date]) -> bool:
+    return (row.since is None or row.since <= dates[1]) and (row.until is None or row.until >= dates[0])
+
+
+def _fitting(rows: Iterable[HoursRule], country: str | None, region: str | None) -> list[HoursRule]:
+    """The country's rows beside the region's own; of an unknown region those written for that, if there are any."""
+    return [row for row in rows if row.country == country and (country is None or row.region in ("*", region))]
+
+
+def _windows(row: HoursRule, country: str | None, region: str | None) -> tuple[Window, ...]:
+    """A row's windows within its term; before and behind it closes nothing. A known region has its own holidays."""
+    calendar = f"{country}-{region}"
+    windows = [
+        replace(
+            window,
+            closed_on=calendar if window.closed_on and region and known(calendar) else window.closed_on,
+            since=row.since,
+            until=row.until,
+        )
+        for window in row.windows
+    ]
+    if row.since is not None:
+        windows.append(Window(time(), time(), until=row.since - _DAY))
+    if row.until is not None:
+        windows.append(Window(time(), time(), since=row.until + _DAY))
+    return tuple(windows)

@@ -10,7 +10,7 @@ import pytest
 from channels.base import Medium
 from orchestrator.model import Policies
 from orchestrator.rules import Zone, judge, rules
-from orchestrator.zones import next_open
+from orchestrator.zones import TZDATA, next_open
 from tests.rules.cases import hours, standing, subject
 
 NY, LA, CHICAGO, DENVER = "America/New_York", "America/Los_Angeles", "America/Chicago", "America/Denver"
@@ -141,7 +141,10 @@ def test_what_it_was_judged_on_can_be_judged_again() -> None:
     assert verdict.inputs == {
         "zones": [{"name": BERLIN, "source": "stated"}, {"name": NY, "source": "phone"}],
         "window": {"open": "08:00", "close": "20:00", "days": [0, 1, 2, 3, 4, 5, 6], "then": "hold"},
+        "tzdata": TZDATA,
+        "local": {BERLIN: "2027-01-13T07:00+01:00", NY: "2027-01-13T01:00-05:00"},
         "next_open": "2027-01-13T13:00:00.000000Z",
+        "closes": "2027-01-13T19:00:00.000000Z",
     }
 
 
