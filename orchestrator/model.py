@@ -216,6 +216,7 @@ class Policies:
     born: str = ""  # the customer's field with the date of birth; "": minors are not told apart
     growth: float | None = None  # an audience grown by more than this share holds its journey
     retention: Mapping[str, timedelta] = field(default_factory=dict)  # by kind of record (`orchestrator.retain`)
+    zone: str = "UTC"  # the workspace's: budgets' periods begin by its clock
 
 
 @dataclass(frozen=True, slots=True)

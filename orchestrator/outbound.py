@@ -168,6 +168,13 @@ def address_text(medium: Medium, to: Mapping[str, str]) -> str:
             return to.get("address") or to.get("name", "")
 
 
+def household_text(to: Mapping[str, str]) -> str:
+    """A letter's destination without the person: people at one postal address are one household. In a company they
+    are not: where one is named, its people are told apart."""
+    parts = ("name", "company", *_MAIL) if to.get("company") else _MAIL
+    return " ".join(to.get(part, "") for part in parts)
+
+
 def _name(customer: Json) -> str:
     return " ".join(part for part in (customer["first_name"], customer["last_name"]) if part)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final, Literal
 
 from channels.base import Medium
@@ -47,7 +48,11 @@ class PolicyEntries:
     caps: tuple[Node, ...] = option("such as `2 per day and 4 per week across email, sms, push`", default=())
     dedupe: str = option("`same address and same content within 24 hours`, or `off`", default="off")
     pause_if: str = option("such as `errors > 2% of last 500`", default="")
+    guard: str = option("`audience grew > 30%`, or `off`", default="off")
     budget: Mapping[str, str] = option("by medium: `500 EUR per month`", factory=dict)
+    prices: Mapping[str, str] = option("what one message costs, by medium: `0.85 EUR`", factory=dict)
+    counting: tuple[str, ...] = option("departments whose contacts caps count: `[support, sales]`", default=())
+    pause_on_case: Literal["yes", "no"] = option("no marketing while a case of the customer is open", default="no")
 
 
 def read_policies(
@@ -56,8 +61,11 @@ def read_policies(
     tiers: Set[str],
     topics: Set[str],
     context: Context,
+    currency: str = "EUR",
+    zone: str = "UTC",
 ) -> Policies:
-    """Policies, of all that could be read. `entries`: what `read` made of the node."""
+    """Policies, of all that could be read. `entries`: what `read` made of the node; `currency`, `zone`: the
+    workspace's, "" a currency that is none."""
     if node is None or entries is None:
         return Policies()
     hours, release = {}, timedelta(0)
@@ -75,13 +83,19 @@ def read_policies(
                 hint = "keep the one that is meant"
                 context.problems.error("duplicate-cap", "this cap stands here a second time", line.span, hint)
             caps[cap.key] = cap
+    budgets = _budgets(node, currency, context.problems)
     return Policies(
         hours,
         release,
         tuple(caps.values()),
         _dedupe(node.get("dedupe"), context.problems),
         _pause_if(node.get("pause_if"), context.problems),
-        _budgets(node.get("budget"), context.problems),
+        budgets,
+        prices=_prices(node.get("prices"), currency, context.problems),
+        counting=_departments(entries.counting, node.get("counting"), context.problems),
+        pause_on_case=entries.pause_on_case == "yes",
+        growth=_guard(node.get("guard"), context.problems),
+        zone=zone if budgets else "UTC",
     )
 
 
@@ -244,19 +258,71 @@ def _pause_if(node: Node | None, problems: Problems) -> tuple[float, int] | None
     return limit, int(match[2])
 
 
-def _budgets(node: Node | None, problems: Problems) -> dict[Medium, tuple[int, str, Literal["day", "week", "month"]]]:
-    found: dict[Medium, tuple[int, str, Literal["day", "week", "month"]]] = {}
+def _guard(node: Node | None, problems: Problems) -> float | None:
+    if node is None or node.kind != "scalar" or node.text.strip() == "off":
+        return None
+    match = re.fullmatch(r"audience\s+(?:grew|grows)\s*>\s*([0-9]{1,4}(?:\.[0-9]{1,2})?)\s*%", node.text.strip())
+    if match is None:
+        hint = "`audience grew > 30%`, or `off`"
+        problems.error("bad-guard", f"{described(node)} does not say how much an audience may grow", node.span, hint)
+        return None
+    return float(Decimal(match[1]) / 100)
+
+
+_Budget = tuple[int, str, Literal["day", "week", "month"]]
+
+
+def _budgets(policies: Node, currency: str, problems: Problems) -> dict[Medium, _Budget]:
+    priced = {e.key for e in node.entries} if (node := policies.get("prices")) is not None else set()
+    found: dict[Medium, _Budget] = {}
+    for medium, said in _by_medium(policies.get("budget"), problems):
+        match = re.fullmatch(r"(.+?)\s+per\s+(day|week|month)", said.text.strip())
+        amount = words.money(match[1], minor_digits) if match else None
+        if match is None or amount is None:
+            message = f"{described(said)} does not say how much in what time"
+            problems.error("bad-budget", message, said.span, "such as `500 EUR per month`")
+        elif currency and amount.currency != currency:
+            message = f"this budget is in {amount.currency}, and the workspace counts in {currency}"
+            problems.error("bad-budget", message, said.span, f"say it in {currency}")
+        elif medium not in priced:
+            message = f"nobody knows what is left of this budget: `{medium}` has no price"
+            hint = f"say what one costs, beside it under `policies`: `prices: {{ {medium}: 0.85 {currency} }}`"
+            problems.error("no-price", message, said.span, hint)
+        else:
+            found[medium] = (amount.minor, amount.currency, _PER[match[2]])
+    return found
+
+
+def _prices(node: Node | None, currency: str, problems: Problems) -> dict[Medium, int]:
+    """What one message costs, in millionths of the currency: a text costs less than a cent."""
+    found: dict[Medium, int] = {}
+    for medium, said in _by_medium(node, problems):
+        match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s+([A-Z]{3})", said.text.strip())
+        if match is None:
+            message = f"{described(said)} does not say what one message costs"
+            problems.error("bad-price", message, said.span, f"such as `0.85 {currency}`, with six decimals at most")
+        elif currency and match[2] != currency:
+            message = f"this price is in {match[2]}, and the workspace counts in {currency}"
+            problems.error("bad-price", message, said.span, f"say it in {currency}")
+        else:
+            found[medium] = int(Decimal(match[1]) * 1_000_000)
+    return found
+
+
+def _by_medium(node: Node | None, problems: Problems) -> Iterator[tuple[Medium, Node]]:
     for entry in node.entries if node is not None else ():
         if entry.key not in _MARKETING_MEDIA:
             unknown(problems, "medium", entry.key, entry.key_span, _MARKETING_MEDIA)
-            continue
-        if entry.value.kind != "scalar":
-            continue
-        match = re.fullmatch(r"(.+?)\s+per\s+(day|week|month)", entry.value.text.strip())
-        amount = words.money(match[1], minor_digits) if match else None
-        if match is None or amount is None:
-            message = f"{described(entry.value)} does not say how much in what time"
-            problems.error("bad-budget", message, entry.value.span, "such as `500 EUR per month`")
-            continue
-        found[Medium(entry.key)] = (amount.minor, amount.currency, _PER[match[2]])
-    return found
+        elif entry.value.kind == "scalar":
+            yield Medium(entry.key), entry.value
+
+
+def _departments(named: Iterable[str], node: Node | None, problems: Problems) -> frozenset[str]:
+    found = set()
+    for name in named:
+        if re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name):
+            found.add(name)
+        elif node is not None:
+            message = f"`{name[:40]}` cannot be the name of a department"
+            problems.error("bad-department", message, node.span, "small letters, such as `support`")
+    return frozenset(found)

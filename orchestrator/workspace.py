@@ -164,7 +164,11 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     # Names written, also where more is wrong with them: a cap that names one is not to blame.
     tiers = {n.text for e in _entries(node.get("classes")) if (t := e.value.get("tiers")) for n in t.items}
     topic_names = {e.key for e in _entries(node.get("topics"))}
-    policies = read_policies(node.get("policies"), parts.get("policies"), tiers, topic_names, context)
+    told = any(p.code == "bad-currency" for p in mine.errors)
+    money, clock = "" if told else parts.get("currency", "EUR"), parts.get("timezone", "UTC")
+    policies = read_policies(
+        node.get("policies"), parts.get("policies"), tiers, topic_names, context, currency=money, zone=clock
+    )
     _check_program(node.get("program"), classes, mine)
     problems.found.extend(mine.found)
     choices = tuple(classes)

@@ -163,6 +163,17 @@ def test_hours_with_days() -> None:
     assert own.window.days == frozenset(range(5)) and own.then == "deny"
 
 
+def test_what_things_cost_is_kept_in_millionths(found: Vocabulary) -> None:
+    assert found.policies.prices == {Medium.MAIL: 850_000, Medium.SMS: 75_000}
+    assert found.policies.zone == "Europe/Berlin", "budgets begin anew by the workspace's clock"
+    assert policies("  prices: { sms: 0.0075 EUR, push: 0.000001 EUR }\n").prices[Medium.SMS] == 7_500
+
+
+def test_other_departments_and_open_cases() -> None:
+    own = policies("  counting: [ support, sales ]\n  pause_on_case: yes\n")
+    assert own.counting == {"support", "sales"} and own.pause_on_case
+
+
 def test_nothing_said_is_no_policy() -> None:
     assert policies("  dedupe: off\n") == Policies()
 
@@ -249,6 +260,14 @@ def test_refused_caps(line: str, code: str, place: str) -> None:
         ("budget: { fax: 500 EUR per day }", "unknown-medium"),
         ("budget: [ 500 EUR ]", "wrong-type"),
         ("budget: { mail: [ 500 EUR ] }", "wrong-type"),
+        ("budget: { mail: 500 EUR per month }", "no-price"),
+        ("{ budget: { mail: 500 USD per month }, prices: { mail: 0.85 EUR } }", "bad-budget"),
+        ("prices: { mail: 0.85 USD }", "bad-price"),
+        ("prices: { mail: free }", "bad-price"),
+        ("prices: { sms: 0.00000075 EUR }", "bad-price"),
+        ("prices: { fax: 1 EUR }", "unknown-medium"),
+        ("counting: [ Customer Support ]", "bad-department"),
+        ("pause_on_case: perhaps", "wrong-choice"),
         ("caps:", "empty-value"),
     ],
 )

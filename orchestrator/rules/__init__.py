@@ -74,6 +74,7 @@ class Rival(NamedTuple):
     medium: Medium
     topic: str
     priority: int
+    account_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

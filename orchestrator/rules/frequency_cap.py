@@ -1,23 +1,32 @@
-"""No customer, and no company, gets more marketing than the workspace allows.
+"""No customer, and no company, gets more marketing than the law and the workspace allow.
 
-House policy (`policies.caps`). The law knows such caps too: three on a subject in a rolling 24 hours in Florida (Stat.
-501.059(8)), Oklahoma and Maryland; `3 within 24 hours across sms` keeps to it.
+House policy (`policies.caps`), and the law's own caps, as the ruleset has them: at most three texts on one subject in a
+rolling 24 hours in Florida (Fla. Stat. 501.059(8)), Oklahoma (15 O.S. 775C.4) and Maryland (Com. Law 14-3201 and
+following). The subject is the topic. Those of every candidate jurisdiction count, and where only the country is known,
+those of each of its regions; no house policy widens them, and no tier.
 
 A cap counts marketing messages that were allowed (reservations), on its media and of its topic, to the customer, or
-with scope account to all contacts of the company together. `per` day, week (from Monday) and month are the calendar of
-the customer's first candidate zone; where that zone is missing or unknown the period is taken as long as it can be
-anywhere. `within` is rolling. A cap for a tier replaces, for that tier, the general cap of the same scope, media,
-period and topic: the most specific word counts, whether it allows more or less; all other caps stay.
+with scope account to all contacts of the company together; and contacts of the departments that `policies.counting`
+names, which have no topic: a house cap for a topic does not count them, the law's counts those by text, as nobody can
+say that they were about something else. `per` day, week (from Monday) and month are the calendar of the customer's
+first candidate zone; where that zone is missing or unknown the period is taken as long as it can be anywhere. `within`
+is rolling. A cap for a tier replaces, for that tier, the general cap of the same scope, media, period and topic: the
+most specific word counts, whether it allows more or less; all other caps stay.
+
+Where a cap leaves less room than there are messages ready, priority decides: a message makes way for those that go
+before it, and is looked at again a few minutes later. Never when it would expire meanwhile: to wait is no reason to
+be lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.model import Cap, Policies
-from orchestrator.rules import Contact, Standing, Subject, Verdict, stamp, worked_out
+from channels.base import Medium
+from orchestrator.model import Cap, HoursRule, Policies
+from orchestrator.rules import Contact, Place, Rival, Standing, Subject, Verdict, stamp, worked_out
 from orchestrator.zones import local_start
 
 NAME = "frequency_cap"
@@ -25,8 +34,13 @@ ORDER = 60
 REASONS: Mapping[str, str] = {
     "not_applicable": "Caps judge customers only, and this message is for staff or a system.",
     "transactional": "A transactional message ignores caps.",
+    "legal_cap": "The law allows no more texts on this subject within the time, in a place the customer may be in.",
     "frequency_cap": "The customer, or the company, has had as many marketing messages as the workspace allows.",
+    "outranked": "A cap leaves less room than there are messages ready, and others go first; judged again in minutes.",
 }
+
+AGAIN = timedelta(minutes=5)
+"""When a message that made way is looked at again: by then the others have had their turn."""
 
 _NOT_APPLICABLE = Verdict(NAME, "allow", "not_applicable")
 _TRANSACTIONAL = Verdict(NAME, "allow", "transactional")
@@ -37,19 +51,22 @@ _LONGEST = {
     "week": timedelta(days=7, hours=1),
     "month": timedelta(days=31, hours=1),
 }
+_LAW = "law "  # begins the key of a cap that is one of the ruleset's rows
 
 
 def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
-    """Deny `frequency_cap` when a cap has no room; the inputs carry the marketer's line and the counts."""
+    """Deny `legal_cap` or `frequency_cap` when a cap has no room, hold `outranked` when others fill it first; the
+    inputs carry the marketer's line, or the law, and the counts."""
     if subject.addressee != "customer":
         return _NOT_APPLICABLE
     if subject.purpose == "transactional":
         return _TRANSACTIONAL
-    if standing.contacts:
+    if standing.contacts or standing.rivals:
         return _verdict(subject, standing, policies, now)
     # Without contacts there is nothing of the customer's own in it.
     zone = standing.zones[0].name if standing.zones else None
-    key = (NAME, subject.medium, subject.topic, subject.account_id is None, standing.tier, zone)
+    places = standing.places if subject.medium is Medium.SMS else ()
+    key = (NAME, subject.medium, subject.topic, subject.account_id is None, standing.tier, zone, places)
     known = worked_out(policies, now)
     verdict = known.get(key)
     if verdict is None:
@@ -60,16 +77,49 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
 def _verdict(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
     counts = []
     full: dict[str, Any] | None = None
-    for cap in _applicable(policies.caps, subject, standing.tier):
+    short: dict[str, Any] | None = None
+    for cap in (*_laws(policies, subject, standing, now), *_applicable(policies.caps, subject, standing.tier)):
         since = _since(cap, standing, now)
         counted = sum(1 for contact in standing.contacts if _counts(cap, contact, subject, since))
         told = {"cap": cap.key, "line": cap.text, "counted": counted, "allowed": cap.count, "since": stamp(since)}
         counts.append(told)
-        if counted >= cap.count and full is None:
-            full = told
+        if counted >= cap.count:
+            full = full or told
+        elif standing.rivals:
+            first = [rival.message_id for rival in standing.rivals if _takes_room(cap, rival, subject)]
+            if counted + len(first) >= cap.count:
+                short = short or {**told, "first": first}
     if full is not None:
-        return Verdict(NAME, "deny", "frequency_cap", inputs={**full, "caps": counts})
+        reason = "legal_cap" if full["cap"].startswith(_LAW) else "frequency_cap"
+        return Verdict(NAME, "deny", reason, inputs={**full, "caps": counts})
+    if short is not None and (subject.expires_at is None or now + AGAIN < subject.expires_at):
+        return Verdict(NAME, "hold", "outranked", now + AGAIN, {**short, "caps": counts})
     return Verdict(NAME, "allow", inputs={"caps": counts}) if counts else _ALLOW
+
+
+# ---- which caps -----------------------------------------------------------------------------------------------------
+
+
+def _laws(policies: Policies, subject: Subject, standing: Standing, now: datetime) -> list[Cap]:
+    """The law's caps on this message, as caps of its own topic: each row that a candidate place falls under."""
+    if subject.medium is not Medium.SMS:
+        return []
+    today = now.astimezone(UTC).date()
+    day = timedelta(days=1)  # by the place's own calendar it may be the day before or after: in doubt it is in force
+    found = []
+    for row in policies.ruleset.hours:
+        if row.cap is None or "sms" not in row.media or not any(_falls_under(row, p) for p in standing.places):
+            continue
+        if (row.since and row.since > today + day) or (row.until and row.until < today - day):
+            continue
+        media = frozenset({Medium.SMS})
+        found.append(Cap(_LAW + row.id, row.source, row.cap.count, "customer", media, None, row.cap.within))
+    return found
+
+
+def _falls_under(row: HoursRule, place: Place) -> bool:
+    """A place whose region is not known may be in any."""
+    return row.country == place.country and (row.region == "*" or place.region in (None, row.region))
 
 
 def _applicable(caps: Iterable[Cap], subject: Subject, tier: str | None) -> list[Cap]:
@@ -90,6 +140,9 @@ def _place(cap: Cap) -> tuple[object, ...]:
     return cap.scope, cap.media, cap.per, cap.within, cap.topic
 
 
+# ---- what they count ------------------------------------------------------------------------------------------------
+
+
 def _since(cap: Cap, standing: Standing, now: datetime) -> datetime:
     """From when on contacts count. A cap without a period counts everything that is known."""
     if cap.within is not None:
@@ -105,8 +158,22 @@ def _counts(cap: Cap, contact: Contact, subject: Subject, since: datetime) -> bo
         return False
     if cap.within is not None and contact.at == since:
         return False  # exactly so long ago is no longer within
-    if (cap.media and contact.medium not in cap.media) or (cap.topic is not None and contact.topic != cap.topic):
+    if cap.media and contact.medium not in cap.media:
+        return False
+    if cap.key.startswith(_LAW):
+        if not contact.department and contact.topic != subject.topic:
+            return False
+    elif cap.topic is not None and contact.topic != cap.topic:
         return False
     if cap.scope == "account":
         return contact.account_id == subject.account_id
     return contact.customer_id == subject.customer_id
+
+
+def _takes_room(cap: Cap, rival: Rival, subject: Subject) -> bool:
+    """Whether this cap concerns the other message too; it is to the same customer."""
+    if cap.media and rival.medium not in cap.media:
+        return False
+    if rival.topic != (subject.topic if cap.key.startswith(_LAW) else cap.topic or rival.topic):
+        return False
+    return cap.scope == "customer" or rival.account_id == subject.account_id

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
-from orchestrator.model import Json
+from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import id_list, insert_ids, insert_many, update_many
 from orchestrator.store.tables import (
     customer,
@@ -19,9 +18,6 @@ from orchestrator.store.tables import (
     event,
     feedback,
     journey_control,
-    log,
-    log_detail,
-    reservation,
     suppression,
 )
 from orchestrator.store.tables import message as message_table
@@ -111,31 +107,8 @@ def set_states(conn: sa.Connection, rows: Sequence[tuple[int, str, str | None]],
 
 
 def give_back(conn: sa.Connection, ids: Iterable[int]) -> None:
-    """Reservations of messages that were surely not sent count no longer."""
-    listed = id_list(conn, ids)
-    conn.execute(reservation.delete().where(reservation.c.message_id.in_(sa.select(listed.c.id))))
-
-
-def addresses_used(conn: sa.Connection, attempts: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:
-    """(message id, attempt) → the hashes of the addresses it went to, from the decision's detail.
-
-    Of the message's own time: the customer may have another address by now. Nothing when the detail was destroyed.
-    """
-    wanted = set(attempts)
-    listed = id_list(conn, {i for i, _ in wanted})
-    rows = conn.execute(
-        sa.select(log.c.message_id, log.c.attempt, log_detail.c.body)
-        .join(listed, listed.c.id == log.c.message_id)
-        .join(log_detail, log_detail.c.log_id == log.c.id)
-        .where(log.c.kind == "decision", log.c.verdict == "allow")
-        .order_by(log.c.id)
-    )
-    found = {}
-    for row in rows:
-        if (row.message_id, row.attempt) in wanted:
-            detail: Json = msgspec.json.decode(row.body)
-            found[(row.message_id, row.attempt)] = tuple(detail.get("addresses", ()))
-    return found
+    """Reservations of messages that were surely not sent count no longer, nor does what they cost."""
+    book(conn, taken_back(conn, ids))
 
 
 # ---- what must not be used ------------------------------------------------------------------------------------------

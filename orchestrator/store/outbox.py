@@ -17,8 +17,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from channels.base import Medium
 from orchestrator.outbound import Due
 from orchestrator.outcome import Look
+from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
-from orchestrator.store.feedback import give_back, lock_runs
+from orchestrator.store.feedback import lock_runs
 from orchestrator.store.standing import run_is_over
 from orchestrator.store.tables import (
     account,
@@ -34,6 +35,21 @@ from orchestrator.store.tables import (
 
 READY = ("planned", "held")
 OPEN = (*READY, "sending")
+RESERVED = (
+    "message_id",
+    "customer_id",
+    "account_id",
+    "medium",
+    "topic",
+    "purpose",
+    "at",
+    "dedupe_key",
+    "cost",
+    "day",
+)
+"""A reservation, as `reserve` takes it."""
+_LETTERS = 0x1E77E2  # the name of our advisory locks among those of a database
+_BUCKETS = 256  # PostgreSQL keeps some 6,000 locks in all, so that a batch cannot have one for each letter
 _UNCHANGED = Look("sending", False, False, False, False)
 _LOOKED_AT = 200  # batches looked at for one lease
 _DUE = (
@@ -183,11 +199,14 @@ def release(conn: sa.Connection, held: Lease, now: datetime) -> None:
 # ---- the commit point -----------------------------------------------------------------------------------------------
 
 
-def lock(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str], accounts: bool) -> dict[int, str]:
+def lock(
+    conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str], accounts: bool, dedupe_keys: Iterable[str]
+) -> dict[int, str]:
     """Lock what a decision about these messages hangs on; message id → state as it is now.
 
     Customers, and those who share an address with them, so that caps and dedupe are counted one decision after the
-    other; accounts when a cap counts by them. SQLite holds its one write lock since the transaction began.
+    other; accounts when a cap counts by them; of letters, whose households share no column that could be looked up,
+    the dedupe keys. SQLite holds its one write lock since the transaction began.
     """
     listed = id_list(conn, [d.id for d in messages])
     if conn.dialect.name == "postgresql":
@@ -197,6 +216,8 @@ def lock(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str],
         if accounts:
             theirs = id_list(conn, {d.account_id for d in messages if d.account_id is not None})
             _lock(conn, account, sa.select(theirs.c.id))
+        if messages[0].medium is Medium.MAIL:
+            _lock_letters(conn, dedupe_keys)
     query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
     query = query.order_by(message.c.id).with_for_update(key_share=True)
     return dict(conn.execute(query).tuples().all())
@@ -210,6 +231,13 @@ def _lock_customers(conn: sa.Connection, messages: Sequence[Due], addresses: Ite
         shared = key_list(conn, set(addresses))
         ids = sa.union(ids, sa.select(customer.c.id).join(shared, shared.c.key == column))
     _lock(conn, customer, ids)
+
+
+def _lock_letters(conn: sa.Connection, dedupe_keys: Iterable[str]) -> None:
+    buckets = sorted({int(key[:8], 16) % _BUCKETS for key in dedupe_keys})
+    if buckets:
+        numbers = sa.func.unnest(sa.literal(buckets, ARRAY(sa.Integer()))).column_valued("n")
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LETTERS, numbers))).all()
 
 
 def _lock(conn: sa.Connection, table: sa.Table, ids: Any) -> None:
@@ -230,15 +258,17 @@ def allow(conn: sa.Connection, ids: Sequence[int], now: datetime) -> None:
 
 
 def reserve(conn: sa.Connection, rows: Sequence[tuple[Any, ...]], again: Iterable[int]) -> None:
-    """Count what was allowed: (message_id, customer_id, account_id, medium, topic, purpose, at, dedupe_key).
+    """Count what was allowed, and book what it costs: rows of RESERVED.
 
     `again`: messages that may have a reservation of an earlier attempt; it is replaced.
     """
     earlier = list(again)
-    if earlier:
-        give_back(conn, earlier)
-    names = ("message_id", "customer_id", "account_id", "medium", "topic", "purpose", "at", "dedupe_key")
-    insert_many(conn, reservation, rows, columns=names)
+    amounts = taken_back(conn, earlier) if earlier else {}
+    insert_many(conn, reservation, rows, columns=RESERVED)
+    for _, _, _, medium, _, _, _, _, cost, day in rows:
+        if cost:
+            amounts[medium, day] = amounts.get((medium, day), 0) + cost
+    book(conn, amounts)
 
 
 def refuse(conn: sa.Connection, rows: Sequence[tuple[int, str, str]], now: datetime) -> None:

@@ -492,6 +492,12 @@ message = Table(
     CheckConstraint("addressee <> 'customer' OR customer_id IS NOT NULL", name="customer"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "id"),
+    Index(  # who else waits for the room under a cap: few at any time, however long a customer's history
+        "ix_message_ready",
+        "customer_id",
+        sqlite_where=sa.text("state IN ('planned', 'held')"),
+        postgresql_where=sa.text("state IN ('planned', 'held')"),
+    ),
 )
 
 reservation = Table(  # one row an allowed message: what caps, dedupe and budgets count; given back if surely not sent
@@ -506,6 +512,7 @@ reservation = Table(  # one row an allowed message: what caps, dedupe and budget
     Column("at", UtcDateTime, nullable=False),
     Column("dedupe_key", Text, nullable=False),  # keyed hash of address, template and business key
     Column("cost", sa.BigInteger, nullable=False, server_default="0"),  # millionths of the workspace currency
+    Column("day", Text),  # the workspace's local day that the cost is booked on; NULL: costs nothing
     Index(None, "customer_id", "at"),
     Index(None, "account_id", "at"),
     Index(None, "dedupe_key", "at"),

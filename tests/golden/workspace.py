@@ -33,6 +33,7 @@ policies:
   dedupe: same address and same content within 24 hours
   pause_if: errors > 2% of last 500
   budget: { mail: 500 EUR per month }
+  prices: { mail: 0.85 EUR, sms: 0.075 EUR }
 """,
     "journeys/segments.yaml": """\
 big-spenders: sum(order_placed.amount, 365 days) > 100 EUR

@@ -1,0 +1,352 @@
+"""What is counted of a batch's recipients: contacts, open cases, rivals for the room under a cap, and money.
+
+Read once before the verdicts, and what others may have changed meanwhile once more under the locks of the commit
+point. A fixed number of statements per batch, and none for what the policies do not ask.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple, Protocol, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from channels.base import Medium
+from orchestrator.model import Cap, Policies, Purpose, Vocabulary
+from orchestrator.outbound import Due
+from orchestrator.rules import Contact, Rival
+from orchestrator.store.database import id_list, key_list
+from orchestrator.store.tables import batch as batch_table
+from orchestrator.store.tables import journey_control, message, reservation, spend, support_case, touch
+from orchestrator.zones import Period, local
+
+PATIENCE = timedelta(hours=1)
+"""How long a message that was held waits for a rival that is ready and does not go: its channel may be out of use."""
+
+_LONGEST = {"day": timedelta(days=1, hours=1), "week": timedelta(days=7, hours=1), "month": timedelta(days=31, hours=1)}
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+_PERIODS: tuple[Period, ...] = ("day", "week", "month")
+_TOUCHED = frozenset(medium.value for medium in Medium)
+
+
+class Asks(Protocol):
+    """What counting needs to know of what is asked of a batch."""
+
+    @property
+    def medium(self) -> Medium: ...
+    @property
+    def policies(self) -> Policies: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    @property
+    def now(self) -> datetime: ...
+
+
+class Counted(NamedTuple):
+    """What was found reserved (message ids) and spent: judged again where the commit point finds another."""
+
+    reserved: frozenset[int]
+    spent: int
+
+
+class Waiting(NamedTuple):
+    """A message that is ready: how it ranks (lowest goes first), and since when."""
+
+    rank: tuple[int, datetime, int]
+    since: datetime
+    rival: Rival
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What no decision of ours changes: contacts of other departments, customers with an open case, who else waits."""
+
+    touches: tuple[Contact, ...] = ()
+    cases: frozenset[int] = frozenset()
+    waiting: Mapping[int, tuple[Waiting, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Contacts:
+    """What was allowed before, within this batch too, by customer, by account and by content. Grows as one allows.
+
+    `spent`: millionths of the workspace currency on the batch's medium in its budget's period; `price` of one message;
+    `day`: the workspace's local day that costs are booked on, "" where a message costs nothing.
+    """
+
+    by_customer: dict[int, list[Contact]]
+    by_account: dict[int, list[Contact]]
+    sent_at: dict[str, datetime]
+    around: Around = field(default_factory=Around)
+    spent: int = 0
+    price: int = 0
+    day: str = ""
+
+    def of(self, due: Due) -> list[Contact]:
+        """Each once: the customer's own, and those of the account's other contacts."""
+        own = self.by_customer.get(due.customer_id, []) if due.customer_id is not None else []
+        if due.account_id is None:
+            return list(own)
+        return [*own, *(c for c in self.by_account.get(due.account_id, []) if c.customer_id != due.customer_id)]
+
+    def add(self, contact: Contact, dedupe_key: str) -> None:
+        self.put(contact)
+        self.sent_at[dedupe_key] = contact.at
+        self.spent += self.price
+
+    def put(self, contact: Contact) -> None:
+        self.by_customer.setdefault(contact.customer_id, []).append(contact)
+        if contact.account_id is not None:
+            self.by_account.setdefault(contact.account_id, []).append(contact)
+
+    def rivals(self, due: Due, now: datetime) -> tuple[Rival, ...]:
+        """Who goes before this message: higher priority, then planned earlier, then the lower id.
+
+        That order is total, so that two never wait for one another.
+        """
+        waiting = self.around.waiting.get(due.customer_id) if due.customer_id is not None else None
+        if not waiting or due.purpose != "marketing" or due.addressee != "customer":
+            return ()
+        own = _rank(due.priority, due.planned_at, due.id)
+        patient = due.state == "planned"  # its first turn: whoever was ready before it may have had none either
+        return tuple(w.rival for w in waiting if w.rank < own and (patient or now - w.since < PATIENCE))
+
+
+def counted(
+    conn: sa.Connection,
+    batch: Sequence[Due],
+    dedupe_keys: Mapping[int, str],
+    asked: Asks,
+    again: Contacts | None = None,
+) -> tuple[Counted, Contacts]:
+    """What caps, dedupe and budgets count of these recipients, and what that stands for: at most six statements.
+
+    `again`: what was found before the locks were taken. Then only what others may have changed is read, at most three
+    statements, and money is locked.
+    """
+    policies, now = asked.policies, asked.now
+    marketing = [d for d in batch if d.purpose == "marketing" and d.addressee == "customer"]
+    since = _reaches_back(asked) if marketing else None
+    around = again.around if again is not None else _around(conn, batch, marketing, since, asked)
+    contacts = Contacts(defaultdict(list), defaultdict(list), {}, around)
+    for contact in around.touches:
+        contacts.put(contact)
+    reserved: set[int] = set()
+    if since is not None:
+        for message_id, contact in _reservations(conn, marketing, policies.caps, since):
+            reserved.add(message_id)
+            contacts.put(contact)
+    if policies.dedupe is not None and dedupe_keys:
+        listed = key_list(conn, set(dedupe_keys.values()))
+        query = (
+            sa.select(reservation.c.dedupe_key, reservation.c.message_id, reservation.c.at)
+            .join(listed, listed.c.key == reservation.c.dedupe_key)
+            .where(reservation.c.at > now - policies.dedupe)
+            .order_by(reservation.c.at)
+        )
+        for dedupe_key, message_id, at in conn.execute(query).all():
+            reserved.add(message_id)
+            contacts.sent_at[dedupe_key] = at
+    _money(conn, contacts, asked, lock=again is not None)
+    return Counted(frozenset(reserved), contacts.spent), contacts
+
+
+# ---- contacts -------------------------------------------------------------------------------------------------------
+
+
+def _reaches_back(asked: Asks) -> datetime | None:
+    """From when on contacts may count, under the workspace's caps and the law's; None where there is no cap."""
+    now = asked.now
+    spans = [
+        _ALWAYS if c.within is None and c.per is None else now - (c.within or _LONGEST[c.per or ""])
+        for c in asked.policies.caps
+    ]
+    hours = asked.policies.ruleset.hours
+    spans += [now - row.cap.within for row in hours if row.cap is not None and asked.medium.value in row.media]
+    return min(spans) if spans else None
+
+
+def _reservations(
+    conn: sa.Connection, batch: Sequence[Due], caps: Iterable[Cap], since: datetime
+) -> list[tuple[int, Contact]]:
+    """Marketing that was allowed to these customers, or (under a cap for accounts) to anybody of their accounts."""
+    names = ("message_id", "at", "medium", "topic", "purpose", "customer_id", "account_id")
+    columns = [reservation.c[n] for n in names]
+    recent = sa.and_(reservation.c.at >= since, reservation.c.purpose == "marketing")
+    query = _theirs(conn, reservation, columns, recent, batch, caps)
+    return [
+        (r.message_id, Contact(r.at, Medium(r.medium), r.topic, cast(Purpose, r.purpose), r.customer_id, r.account_id))
+        for r in conn.execute(query)
+    ]
+
+
+def _touches(conn: sa.Connection, batch: Sequence[Due], since: datetime, asked: Asks) -> tuple[Contact, ...]:
+    """Contacts of the departments that the policies name. They have no topic, and count as marketing does."""
+    columns = [touch.c[n] for n in ("id", "at", "medium", "department", "customer_id", "account_id")]
+    recent = sa.and_(
+        touch.c.at >= since, touch.c.at <= asked.now, touch.c.department.in_(sorted(asked.policies.counting))
+    )
+    rows = conn.execute(_theirs(conn, touch, columns, recent, batch, asked.policies.caps)).all()
+    return tuple(
+        Contact(r.at, Medium(r.medium), "", "marketing", r.customer_id, r.account_id, r.department)
+        for r in rows
+        if r.medium in _TOUCHED
+    )
+
+
+def _theirs(
+    conn: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[Any],
+    where: Any,
+    batch: Sequence[Due],
+    caps: Iterable[Cap],
+) -> Any:
+    """A table's rows of the batch's customers, and of their accounts where a cap counts by them; each once."""
+    own = among(conn, table.c.customer_id, {d.customer_id for d in batch if d.customer_id is not None})
+    query: Any = sa.select(*columns).where(own, where)
+    if any(c.scope == "account" for c in caps):
+        ids = {d.account_id for d in batch if d.account_id is not None}
+        query = query.union(sa.select(*columns).where(among(conn, table.c.account_id, ids), where))
+    return query
+
+
+def among(conn: sa.Connection, column: sa.ColumnElement[Any], ids: Iterable[int]) -> sa.ColumnElement[bool]:
+    """As `= ANY` on PostgreSQL: a table that grows within the hour has no statistics yet, and a join with a list was
+    then planned as every reservation beside every id."""
+    if conn.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(list(ids), ARRAY(sa.BigInteger())))
+    return column.in_(sa.select(id_list(conn, ids).c.id))
+
+
+# ---- what is around -------------------------------------------------------------------------------------------------
+
+
+def _around(
+    conn: sa.Connection, batch: Sequence[Due], marketing: Sequence[Due], since: datetime | None, asked: Asks
+) -> Around:
+    if not marketing:
+        return Around()
+    policies = asked.policies
+    return Around(
+        _touches(conn, marketing, since, asked) if since is not None and policies.counting else (),
+        _open_cases(conn, marketing, asked.now) if policies.pause_on_case else frozenset(),
+        _waiting(conn, batch, marketing, asked.now) if since is not None else {},
+    )
+
+
+def _open_cases(conn: sa.Connection, batch: Sequence[Due], now: datetime) -> frozenset[int]:
+    """Customers with a case that is open now. The customer's own: a colleague's trouble is not everybody's."""
+    c = support_case.c
+    query = sa.select(c.customer_id).where(
+        among(conn, c.customer_id, {d.customer_id for d in batch if d.customer_id is not None}),
+        c.opened_at <= now,
+        sa.or_(c.closed_at.is_(None), c.closed_at > now),
+    )
+    return frozenset(conn.execute(query).scalars())
+
+
+def _waiting(
+    conn: sa.Connection, batch: Sequence[Due], marketing: Sequence[Due], now: datetime
+) -> dict[int, tuple[Waiting, ...]]:
+    """Marketing to the same customers that is ready now, in other batches. Within a batch the order does it.
+
+    What is held till later, belongs to a paused journey or has expired cannot go, and is no rival.
+    """
+    m, names = message.c, ("id", "customer_id", "account_id", "medium", "topic", "priority", "planned_at")
+    query = (
+        sa.select(*(m[name] for name in names), batch_table.c.due_at)
+        .join(batch_table, batch_table.c.id == m.batch_id)
+        .where(
+            among(conn, m.customer_id, {d.customer_id for d in marketing if d.customer_id is not None}),
+            sa.text("message.state IN ('planned', 'held')"),  # as the index says it: a bound value would not match
+            m.purpose == "marketing",
+            m.addressee == "customer",
+            sa.or_(m.expires_at.is_(None), m.expires_at > now),
+            sa.or_(m.journey.is_(None), m.journey.not_in(sa.select(journey_control.c.scope))),
+            batch_table.c.done_at.is_(None),
+            batch_table.c.due_at <= now,
+        )
+    )
+    own = {d.id for d in batch}
+    found: dict[int, list[Waiting]] = defaultdict(list)
+    for i, customer_id, account_id, medium, topic, priority, planned_at, due_at in conn.execute(query).all():
+        if i not in own:
+            rival = Rival(i, Medium(medium), topic, priority, account_id)
+            found[customer_id].append(Waiting(_rank(priority, planned_at, i), due_at, rival))
+    return {customer_id: tuple(sorted(those)) for customer_id, those in found.items()}
+
+
+def _rank(priority: int, planned_at: datetime, message_id: int) -> tuple[int, datetime, int]:
+    return -priority, planned_at, message_id
+
+
+# ---- money ----------------------------------------------------------------------------------------------------------
+
+
+def _money(conn: sa.Connection, contacts: Contacts, asked: Asks, *, lock: bool) -> None:
+    """What a message costs, on what day, and what the budget's period has cost so far."""
+    contacts.price = asked.policies.prices.get(asked.medium, 0)
+    budget = asked.policies.budgets.get(asked.medium)
+    if not contacts.price and budget is None:
+        return
+    day = (local(asked.now, asked.vocabulary.timezone) or asked.now).date()
+    contacts.day = day.isoformat()
+    if budget is None:
+        return
+    if lock:
+        amounts = book(conn, {(asked.medium.value, contacts.day): 0})
+        contacts.spent = amounts[asked.medium.value, period(day, budget[2])]
+        return
+    query = sa.select(spend.c.amount).where(
+        spend.c.medium == asked.medium.value, spend.c.period == period(day, budget[2])
+    )
+    contacts.spent = conn.execute(query).scalar_one_or_none() or 0
+
+
+def period(day: date, per: Period) -> str:
+    """The name of the period a day lies in: 2027-03-01, 2027-W09 (ISO, from Monday), 2027-03."""
+    if per == "day":
+        return day.isoformat()
+    if per == "month":
+        return day.isoformat()[:7]
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def book(conn: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Add what was spent, or given back, on (medium, day); (medium, period) → what it is then. One statement.
+
+    Each day's money is kept by day, week and month, so that a budget may change its period. The rows are locked till
+    the end of the transaction, in the order of their names, behind enrollments, customers, accounts and messages.
+    """
+    changes: dict[tuple[str, str], int] = defaultdict(int)
+    for (medium, day), amount in amounts.items():
+        for per in _PERIODS:
+            changes[medium, period(date.fromisoformat(day), per)] += amount
+    if not changes:
+        return {}
+    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(spend)
+    rows = [{"medium": medium, "period": name, "amount": changes[medium, name]} for medium, name in sorted(changes)]
+    insert = insert.values(rows)
+    added = insert.on_conflict_do_update(
+        index_elements=["medium", "period"], set_={"amount": spend.c.amount + insert.excluded.amount}
+    ).returning(spend.c.medium, spend.c.period, spend.c.amount)
+    return {(row.medium, row.period): row.amount for row in conn.execute(added)}
+
+
+def taken_back(conn: sa.Connection, message_ids: Iterable[int]) -> dict[tuple[str, str], int]:
+    """Delete reservations; (medium, day) → what is to be booked back for them, as negative amounts."""
+    listed = id_list(conn, message_ids)
+    r = reservation.c
+    gone = reservation.delete().where(r.message_id.in_(sa.select(listed.c.id)))
+    amounts: dict[tuple[str, str], int] = defaultdict(int)
+    for medium, day, cost in conn.execute(gone.returning(r.medium, r.day, r.cost)).all():
+        if day is not None and cost:
+            amounts[medium, day] -= cost
+    return dict(amounts)
