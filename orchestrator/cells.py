@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.model import minor_digits
+from orchestrator.model import LEGAL_FORMS, minor_digits
 from orchestrator.problems import suggest
 from orchestrator.zones import instant, zone
 
@@ -186,6 +186,29 @@ def one_of(choices: Iterable[str], what: str = "one of the choices") -> Parse:
         raise ValueError(f"`{value[:40]}` is not {what}" + (f"; {hint}" if hint else ""))
 
     return parse
+
+
+# As people and their systems write them; letters only.
+_LEGAL_FORMS: Mapping[str, str] = {
+    **{form.replace("_", ""): form for form in LEGAL_FORMS},
+    **dict.fromkeys(("person", "privateperson", "natural", "naturalperson", "consumer", "private"), "individual"),
+    **dict.fromkeys(("soletrader", "soleproprietor", "soleproprietorship", "selfemployed"), "sole_trader"),
+    **dict.fromkeys(("freelance", "freelancer", "einzelunternehmen", "partnership"), "sole_trader"),
+    **dict.fromkeys(("company", "corporation", "corporatebody", "legalperson", "legalentity"), "corporate"),
+    **dict.fromkeys(("limited", "ltd", "llc", "gmbh", "ag", "inc", "plc", "organisation", "organization"), "corporate"),
+}
+
+
+def legal_form(raw: Any) -> str:
+    """individual, sole_trader or corporate, in any usual spelling. Partnerships of people stand beside sole traders, as
+    in UK PECR reg. 2: "individual" subscribers are they, too."""
+    value = _as_text(raw)
+    if not value:
+        return ""
+    found = _LEGAL_FORMS.get("".join(c for c in value.lower() if c.isalpha()))
+    if found is None:
+        raise ValueError(f"`{value[:40]}` is no legal form; write one of {', '.join(LEGAL_FORMS)}, or leave it empty")
+    return found
 
 
 # ---- e-mail, place --------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from orchestrator.cells import (
     day,
     email,
     key,
+    legal_form,
     locale,
     moment,
     money,
@@ -35,6 +36,7 @@ from orchestrator.cells import (
 )
 from orchestrator.model import Field, Kind, Vocabulary
 from orchestrator.phone import phone
+from orchestrator.places import phone_places
 from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
@@ -113,7 +115,7 @@ class RowReader:
                 "country": ("values", country),
                 "locale": ("values", locale),
                 "timezone": ("values", name),
-                "legal_form": ("values", name),
+                "legal_form": ("values", legal_form),
                 "joined": ("values", day),
                 "left_at": ("values", moment_),
             }
@@ -345,7 +347,9 @@ class RowReader:
             raw = row["phone"]
             try:
                 near = values.get("country", hint)
-                values["phone"], values["phone_zones"] = phone(raw, near) if raw not in (None, "") else (None, None)
+                number, zones = phone(raw, near) if raw not in (None, "") else (None, None)
+                values["phone"], values["phone_zones"] = number, zones
+                values["phone_places"] = " ".join(phone_places(number)) if number else None
             except ValueError as exc:
                 problems.append(f"phone {exc}")
         self._see_zone(values)
