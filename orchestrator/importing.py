@@ -1,4 +1,4 @@
-"""Takes in customers, accounts, records, events, consents and devices: checked, by set, restartable, idempotent.
+"""Takes in people, companies and all that is told of them: checked, by set, restartable, idempotent.
 
 A bad row goes to a quarantine file with its line and what is wrong with it; the rest goes on. That file has the
 columns of the one it came from: mended, it is imported as it is.
@@ -6,10 +6,7 @@ columns of the one it came from: mended, it is imported as it is.
 
 from __future__ import annotations
 
-import codecs
 import gc
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,39 +14,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator import ingest
 from orchestrator.model import Vocabulary
+from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
-from orchestrator.sheet import CsvSheet, Entry, JsonSheet, Unreadable
+from orchestrator.sheet import CsvSheet, Entry
 from orchestrator.store import Store, consents, imports, merging, people, rights
+from orchestrator.store.database import insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.merging import Merged
 from orchestrator.store.people import Wanted
-from orchestrator.store.tables import account, customer, device, record
+from orchestrator.store.tables import account, customer, device, record, support_case, touch
+
+__all__ = ["BATCH", "ImportRefused", "ImportReport", "Refused", "import_file", "import_rows", "merge_customers"]
 
 BATCH = 5_000
 OnEvents = Callable[[sa.Connection, int, int], None]
 """Called with the first and last id of events just stored, in their transaction, so that it can wake sleepers."""
 Progress = Callable[[int, int | None], None]
 """Called after each batch with rows done and rows in all (about; None when not known)."""
-
-
-class ImportRefused(Exception):
-    """The file as a whole cannot be imported; nothing of it was stored by this call. Says where, why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A row that was not stored. `problem` names no person's data; `row` is that data."""
-
-    line: int
-    row: Mapping[str, Any]
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +59,6 @@ class ImportReport:
     refused: tuple[Refused, ...] = ()
     already: bool = False
     resumed_at: int = 0
-
-
-class _Sheet(Protocol):
-    @property
-    def columns(self) -> tuple[str, ...]: ...
-    def __iter__(self) -> Iterator[Entry]: ...
-    def quarantine_header(self) -> str: ...
-    def quarantine(self, line: int, row: Mapping[str, Any], problem: str) -> str: ...
 
 
 @dataclass(slots=True)
@@ -126,9 +106,9 @@ def import_file(
     what has been changed since). `clock` is asked at every batch, for `now` where an import takes its time. Raises
     ImportRefused, and what Store.write raises: what is committed stays, and the next call goes on behind it.
     """
-    source, lines = _fingerprint(path)
+    source, lines = fingerprint(path)
     job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock)
-    with _opened(path) as sheet:
+    with opened(path) as sheet:
         missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
         if missing:
             raise ImportRefused(f"{path.name}: line 1: {missing}")
@@ -138,7 +118,7 @@ def import_file(
             return _report(job, run.counts, run.rows_done, already=True)
         ending = path.suffix if isinstance(sheet, CsvSheet) else ".jsonl"
         file = (quarantine_dir or path.parent) / f"{path.stem}.quarantine-{source[:8]}{ending}"
-        with _Quarantine(file, sheet) as quarantine:
+        with Quarantine(file, sheet) as quarantine:
             quarantine.keep(run.counts["quarantined"])
             going = _FileRun(path.name, run.id, quarantine, Counter(run.counts), run.rows_done)
             entries = islice(iter(sheet), run.rows_done, None)
@@ -159,7 +139,7 @@ class _FileRun:
 
     name: str
     run_id: int
-    quarantine: _Quarantine
+    quarantine: Quarantine
     counts: Counter[str]
     done: int
 
@@ -524,6 +504,49 @@ def _store_devices(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(people.upsert(conn, device, wanted, existing, now=job.now)), refused
 
 
+def _store_touches(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """Contacts by other departments are facts: the same key again is passed over."""
+    refused: list[Refused] = []
+    customers = people.find_customers(conn, _named(read, "customer"))
+    rows: dict[str, dict[str, Any]] = {}
+    fitting = 0
+    for entry, row in read:
+        person = customers.get(row.refs["customer"] or "")
+        if person is None:
+            _refuse(refused, entry, _UNKNOWN_CUSTOMER)
+            continue
+        fitting += 1
+        whose = {"customer_id": person.id, "account_id": person.account_id}
+        rows.setdefault(row.key, {"key": row.key, **whose, **row.values, "received_at": job.now})
+    people.take_turns(conn, "touch")
+    added = insert_many(conn, touch, list(rows.values()), ignore_conflicts=True)
+    return Counter(inserted=added, unchanged=fitting - added), refused
+
+
+def _store_cases(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    customers = people.find_customers(conn, _named(read, "customer"))
+    existing = people.current(conn, support_case, ((row.key,) for _, row in read))
+    opened = {identity[0]: found["opened_at"] for identity, found in existing.items()}
+    wanted = []
+    for entry, row in read:
+        name, values = row.refs.get("customer"), dict(row.values)
+        person = customers.get(name or "")
+        closed_at = values.get("closed_at")
+        if name and person is None:
+            _refuse(refused, entry, _UNKNOWN_CUSTOMER)
+        elif row.key not in opened and (person is None or "opened_at" not in values):
+            what = "opened_at" if person is not None else "customer"
+            _refuse(refused, entry, f"{what} is missing; a new case needs one")
+        elif closed_at is not None and closed_at < (values.get("opened_at") or opened[row.key]):
+            _refuse(refused, entry, "closed_at is before the case was opened")
+        else:
+            opened[row.key] = values.get("opened_at") or opened[row.key]
+            whose = {"customer_id": person.id, "account_id": person.account_id} if person is not None else {}
+            wanted.append(Wanted((row.key,), values | whose))
+    return Counter(people.upsert(conn, support_case, wanted, existing, now=job.now)), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -531,6 +554,8 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "events": _store_events,
     "consents": _store_consents,
     "devices": _store_devices,
+    "touches": _store_touches,
+    "cases": _store_cases,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 
@@ -557,166 +582,3 @@ def _owner_of(
         "customer_id": customers[name].id if name else None,
         "account_id": accounts[company] if company else None,
     }
-
-
-# ---- files ----------------------------------------------------------------------------------------------------------
-
-_CSV, _JSON, _PARQUET = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".parquet", ".pq")
-
-
-def _fingerprint(path: Path) -> tuple[str, int | None]:
-    """(SHA-256 of the content, its lines), and a look at every byte: half a file in another encoding is none."""
-    if path.suffix.lower() not in (*_CSV, *_JSON, *_PARQUET):
-        raise ImportRefused(
-            f"{path.name}: the ending `{path.suffix}` is not known; import .csv, .jsonl or .parquet files"
-        )
-    digest, lines = hashlib.sha256(), 0
-    decode = None if path.suffix.lower() in _PARQUET else codecs.getincrementaldecoder("utf-8")().decode
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-                if decode is not None:
-                    if b"\0" in chunk:
-                        raise ImportRefused(f"{path.name}: this is not UTF-8 text; save it as `CSV UTF-8`")
-                    decode(chunk)
-                    lines += chunk.count(b"\n")
-            if decode is not None:
-                decode(b"", True)
-    except UnicodeDecodeError as exc:
-        line = lines + exc.object.count(b"\n", 0, exc.start) + 1
-        raise ImportRefused(
-            f"{path.name}: line {line}: this is not UTF-8 (it looks like Latin-1 or Windows-1252, in which umlauts and "
-            "accents would be guesses); save it as `CSV UTF-8`"
-        ) from None
-    except OSError as exc:
-        raise ImportRefused(f"{path.name}: cannot be read: {exc.strerror}") from None
-    return digest.hexdigest(), lines if decode is not None else None
-
-
-class _opened:
-    """The sheet in a file, which is closed at the end of the block."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = None
-
-    def __enter__(self) -> _Sheet:
-        path = self._path
-        if path.suffix.lower() in _PARQUET:
-            return _ParquetSheet(path)
-        self._file = path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() in _CSV else "\n")
-        try:
-            return CsvSheet(self._file) if path.suffix.lower() in _CSV else JsonSheet(self._file)
-        except Unreadable as exc:
-            self._file.close()
-            raise ImportRefused(f"{path.name}: {exc}") from None
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-class _ParquetSheet(JsonSheet):
-    """Rows of a Parquet file; refused ones are written as JSON Lines, which can be mended with an editor."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow.parquet
-        except ImportError:
-            raise ImportRefused(
-                f"{path.name}: reading Parquet needs the package pyarrow; install `campaign-orchestrator[parquet]`, "
-                "or export the file as CSV or JSON Lines"
-            ) from None
-        try:
-            self._parquet = pyarrow.parquet.ParquetFile(path)
-        except (OSError, ValueError) as exc:  # pyarrow's own errors are both
-            raise ImportRefused(f"{path.name}: this is no Parquet file: {str(exc).splitlines()[0]}") from None
-        self.columns = tuple(self._parquet.schema_arrow.names)
-        self._name = path.name
-        if twice := sorted(name for name, times in Counter(self.columns).items() if times > 1):
-            raise ImportRefused(f"{path.name}: more than one column `{twice[0]}`; every column needs a name of its own")
-
-    def __iter__(self) -> Iterator[Entry]:
-        line = 0
-        with self._parquet as opened:
-            try:
-                for part in opened.iter_batches(batch_size=10_000):
-                    for row in _in_python(part):
-                        line += 1
-                        yield line, row, ""
-            except (OSError, ValueError, OverflowError) as exc:  # pyarrow's own errors are the first two
-                raise ImportRefused(
-                    f"{self._name}: behind row {line:,} the file cannot be read: {str(exc).splitlines()[0]}; "
-                    "write it anew; what was imported of it stays"
-                ) from None
-
-
-def _in_python(part: Any) -> list[dict[str, Any]]:
-    """A batch's rows. Python's times go down to microseconds: nanoseconds, which pandas writes, are cut off."""
-    import pyarrow
-
-    columns = [
-        column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
-        if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns"
-        else column
-        for column in part.columns
-    ]
-    rows: list[dict[str, Any]] = pyarrow.RecordBatch.from_arrays(columns, names=part.schema.names).to_pylist()
-    return rows
-
-
-class _Quarantine:
-    """Where refused rows go. Made at the first of them; readable for its owner only, as it holds people's data."""
-
-    def __init__(self, path: Path, sheet: _Sheet) -> None:
-        self.path = path
-        self._sheet = sheet
-        self._file: Any = None
-
-    def __enter__(self) -> _Quarantine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def keep(self, rows: int) -> None:
-        """Leave the first so many rows of an interrupted run: what came after them was not committed."""
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8", newline="") as file:
-            found = CsvSheet(file) if self.path.suffix.lower() in _CSV else JsonSheet(file)
-            kept = list(islice(found, rows))
-        self.path.unlink()
-        self._open()
-        # Read back and written anew they are the same lines.
-        self._write(Refused(row.pop("_line"), row, row.pop("_problem")) for _, row, _ in kept)
-
-    def write(self, refused: Sequence[Refused]) -> None:
-        """Append, and see it on the disk."""
-        if refused:
-            self._open()
-            self._write(refused)
-
-    def size(self) -> int:
-        """Its length in bytes."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def cut(self, size: int) -> None:
-        """Back to a length it had."""
-        if self.size() > size:
-            os.truncate(self.path, size)
-
-    def _open(self) -> None:
-        if self._file is None:
-            new = self.size() == 0
-            self._file = os.fdopen(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "w", newline="")
-            if new:
-                self._file.write(self._sheet.quarantine_header())
-
-    def _write(self, refused: Iterable[Refused]) -> None:
-        for r in refused:
-            self._file.write(self._sheet.quarantine(r.line, r.row, r.problem))
-        self._file.flush()
-        os.fsync(self._file.fileno())

@@ -40,8 +40,17 @@ from orchestrator.places import phone_places
 from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
-ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices"]
-KINDS: tuple[ImportKind, ...] = ("customers", "accounts", "records", "events", "consents", "devices")
+ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices", "touches", "cases"]
+KINDS: tuple[ImportKind, ...] = (
+    "customers",
+    "accounts",
+    "records",
+    "events",
+    "consents",
+    "devices",
+    "touches",
+    "cases",
+)
 
 AHEAD = timedelta(days=1)
 """How far in the future something may have happened: senders' clocks and zones are wrong by hours, not by days."""
@@ -49,6 +58,8 @@ AHEAD = timedelta(days=1)
 CONSENT_ACTIONS = ("request", "confirm", "grant", "withdraw", "expire", "import")
 CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
 PLATFORMS = ("ios", "android", "web")
+TOUCH_MEDIA = (*CONSENT_MEDIA, "call")
+"""How a department may have spoken to somebody. A call counts as a task does."""
 
 
 @dataclass(slots=True)
@@ -141,6 +152,21 @@ class RowReader:
                 "platform": ("values", one_of(PLATFORMS, "a platform")),
                 "retired_at": ("values", moment_),
             }
+        if self.kind == "touches":
+            return {
+                "event_id": ("special", None),
+                "customer": ("refs", key),
+                "department": ("values", name),
+                "medium": ("values", one_of(TOUCH_MEDIA, "a medium")),
+                "at": ("values", moment_),
+            }
+        if self.kind == "cases":
+            return {
+                "key": ("special", None),
+                "customer": ("refs", key),
+                "opened_at": ("values", moment_),
+                "closed_at": ("values", moment_),
+            }
         owners: dict[str, tuple[str, Parse | None]] = {"customer": ("refs", key), "account": ("refs", key)}
         if self.kind == "events":
             special = ("type", "event_id", "properties")
@@ -161,7 +187,7 @@ class RowReader:
 
     def identity(self) -> str:
         """The column that tells rows apart; "" where it depends on the row."""
-        return {"customers": "key", "accounts": "key", "devices": "token"}.get(self.kind, "")
+        return {"customers": "key", "accounts": "key", "devices": "token", "cases": "key"}.get(self.kind, "")
 
     def missing_columns(self, columns: Iterable[str]) -> str | None:
         """Why a sheet with these columns cannot be imported at all; None when it can."""
@@ -170,6 +196,7 @@ class RowReader:
             "events": ("occurred_at",),
             "consents": ("customer", "medium", "topic", "action", "occurred_at"),
             "devices": ("token", "customer"),
+            "touches": ("customer", "department", "medium", "at"),
         }.get(self.kind, ("key",) if self.identity() else ())
         absent = [column for column in needed if column not in there]
         if absent:
@@ -443,14 +470,45 @@ class RowReader:
             problems.append("customer is missing")
         self._not_empty(out.values, ("platform",), problems)
 
-    def _occurred(self, values: Mapping[str, Any], problems: list[str]) -> datetime | None:
-        at = values.get("occurred_at")
+    def _touches(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        for column in ("department", "medium"):
+            if out.values.get(column) is None and not any(p.startswith(f"{column} ") for p in problems):
+                problems.append(f"{column} is missing")
+        if not out.refs.get("customer"):
+            problems.append("customer is missing")
+        department = out.values.get("department")
+        if department:
+            out.values["department"] = department = str(department).casefold()
+            if department not in self.vocabulary.policies.counting:
+                self.warnings["a department that `policies.counting` does not name: kept, and no cap counts it"] += 1
+        at = self._occurred(out.values, problems, "at")
+        if row.get("event_id"):
+            out.key = self._own_key(row, "event_id", problems)
+        elif at is not None:
+            said = {k: v for k, v in out.values.items() if k != "at"}
+            out.key = fingerprint("touch", out.refs.get("customer"), None, at, said)
+        if out.values.get("medium") == "call":
+            out.values["medium"] = Medium.TASK.value
+
+    def _cases(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        out.key = self._own_key(row, "key", problems)
+        self._not_empty(out.values, ("opened_at",), problems)
+        if "customer" in out.refs and not out.refs["customer"]:
+            problems.append("customer is missing")
+        opened_at, closed_at = out.values.get("opened_at"), out.values.get("closed_at")
+        if opened_at is not None:
+            self._occurred(out.values, problems, "opened_at")
+        if opened_at is not None and closed_at is not None and closed_at < opened_at:
+            problems.append("closed_at is before opened_at")
+
+    def _occurred(self, values: Mapping[str, Any], problems: list[str], column: str = "occurred_at") -> datetime | None:
+        at = values.get(column)
         if at is None:
-            if not any(p.startswith("occurred_at ") for p in problems):
-                problems.append("occurred_at is missing")
+            if not any(p.startswith(f"{column} ") for p in problems):
+                problems.append(f"{column} is missing")
             return None
         if at > self.now + AHEAD:
-            problems.append("occurred_at is in the future")
+            problems.append(f"{column} is in the future")
         assert isinstance(at, datetime)
         return at
 

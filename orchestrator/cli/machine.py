@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
-ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices"]
+ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices", "touches", "cases"]
 
 
 def register(app: App) -> None:
@@ -52,7 +52,7 @@ def import_(
     quarantine: Path | None = None,
     again: Annotated[bool, FLAG] = False,
 ) -> int:
-    """Take in a file of customers, accounts, records, events, consents or devices.
+    """Take in a file of customers, accounts, records, events, consents, devices, touches or cases.
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1

@@ -17,6 +17,8 @@ from orchestrator.store.tables import (
     message,
     record,
     reservation,
+    support_case,
+    touch,
 )
 
 
@@ -39,8 +41,9 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     for table in (event, record, device):
         statement = sa.update(table).where(table.c.customer_id == drop).values(customer_id=keep)
         counts[table.name] = conn.execute(statement).rowcount
-    # Caps count what a person got, under whichever of the two names.
-    conn.execute(sa.update(reservation).where(reservation.c.customer_id == drop).values(customer_id=keep))
+    # Caps count what a person got, under whichever of the two names; so do other departments' contacts and open cases.
+    for counted in (reservation, touch, support_case):
+        conn.execute(sa.update(counted).where(counted.c.customer_id == drop).values(customer_id=keep))
     cancelled += _merge_queued(conn, keep, drop, now)
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long

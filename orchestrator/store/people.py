@@ -166,6 +166,7 @@ IDENTITY: Mapping[str, tuple[str, ...]] = {
     "account": ("key",),
     "device": ("token",),
     "record": ("type", "key"),
+    "support_case": ("key",),
 }
 _MEMBERS: Mapping[str, str] = {"customer": "attributes", "account": "attributes", "record": "fields"}
 
