@@ -1,43 +1,60 @@
 """What was decided on a message and what became of it, as lines of the send log. Pure; `store.log` appends them.
 
 A line's body is read by every auditor and holds no personal byte, nor a plain hash of one: ids, codes, versions. What a
-decision was judged on is its detail, which the store seals under the person's key.
+decision was judged on is its detail, which the store seals under the person's key: the very arguments that the rules
+were given, so that anybody who may read it can judge again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 import orchestrator
-from orchestrator.model import Json
+from orchestrator.holiday import HOLIDAYS
+from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Written
 from orchestrator.outcome import End
 from orchestrator.rules import Judgement, Standing, Subject, Verdict, Zone, rules, stamp
-from orchestrator.zones import TZDATA
+from orchestrator.zones import TZDATA, local
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+
+def _plain(value: object) -> object:
+    """What msgspec does not know: a clock's own kind of datetime, a mapping that refuses to be changed."""
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in the log")
+
+
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=_plain).encode
 
 
 class Entry(NamedTuple):
     """One line of the log. `body`: ids, codes, hashes, versions. `detail`: what it was judged on, kept apart so that an
-    erasure can destroy it while the line stands."""
+    erasure can destroy it while the line stands; `customer_id`: under whose key, None for the house's own.
 
-    kind: Literal["decision", "outcome", "feedback"]
+    An operation is about no message: `verdict` says what was done.
+    """
+
+    kind: Literal["decision", "outcome", "feedback", "operation"]
     at: datetime
-    message_id: int
+    message_id: int | None
     attempt: int
     verdict: str
     reason: str = ""
     rule: str = ""
     body: Json | bytes = b"{}"  # bytes: canonical JSON already (see `Form`)
     detail: Json | bytes | None = None
+    customer_id: int | None = None
 
 
 class Form:
@@ -103,6 +120,15 @@ class Case:
         """What a refused message becomes."""
         return "expired" if self.judgement.reason == "expired" else "denied"
 
+    @property
+    def closes(self) -> datetime | None:
+        """When the hours close that the message may go in, or that it is held for; None where none are known to."""
+        for verdict in self.judgement.verdicts:
+            if verdict.rule == "quiet_hours":
+                at = verdict.inputs.get("closes")
+                return None if at is None else datetime.fromisoformat(at)
+        return None
+
 
 def subject_of(due: Due) -> Subject:
     """A message as rules see it."""
@@ -118,6 +144,7 @@ def subject_of(due: Due) -> Subject:
         due.planned_at,
         due.due_at,
         due.expires_at,
+        due.payload.get("call") is True,
     )
 
 
@@ -132,25 +159,54 @@ def broken(error: Exception) -> Judgement:
     return Judgement((verdict,), "deny", "judge", "rule_failed", None)
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What a decision was made on, as it is sealed. `standing` None: it could not be read, and the message was refused.
+
+    `verdicts` in order of hearing, as `told` tells them; `local`: the wall clock in the first candidate zone; `where`:
+    of what could not be written. `addresses` are keyed hashes; `content_hash` is that of the words, which for a short
+    text with a name in it could be guessed back, and so is no auditor's but with the person's key.
+    """
+
+    addresses: tuple[str, ...]
+    subject: Subject
+    verdicts: msgspec.Raw
+    standing: Standing | None = None
+    content_hash: str = ""
+    local: str = ""
+    locale: str = ""
+    where: str = ""
+
+
+_read_detail = msgspec.json.Decoder(Detail).decode
+
+
+def read_detail(text: bytes) -> Detail:
+    """A detail as it was written. Raises ValueError for one that is none, or of another program's types."""
+    return _read_detail(text)
+
+
 class Lines:
     """Decisions as lines of the log: ids, codes and hashes in the body; what they were judged on in the detail.
 
-    What a batch's lines have in common is encoded once: the journey's place and versions, verdicts, zones. `versions`:
-    of everything in force that had a say, by name; `place`: the file and line of a message's step.
+    What a batch's lines have in common is encoded once: the journey's place and versions, verdicts, the local time.
+    `versions`: of everything in force that had a say, by name; `place`: the file and line of a message's step.
     """
 
-    _OWN = ("account", "attempt", "content_hash", "customer", "enrollment", "until")
+    _OWN = ("account", "attempt", "consents", "customer", "enrollment", "until", "verdicts")
 
     def __init__(self, versions: Json, place: Callable[[Due], tuple[str, int | None]]) -> None:
         self._versions, self._place = versions, place
         self._forms: dict[tuple[Any, ...], Form] = {}
-        self._texts: dict[int, tuple[object, str]] = {}  # by identity; the object is kept, so that its id stays its own
+        self._verdicts = Encoded()
+        self._clocks: dict[tuple[Zone, ...], str] = {}
 
     def entry(self, case: Case, attempt: str, now: datetime) -> Entry:
         """`attempt`: the name under which a message that is allowed is handed over."""
-        say, reason, rule = case.judgement.say, case.judgement.reason, case.judgement.rule
-        body, detail = self._body(case, attempt), self._detail(case)
-        return Entry("decision", now, case.due.id, case.attempt, say, reason, rule, body, detail)
+        due, found = case.due, case.judgement
+        body, detail = self._body(case, attempt), self._detail(case, now)
+        return Entry("decision", now, due.id, case.attempt, found.say, found.reason, found.rule, body, detail,
+                     due.customer_id)  # fmt: skip
 
     def _body(self, case: Case, attempt: str) -> bytes:
         due, written, until = case.due, case.written, case.judgement.until
@@ -163,10 +219,11 @@ class Lines:
         return form.filled(
             None if due.account_id is None else str(due.account_id),
             None if written is None else f'"{attempt}"',
-            None if written is None else f'"{written.content_hash}"',
+            _relied_on(case.judgement),
             None if due.customer_id is None else str(due.customer_id),
             None if due.enrollment_id is None else str(due.enrollment_id),
             None if until is None else f'"{stamp(until)}"',
+            self._verdicts.summary(case.judgement.verdicts),
         )
 
     def _form(self, due: Due, template_hash: str | None) -> Form:
@@ -185,30 +242,68 @@ class Lines:
             "template_hash": template_hash,
             "topic": due.topic,
             "purpose": due.purpose,
-            "ruleset": _ruleset(),
+            "rules": rules_version(),
             "tzdata": TZDATA,
+            "holidays": HOLIDAYS,
             **self._versions,
         }
         return Form({name: value for name, value in shared.items() if value not in (None, "")}, self._OWN)
 
-    def _detail(self, case: Case) -> bytes:
-        written = case.written
-        members = [
+    def _detail(self, case: Case, now: datetime) -> bytes:
+        written, standing = case.written, case.standing
+        zones = () if standing is None else standing.zones
+        members = (
             f'"addresses":{as_json(case.addresses)}',
+            "" if written is None else f',"content_hash":"{written.content_hash}"',
+            self._clock(zones, now),
             "" if written is None else f',"locale":{as_json(written.locale)}',
-            f',"verdicts":[{",".join([self._text(verdict) for verdict in case.judgement.verdicts])}]',
+            "" if standing is None else f',"standing":{as_json(standing)}',
+            f',"subject":{as_json(subject_of(case.due))}',
+            f',"verdicts":{self._verdicts.text(case.judgement.verdicts)}',
             f',"where":{as_json(case.where)}' if case.where else "",
-            f',"zones":{self._text(case.standing.zones if case.standing is not None else ())}',
-        ]
+        )
         return f"{{{''.join(members)}}}".encode()
 
-    def _text(self, value: Verdict | tuple[Zone, ...]) -> str:
-        """Rules give the same verdict object to all to whom it applies."""
-        found = self._texts.get(id(value))
+    def _clock(self, zones: tuple[Zone, ...], now: datetime) -> str:
+        found = self._clocks.get(zones)
         if found is None:
-            encoded = as_json(told(value) if isinstance(value, Verdict) else value)
-            found = self._texts[id(value)] = (value, encoded)
-        return found[1]
+            wall = local(now, zones[0].name) if zones else None
+            told = "" if wall is None else f"{wall.isoformat(timespec='seconds')}[{zones[0].name}]"
+            found = self._clocks[zones] = f',"local":{as_json(told)}' if told else ""
+        return found
+
+
+class Encoded:
+    """Verdicts as the log writes them. Rules give the same verdict object to all to whom it applies: each is encoded
+    once, known by its identity; it is kept, so that its id stays its own."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Verdict, str, str]] = {}
+
+    def text(self, verdicts: Sequence[Verdict]) -> str:
+        """All of them with their inputs, in order of hearing."""
+        return f"[{','.join([self._of(verdict)[1] for verdict in verdicts])}]"
+
+    def summary(self, verdicts: Sequence[Verdict]) -> str:
+        """rule → what it said and why, nothing of what it was judged on."""
+        return f"{{{','.join(sorted([self._of(verdict)[2] for verdict in verdicts]))}}}"
+
+    def _of(self, verdict: Verdict) -> tuple[Verdict, str, str]:
+        found = self._known.get(id(verdict))
+        if found is None:
+            said = f"{verdict.say} {verdict.reason}".rstrip()
+            found = (verdict, as_json(told(verdict)), f"{as_json(verdict.rule)}:{as_json(said)}")
+            self._known[id(verdict)] = found
+        return found
+
+
+def _relied_on(judgement: Judgement) -> str | None:
+    """The consent events that the rule named: what a yes stands on, or what a no was said by."""
+    for verdict in judgement.verdicts:
+        if verdict.rule == "consent":
+            events = verdict.inputs.get("events")
+            return as_json(events) if events else None
+    return None
 
 
 def told(verdict: Verdict) -> Json:
@@ -223,10 +318,40 @@ def told(verdict: Verdict) -> Json:
     return words
 
 
+_READ_BY_RULES = ("orchestrator.rules", "orchestrator.zones", "orchestrator.holiday")
+
+
 @lru_cache(maxsize=1)
-def _ruleset() -> str:
-    """Which rules were heard, and of which version of the program."""
-    return f"{orchestrator.__version__}:" + hashlib.sha256(",".join(rules()).encode()).hexdigest()[:16]
+def rules_version() -> str:
+    """Which rules were heard, of which version of the program: equal where the same rules judge alike.
+
+    A hash of their source, so that a rule that was changed between two releases is not taken for the same.
+    """
+    names = [*_READ_BY_RULES, *sorted(rule.__module__ for rule in rules().values())]
+    digest = hashlib.sha256()
+    for name in names:
+        spec = find_spec(name)
+        source = getattr(spec.loader, "get_source", lambda _: None)(name) if spec is not None else None
+        digest.update(f"{name}\0{source}\0".encode())
+    return f"{orchestrator.__version__}:{digest.hexdigest()[:16]}"
+
+
+def policies_text(policies: Policies) -> bytes:
+    """Policies with their ruleset as a document, that `read_policies` reads back into the same."""
+    return _encode(policies)
+
+
+def policies_hash(text: bytes) -> str:
+    """The name under which a decision calls the policies it was made under."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def read_policies(body: Json) -> Policies:
+    """Policies from a stored document. Raises ValueError for what is none."""
+    return _read_policies(_encode(body))
+
+
+_read_policies = msgspec.json.Decoder(Policies).decode
 
 
 # ---- outcomes -------------------------------------------------------------------------------------------------------

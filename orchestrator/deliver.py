@@ -8,7 +8,6 @@ sent again by itself. The promise is: never twice, never unaccounted for.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 
 from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
 from orchestrator.apply import Force, in_force, journey_version
-from orchestrator.decision import Case, Lines, Outcomes, broken, refused, subject_of
+from orchestrator.decision import Case, Lines, Outcomes, broken, policies_hash, policies_text, refused, subject_of
 from orchestrator.ingest import pause_failing, retire_devices, suppress
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
@@ -32,20 +31,25 @@ from orchestrator.problems import ProjectError
 from orchestrator.rules import Contact, judge
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox, versions
+from orchestrator.store.counting import Contacts, counted
 from orchestrator.store.database import Store, uncollected
 from orchestrator.store.feedback import give_back
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
-from orchestrator.store.standing import Asked, Contacts, Facts, counted, gather
+from orchestrator.store.standing import Asked, Facts, gather
 
 __all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver"]
 
 BATCH = 1000
 LEASE = timedelta(seconds=60)
 _SHARE = 0.5  # seconds of a channel's rate that one round takes
+_SPREAD = ("quiet_hours", "budget")  # rules that hold many till one instant
+_IN_TIME = 0.75  # how much of the time that something is open is used to spread what was held
 
 Clock = Callable[[], datetime]
 Senders = Mapping[str, Mapping[str, str]]
+Permits = Callable[[Medium, str], bool]
+"""Whether a destination may be written to outside production."""
 
 
 class Line(NamedTuple):
@@ -86,6 +90,7 @@ def deliver(
     stop: Callable[[], bool] = lambda: False,
     public_url: str = "http://localhost:8400",
     senders: Senders = {},  # noqa: B006  (never written)
+    permits: Permits | None = None,
     send_again: Callable[[Channel, Due], bool] = lambda channel, due: False,
 ) -> DeliverReport:
     """Deliver what is due until nothing is, `stop()` says so between two requests, or `limit` messages were judged.
@@ -94,12 +99,14 @@ def deliver(
     time, for a minute. Media take turns, so that none waits for a slow one; within a medium transactional messages go
     first, then by priority and time. A channel's `rate` is kept by each worker on its own.
 
-    `public_url`: where links in messages lead. `senders`: the machine settings' own. `send_again` may allow that an
+    `public_url`: where links in messages lead. `senders`: the machine settings' own; `permits`: their list of
+    recipients, None where every one may be written to. `send_again` may allow that an
     uncertain message is planned once more: only where the channel says that a resend is safe, or the message is
     transactional and its policy says at least once.
     """
     clock: Clock = now if callable(now) else lambda: now
-    run = _Run(store, channels, keys, clock, f"{worker}/{secrets.token_hex(4)}", stop, public_url, senders, send_again)
+    owner = f"{worker}/{secrets.token_hex(4)}"
+    run = _Run(store, channels, keys, clock, owner, stop, public_url, senders, permits, send_again)
     while not stop() and (limit is None or run.judged < limit):
         left = BATCH if limit is None else limit - run.judged
         if not run.one_round_each(left):
@@ -119,6 +126,7 @@ class _Run:
     stop: Callable[[], bool]
     public_url: str
     senders: Senders
+    permits: Permits | None
     send_again: Callable[[Channel, Due], bool]
     judged: int = 0
     counts: Counter[Line] = field(default_factory=Counter)
@@ -126,6 +134,7 @@ class _Run:
     paused: set[str] = field(default_factory=set)
     away: set[Medium] = field(default_factory=set)
     ready_at: dict[Medium, float] = field(default_factory=dict)
+    documented: set[str] = field(default_factory=set)  # policies that are among the documents
     writer: tuple[str, Writer] | None = None
 
     def one_round_each(self, most: int) -> bool:
@@ -214,10 +223,17 @@ class _Run:
                 names=_names(writer, held.messages),
                 keyed=frozenset(name for (name, _), journey in journeys.items() if journey and _is_keyed(journey)),
                 now=now,
+                permits=self.permits,
             )
             facts = gather(conn, held.messages, self.keys, asked)
+            record = self._record(conn, force, journeys, held.messages)
+        if lacking := {due.customer_id for due in held.messages} - record.people.keys():
+            # Made before any message is locked: customers come first. Whoever was erased gets none.
+            made = self.store.written(lambda conn: log.person_keys(conn, self.keys, lacking, make=True))
+            record = record._replace(people={**record.people, **made})
         cases = [self._case(due, facts, writer, policies, now) for due in held.messages]
-        committed = self.store.written(lambda conn: self._commit(conn, force, journeys, asked, facts, cases, now))
+        committed = self.store.written(lambda conn: self._commit(conn, record, asked, facts, cases, now))
+        self.documented.add(record.policies)
         self.judged += len(committed)
         self._count("decision", ((c.due, c.judgement.say, c.judgement.reason) for c in committed))
         return [self._delivery(case, facts) for case in committed if case.judgement.say == "allow"]
@@ -241,8 +257,7 @@ class _Run:
     def _commit(
         self,
         conn: sa.Connection,
-        force: Force,
-        journeys: Mapping[tuple[str, str], Journey | None],
+        record: _Record,
         asked: Asked,
         facts: Facts,
         cases: Sequence[Case],
@@ -252,13 +267,14 @@ class _Run:
         batch = [case.due for case in cases]
         accounts = any(cap.scope == "account" for cap in asked.policies.caps)
         shared = {to[0].get("address") or to[0].get("number") or "" for to in facts.destinations.values() if to}
-        states = outbox.lock(conn, batch, shared, accounts)
+        same = facts.dedupe_keys.values() if asked.policies.dedupe is not None else ()
+        states = outbox.lock(conn, batch, shared, accounts, same)
         open_cases = [case for case in cases if states.get(case.due.id) in outbox.READY]
         if any(case.written for case in open_cases):
-            reserved, contacts = counted(conn, batch, facts.dedupe_keys, asked)
+            reserved, contacts = counted(conn, batch, facts.dedupe_keys, asked, facts.contacts)
             if reserved != facts.reserved:
                 open_cases = [_again(case, facts, contacts, asked.policies, now) for case in open_cases]
-        self._log(conn, _lines(force, journeys), facts, open_cases, now)
+        self._log(conn, record, facts, open_cases, now)
         allowed = [case.due for case in open_cases if case.judgement.say == "allow"]
         outbox.allow(conn, [due.id for due in allowed], now)
         kept = [due for due in allowed if due.addressee == "customer"]
@@ -273,25 +289,43 @@ class _Run:
         self._wake(conn, [case.due for case in denied], now)
         return open_cases
 
-    def _log(self, conn: sa.Connection, lines: Lines, facts: Facts, cases: Sequence[Case], now: datetime) -> None:
+    def _record(
+        self,
+        conn: sa.Connection,
+        force: Force,
+        journeys: Mapping[tuple[str, str], Journey | None],
+        batch: Sequence[Due],
+    ) -> _Record:
+        """What the batch's lines of the log are made with, and sealed under."""
+        name, text = _policies(force)
+        # The program's own ruleset may be newer than the apply: what was never a document becomes one with the first
+        # decision that it is relied on for.
+        known = name in self.documented or versions.is_document(conn, name)
+        people = log.person_keys(conn, self.keys, {due.customer_id for due in batch})
+        return _Record(_lines(force, journeys, name), people, name, b"" if known else text)
+
+    def _log(self, conn: sa.Connection, record: _Record, facts: Facts, cases: Sequence[Case], now: datetime) -> None:
+        if record.document:
+            versions.add_documents(conn, "policies", {record.policies: ("", msgspec.json.decode(record.document))}, now)
         entries = []
         for case in cases:
             due = case.due
             case.addresses = facts.addresses[due.id] if case.written is None else [key for _, key in facts.usable(due)]
-            entries.append(lines.entry(case, str(Attempt(due.id, case.attempt)), now))
-        log.append(conn, entries)
+            entries.append(record.lines.entry(case, str(Attempt(due.id, case.attempt)), now))
+        log.append(conn, entries, record.people)
 
     def _delivery(self, case: Case, facts: Facts) -> Delivery:
         assert case.written is not None
-        usable = facts.usable(case.due) or (({}, ""),)
+        usable, closes = facts.usable(case.due) or (({}, ""),), case.closes
         if len(usable) == 1:
             to, key = usable[0]
             attempt = str(Attempt(case.due.id, case.attempt))
-            return Delivery(case.due, case.attempt, (case.written.outbound(attempt, case.due, to),), (key,))
+            outbound = case.written.outbound(attempt, case.due, to, closes)
+            return Delivery(case.due, case.attempt, (outbound,), (key,))
         outbounds = []
         for n, (to, _) in enumerate(usable, 1):
             each = Attempt(case.due.id, case.attempt, n)
-            outbounds.append(case.written.outbound(str(each), case.due, to))
+            outbounds.append(case.written.outbound(str(each), case.due, to, closes))
         return Delivery(case.due, case.attempt, tuple(outbounds), tuple(key for _, key in usable))
 
     def _writer(self, force: Force) -> Writer:
@@ -483,34 +517,48 @@ def _changed_topics(force: Force, batch: Iterable[Due]) -> dict[int, Due]:
 def _released(case: Case, release: timedelta) -> datetime:
     """When a held message is looked at again: spread by its id over the time of `release`, in steps of a minute.
 
-    Only at the first hold: spread again and again, a message could miss a narrow window every time.
+    Only at the first hold: spread again and again, a message could miss a narrow window every time. And never so far
+    that its hours may have closed before a worker comes to it.
     """
     until = case.judgement.until
     assert until is not None
-    if case.due.state != "planned" or not release:
+    if case.due.state != "planned" or not release or case.judgement.rule not in _SPREAD:
         return until
     if case.due.expires_at is not None:
         release = min(release, case.due.expires_at - until)
+    if (closes := case.closes) is not None and closes > until:
+        release = min(release, (closes - until) * _IN_TIME)
     share = (case.due.id * 2_654_435_761 % 2**32) / 2**32  # Knuth's multiplicative hash: neighbours fall far apart
     return until + timedelta(minutes=int(max(release, timedelta(0)) / timedelta(minutes=1) * share))
 
 
 def _reservation(due: Due, facts: Facts, now: datetime) -> tuple[Any, ...]:
     key = facts.dedupe_keys.get(due.id, "")
-    return (due.id, due.customer_id, due.account_id, due.medium.value, due.topic, due.purpose, now, key)
+    cost = facts.contacts.price
+    day = facts.contacts.day if cost else None
+    return (due.id, due.customer_id, due.account_id, due.medium.value, due.topic, due.purpose, now, key, cost, day)
 
 
 # ---- the log --------------------------------------------------------------------------------------------------------
 
 
-def _lines(force: Force, journeys: Mapping[tuple[str, str], Journey | None]) -> Lines:
-    """What makes this batch's lines of the log."""
+class _Record(NamedTuple):
+    """What a batch's lines of the log are made with. `document`: the policies' text, when it is not stored yet."""
+
+    lines: Lines
+    people: log.PersonKeys
+    policies: str
+    document: bytes
+
+
+def _lines(force: Force, journeys: Mapping[tuple[str, str], Journey | None], policies: str) -> Lines:
     project = force.project
-    versions: Json = {
+    named: Json = {
         "project": force.applied.project,
-        "policies": _policies_hash(project.hash, project.vocabulary.policies),
+        "policies": policies,
+        "ruleset": project.vocabulary.policies.ruleset.version,
     }
-    return Lines(versions, lambda due: _place(journeys.get((due.journey or "", due.version or "")), due.step))
+    return Lines(named, lambda due: _place(journeys.get((due.journey or "", due.version or "")), due.step))
 
 
 def _place(journey: Journey | None, step: str) -> tuple[str, int | None]:
@@ -523,15 +571,17 @@ def _place(journey: Journey | None, step: str) -> tuple[str, int | None]:
     return span.file, span.line
 
 
-_hashes: dict[str, str] = {}
+_policy_texts: dict[str, tuple[str, bytes]] = {}
 
 
-def _policies_hash(project: str, policies: Policies) -> str:
-    """The policies a decision was made under; hashed once for each state of the workspace."""
-    found = _hashes.get(project)
+def _policies(force: Force) -> tuple[str, bytes]:
+    """The policies in force: their name as a document, and its text. Made once for each state of the workspace."""
+    project = force.project
+    found = _policy_texts.get(project.hash)
     if found is None:
-        _hashes.clear()
-        found = _hashes[project] = hashlib.sha256(msgspec.json.encode(policies, order="deterministic")).hexdigest()
+        _policy_texts.clear()
+        text = policies_text(project.vocabulary.policies)
+        found = _policy_texts[project.hash] = (policies_hash(text), text)
     return found
 
 

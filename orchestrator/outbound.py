@@ -107,7 +107,9 @@ class Written:
     template_hash: str
     content_hash: str
 
-    def outbound(self, attempt: str, due: Due, to: Mapping[str, str]) -> Outbound:
+    def outbound(self, attempt: str, due: Due, to: Mapping[str, str], closes: datetime | None = None) -> Outbound:
+        """As the provider gets it. `closes`: what waits in a queue of the provider's must not ring after it."""
+        times = [at for at in (due.expires_at, closes) if at is not None]
         return Outbound(
             attempt,
             due.medium,
@@ -118,7 +120,7 @@ class Written:
             self.headers,
             self.template,
             self.locale,
-            due.expires_at,
+            min(times) if times else None,
             self.meta,
         )
 

@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = {
     "exited": "The journey ended for this customer between decision and hand-over.",
     "consent_withdrawn": "The customer said no between decision and hand-over.",
     "suppressed": "The address was suppressed between decision and hand-over.",
+    "hours_over": "The medium's hours closed between decision and hand-over; the message is judged again, and held.",
     "expired": "The message's time ran out between decision and hand-over.",
 }
 """Why a message ended, or waits, after it was allowed: reason codes of outcomes, beside a provider's own."""
@@ -161,6 +162,9 @@ def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime) ->
         return End(delivery, "expired", "expired", given_back=True)
     if look.paused:
         return End(delivery, "planned", "paused", again=at, given_back=True)
+    closed = delivery.outbounds[0].valid_until if delivery.outbounds else None
+    if closed is not None and closed <= at:  # it waited for the channel's rate while its hours ran out
+        return End(delivery, "planned", "hours_over", again=at, given_back=True)
     return None
 
 

@@ -11,7 +11,7 @@ Fail closed: an unknown country has a row of its own, the narrowest. With no zon
 know, no text, no push and no call goes out whether or not a window is declared, and nothing else where one is. A
 country without a row has the house's hours only, and the inputs say so. Transactional messages are exempt. Staff and
 systems are at work: only a text or a push to staff is held back by the house's hours; a task that is a call to the
-customer (`call: true`) is judged by calling hours where the customer is, marketing or not.
+customer (`call: yes`) is judged by calling hours where the customer is, marketing or not.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from channels.base import Medium
 from orchestrator.dates import day_after
@@ -21,10 +21,14 @@ class Task(SendStep):
     The value says who: `account_manager` (an account without one is passed over, and `why` says so), a team by its
     name, or an internal e-mail address. Consent and caps do not apply: nobody outside hears of it.
 
+    A task that is a call to the customer says `call: yes`. It is given out only within calling hours where the
+    customer is: law's, by the ruleset, in every zone and place the customer may be in.
+
     ```yaml
     - task: account_manager
       message: "Call {{ account.name }}: the contract ends on {{ contract.ends | date }}"
       due: 2 business days
+      call: yes
     ```
     """
 
@@ -36,6 +40,9 @@ class Task(SendStep):
     text: str = option("what to do; may name customer, account, the record and the event", key="message", default="")
     title: str = option("a short heading; without it, the journey's name", default="")
     due: Duration | None = option("by when, counted from today in the unit's zone: 2 business days", default=None)
+    call: Literal["yes", "no"] = option(
+        "yes: it is a call to the customer, and is given out in calling hours only", default="no"
+    )
     to: tuple[str, ...] = option(skip=True, default=())
 
     def elsewhere(self, here: Here) -> tuple[Addressee, ...]:
@@ -57,5 +64,6 @@ class Task(SendStep):
             "text": self.text,
             "title": self.title,
             "due": day_after(today, self.due).isoformat() if self.due else "",
+            "call": self.call == "yes",
         }
         return SendStep.payload(self, here) | {name: value for name, value in own.items() if value}
