@@ -5,20 +5,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import msgspec
 import sqlalchemy as sa
 
 from channels.base import Medium
-from orchestrator.journey import EventTrigger, Journey, SegmentTrigger, TierTrigger, Trigger
+from orchestrator.decision import policies_hash, policies_text
+from orchestrator.journey import (
+    AtTrigger,
+    DateTrigger,
+    EventTrigger,
+    Journey,
+    ScheduleTrigger,
+    SegmentTrigger,
+    TierTrigger,
+    Trigger,
+)
 from orchestrator.model import Purpose
+from orchestrator.occurrences import date_windows
 from orchestrator.problems import Conflict, ProjectError
 from orchestrator.project import Project, load_files, load_journey
 from orchestrator.store import journeys as running
+from orchestrator.store import triggers as entering
 from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.segments import Segments
-from orchestrator.store.triggers import take_baseline
+from orchestrator.store.triggers import Entry, take_baseline
 from orchestrator.workspace import segments_used
 
 
@@ -142,13 +155,17 @@ def apply(
         versions.add_documents(
             conn, "journey", {j.version: _pinned(project, j) for j in project.journeys.values()}, now
         )
+        policies = policies_text(project.vocabulary.policies)
+        versions.add_documents(conn, "policies", {policies_hash(policies): ("", msgspec.json.decode(policies))}, now)
         apply_id = versions.add_applied(
             conn, author=author, message=message, project=project.hash, files=files, journeys=journeys, now=now
         )
         old = dict(before.journeys) if before else {}
+        versions.hold_triggers(conn)
         migrated, exited = _people_inside(conn, project, old, now)
         running.wake_parked(conn, now)
         baselines = _baselines(conn, project, now)
+        _audiences(conn, project, old, now)
     return ApplyReport(
         True,
         apply_id,
@@ -200,3 +217,35 @@ def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str
                 members[name] = take_baseline(conn, segments, journey, trigger, key[1], now)
     versions.drop_watermarks(conn, known.keys() - wanted)
     return members
+
+
+def _audiences(conn: sa.Connection, project: Project, old: Mapping[str, str], now: datetime) -> None:
+    """What the guard compares a first run with: how many each new or edited journey's triggers would find now."""
+    if project.vocabulary.policies.growth is None:
+        return
+    known = versions.audiences(conn)
+    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+    for name, journey in project.journeys.items():
+        entry = Entry(journey, segments, now)
+        for trigger in journey.triggers:
+            key = trigger_key(project, trigger)
+            if (name, key) in known and old.get(name) == journey.version:
+                continue
+            units = _would_find(conn, entry, trigger, project.vocabulary.timezone)
+            if units is not None:
+                versions.set_audience(conn, name, key, units, now)
+
+
+def _would_find(conn: sa.Connection, entry: Entry, trigger: Trigger, home: str) -> int | None:
+    """None for triggers that the guard does not heed."""
+    match trigger:
+        case SegmentTrigger():
+            return entering.members_count(conn, entry, trigger) if trigger.direction == "entry" else 0
+        case AtTrigger() | ScheduleTrigger():
+            return entering.audience_count(conn, entry)
+        case DateTrigger():
+            # Of the days to come within a year; an anniversary's are all of them.
+            span = (entry.now - timedelta(days=2), entry.now + timedelta(days=366))
+            windows = [None] if trigger.every_year else date_windows(trigger, *span, home)
+            return max((entering.most_due(conn, entry, trigger, window) for window in windows), default=0)
+    return None

@@ -185,7 +185,7 @@ def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attem
             counts[event.kind.value] += 1
             _take(work, messages[attempt.message_id], attempt, event)
     heard.set_states(conn, [(i, state, reason) for i, (state, reason) in work.states.items()], now)
-    log.append(conn, work.entries)
+    log.append(conn, work.entries, log.person_keys(conn, keys, {e.customer_id for e in work.entries if e.detail}))
     suppressed = _suppress(conn, keys, work)
     withdrawn = record_consents(conn, keys, work.consents, now=now)
     record_events(conn, work.events, now=now)
@@ -201,9 +201,12 @@ def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:
     state = work.states.get(told.id, (told.state, None))[0]
     reason = event.reason.value if event.reason else ""
     kind, about = event.kind, {"journey": told.journey, "step": told.step, "medium": told.medium}
-    body = {**about, "at": event.at.isoformat(), "url": event.url, "delivery": attempt.delivery or None}
+    body = {**about, "at": event.at.isoformat(), "delivery": attempt.delivery or None}
     body = {name: value for name, value in body.items() if value}
-    work.entries.append(log.Entry("feedback", work.now, told.id, attempt.number, kind.value, reason, body=body))
+    # The address of a link may name who follows it (`?for=…`): sealed, it is gone when that person is erased.
+    detail = {"url": event.url} if event.url else None
+    entry = log.Entry("feedback", work.now, told.id, attempt.number, kind.value, reason, "", body, detail)
+    work.entries.append(entry._replace(customer_id=told.customer_id))
     new = _becomes(kind, attempt)
     if new is not None and state in _FROM[new]:
         why = (reason or kind.value) if new in ("bounced", "failed") else None

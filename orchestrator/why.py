@@ -33,6 +33,7 @@ from orchestrator.problems import ProjectError
 from orchestrator.store import explain, log, versions
 from orchestrator.store.database import Store
 from orchestrator.store.explain import Row, Who
+from orchestrator.store.keys import Keys
 from orchestrator.trigger import in_words
 
 __all__ = [
@@ -75,7 +76,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A line of the log that decided on a message. `verdicts` None: what it was judged on has been erased.
+    """A line of the log that decided on a message. `verdicts` None: what it was judged on cannot be read, and `sealed`
+    says why: erased, damaged (changed, or kept under another key) or closed (no keys are here).
 
     `where`: of a text that could not be made, the name or place. `zones`: (name, whose) candidates of the addressee.
     """
@@ -90,6 +92,7 @@ class Decision:
     verdicts: tuple[Said, ...] | None
     zones: tuple[tuple[str, str], ...] = ()
     where: str = ""
+    sealed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +211,18 @@ class Story:
     others: tuple[Sent, ...] = field(default=())
 
 
-def why(store: Store, key: str, journey: str | None, *, now: datetime) -> Story:
-    """The story of a customer (or account), or of one journey of hers. Raises Nobody, NoJourney. Reads only."""
+def why(store: Store, keys: Keys | None, key: str, journey: str | None, *, now: datetime) -> Story:
+    """The story of a customer (or account), or of one journey of hers. Raises Nobody, NoJourney. Reads only.
+
+    Without `keys` it tells everything but what the decisions were made on.
+    """
     with store.read() as conn:
         one = explain.who(conn, key)
         if one is None:
             raise Nobody(key)
         force = in_force(conn)
-        runs = _runs(conn, one, force, journey)
-        others = () if journey is not None or one.customer_id is None else _others(conn, one, runs)
+        runs = _runs(conn, keys, one, force, journey)
+        others = () if journey is not None or one.customer_id is None else _others(conn, keys, one, runs)
         known = frozenset(force.project.journeys) if force is not None else frozenset()
         if journey is not None and journey not in known and not runs:
             raise NoJourney(journey, tuple(known))
@@ -227,7 +233,7 @@ def why(store: Store, key: str, journey: str | None, *, now: datetime) -> Story:
     return Story(one.key, one.account_key, one.merged_from, journey, now, runs, entries, others)
 
 
-def of_message(store: Store, message_id: int) -> Sent | None:
+def of_message(store: Store, keys: Keys | None, message_id: int) -> Sent | None:
     """One message with its decisions and what became of it; None when there is none of that number."""
     with store.read() as conn:
         row = explain.message_by_id(conn, message_id)
@@ -235,7 +241,7 @@ def of_message(store: Store, message_id: int) -> Sent | None:
             return None
         force = in_force(conn)
         lines = _lines_of(conn, force, row["journey"], row["version"])
-        return _sent(conn, [row], {row["version"]: lines})[0]
+        return _sent(conn, keys, [row], {row["version"]: lines})[0]
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
@@ -268,7 +274,9 @@ def _lines_of(conn: sa.Connection, force: Force | None, name: str | None, versio
     return _Lines(found.path, found)
 
 
-def _runs(conn: sa.Connection, one: Who, force: Force | None, journey: str | None) -> tuple[Run, ...]:
+def _runs(
+    conn: sa.Connection, keys: Keys | None, one: Who, force: Force | None, journey: str | None
+) -> tuple[Run, ...]:
     rows = explain.runs(conn, one, journey, NEWEST_RUNS)
     ids = [row["id"] for row in rows]
     places = {row["version"]: _lines_of(conn, force, row["journey"], row["version"]) for row in rows}
@@ -278,7 +286,7 @@ def _runs(conn: sa.Connection, one: Who, force: Force | None, journey: str | Non
         moments[row["enrollment_id"]].append(_moment(row, files[row["enrollment_id"]]))
     messages: dict[int, list[Sent]] = defaultdict(list)
     planned = explain.messages_of_runs(conn, ids)
-    for row, sent in zip(planned, _sent(conn, planned, places), strict=True):
+    for row, sent in zip(planned, _sent(conn, keys, planned, places), strict=True):
         messages[row["enrollment_id"]].append(sent)
     events = explain.events_by_id(conn, [row["event_id"] for row in rows if row["event_id"] is not None])
     records = explain.records_by_id(conn, [row["record_id"] for row in rows if row["record_id"] is not None])
@@ -367,18 +375,18 @@ def _because(row: Row, events: Mapping[int, Row], records: Mapping[int, Row]) ->
 # ---- messages -------------------------------------------------------------------------------------------------------
 
 
-def _others(conn: sa.Connection, one: Who, runs: Sequence[Run]) -> tuple[Sent, ...]:
+def _others(conn: sa.Connection, keys: Keys | None, one: Who, runs: Sequence[Run]) -> tuple[Sent, ...]:
     """Messages to the customer that none of these runs planned."""
     assert one.customer_id is not None
     known = {sent.id for run in runs for sent in run.messages}
     rows = [row for row in explain.messages_to(conn, one.customer_id, 50) if row["id"] not in known]
     rows = [row for row in rows if row["enrollment_id"] is None]
-    return tuple(_sent(conn, rows[::-1], {}))
+    return tuple(_sent(conn, keys, rows[::-1], {}))
 
 
-def _sent(conn: sa.Connection, rows: Sequence[Row], places: Mapping[Any, _Lines]) -> list[Sent]:
+def _sent(conn: sa.Connection, keys: Keys | None, rows: Sequence[Row], places: Mapping[Any, _Lines]) -> list[Sent]:
     lines: dict[int, list[Json]] = defaultdict(list)
-    for line in log.of_messages(conn, [row["id"] for row in rows]):
+    for line in log.of_messages(conn, [row["id"] for row in rows], keys):
         lines[line["message_id"]].append(line)
     words = explain.consent_words(conn, {i for some in lines.values() for line in some for i in _relied_on(line)})
     return [_one(row, lines[row["id"]], words, places.get(row["version"])) for row in rows]
@@ -431,6 +439,7 @@ def _word(row: Row) -> Word:
 
 def _decision(line: Json) -> Decision:
     detail = line["detail"]
+    standing: Json = (detail or {}).get("standing") or {}
     verdicts = None if detail is None else tuple(_said(v) for v in detail.get("verdicts", ()))
     return Decision(
         at=line["at"],
@@ -441,8 +450,9 @@ def _decision(line: Json) -> Decision:
         meaning=meaning(line["rule"], line["reason"]),
         until=_instant(line["body"].get("until")),
         verdicts=verdicts,
-        zones=tuple((str(name), str(source)) for name, source in (detail or {}).get("zones", ())),
+        zones=tuple((str(name), str(source)) for name, source in standing.get("zones", ())),
         where=str((detail or {}).get("where", "")),
+        sealed=line["sealed"],
     )
 
 
@@ -460,9 +470,8 @@ def _notice(line: Json) -> Notice:
 
 def _relied_on(line: Json) -> Iterable[int]:
     """The consent events that a decision names."""
-    for verdict in (line["detail"] or {}).get("verdicts", ()):
-        if verdict["rule"] == "consent":
-            yield from verdict.get("inputs", {}).get("events", ())
+    found: Iterable[int] = line["body"].get("consents", ()) if line["kind"] == "decision" else ()
+    return found
 
 
 def meaning(rule: str, reason: str) -> str:

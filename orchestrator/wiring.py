@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from channels.base import Channel, Medium, Misconfigured, Site
+from channels.base import Channel, Keeps, Medium, Misconfigured, Site
 from orchestrator.problems import Problems, ProjectError
 from orchestrator.settings import (
     FILE,
@@ -36,6 +37,9 @@ from orchestrator.store import versions
 from orchestrator.store.database import Store, insert_many
 from orchestrator.store.keys import Keys, KeysUnusable, load_keys
 from orchestrator.store.tables import setting
+
+if TYPE_CHECKING:
+    from orchestrator.erase import Forget, Places
 
 WORKSPACE = "ORCHESTRATOR_WORKSPACE"
 """The environment variable that names the workspace where no argument does."""
@@ -77,6 +81,10 @@ class Wired:
         self._same_keys(keys, path)
         return keys
 
+    def keys_if_any(self) -> Keys | None:
+        """The keys, or None where there is no key file yet: for who only looks. Raises Misconfigured."""
+        return self.keys if self.keys_path.exists() else None
+
     @property
     def keys_path(self) -> Path:
         named = os.environ.get(KEYS)
@@ -85,6 +93,26 @@ class Wired:
         database = self.store.engine.url.database if self.store.dialect == "sqlite" else None
         where = Path(self.store.where)
         return where.with_suffix(".keys") if database and where.is_absolute() else self.home / "orchestrator.keys"
+
+    @property
+    def erasures_path(self) -> Path:
+        """The list of erasures: of the machine that holds the keys, never in the database's backup."""
+        named = self.settings.erasures.path
+        return self.folder / named if named else self.keys_path.with_suffix(".erased.jsonl")
+
+    @property
+    def exports(self) -> Path:
+        """Where what is held about a person is written, for her; an erasure looks here."""
+        return self.home / "exports"
+
+    def places(self) -> Places:
+        """Where anything about a person may be kept outside the database. Raises what `channels` raises."""
+        from orchestrator.erase import Places
+
+        sandbox: Any = importlib.import_module("channels.sandbox")  # it may have been used before
+        forget: list[Forget] = [partial(sandbox.forget, self.settings.outbox_path(self.folder))]
+        forget += [c.forget for c in self.channels.values() if isinstance(c, Keeps) and c.name != "sandbox"]
+        return Places(self.erasures_path, tuple(forget), self.exports, self.folder)
 
     def keys_lost(self) -> bool:
         """Whether there is no key file where the database has been used with one."""

@@ -175,7 +175,8 @@ class World:
             self.consent(ids, medium, "offers")
         return ids
 
-    def consent(self, ids: Iterable[int], medium: str, topic: str, action: str = "grant") -> None:
+    def consent(self, ids: Iterable[int], medium: str, topic: str, action: str = "confirm") -> None:
+        """By default a yes that does everywhere: in writing, and confirmed."""
         rows = [
             {
                 "key": f"{action}:{i}:{medium}:{topic}:{self.now.isoformat()}",
@@ -184,7 +185,7 @@ class World:
                 "topic": topic,
                 "action": action,
                 "occurred_at": self.now,
-                "basis": None,
+                "basis": "express_written" if action in ("confirm", "grant") else None,
                 "method": "test",
                 "source": "test",
             }

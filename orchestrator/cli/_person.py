@@ -108,7 +108,7 @@ def _timeline(conn: sa.Connection, one: Who, runs: Sequence[Row], limit: int) ->
 
 def _messages(conn: sa.Connection, one: Who, limit: int) -> Iterator[dict[str, Any]]:
     rows = {row["id"]: row for row in explain.messages_to(conn, one.customer_id or 0, limit)}
-    for line in log.of_messages(conn, list(rows)):
+    for line in log.of_messages(conn, list(rows), None):
         row = rows[line["message_id"]]
         if line["kind"] == "decision" and line["verdict"] == "allow":
             continue  # what became of it follows

@@ -270,6 +270,11 @@ def _once(notices: Sequence[Notice]) -> Iterator[Notice]:
             yield notice
 
 
+_SEALED = {
+    "erased": "what it was judged on has been erased",
+    "damaged": "what it was judged on does not open: it was changed, or the keys are others: `orchestrator audit verify`",
+    "closed": "what it was judged on is sealed, and the key file is not here; restore it from its backup",
+}
 _SAYS = {"allow": "allowed", "hold": "held", "deny": "refused"}
 
 
@@ -290,7 +295,8 @@ def show_decision(console: Console, decision: Decision, sent: Sent, indent: int)
     if decision.where:
         _hang(console, Text(f"in the text: {decision.where}"), indent + 2)
     if decision.verdicts is None:
-        _hang(console, Text("what it was judged on has been erased", style="dim"), indent + 2)
+        told = _SEALED.get(decision.sealed, "what it was judged on is not there")
+        _hang(console, Text(told, style="dim"), indent + 2)
         return
     quiet = [v for v in decision.verdicts if not _told(v, sent)]
     if quiet:

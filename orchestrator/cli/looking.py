@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from orchestrator.cli._look import counted, fate, heard, plain, show_problems, table, when
+from orchestrator.cli._look import counted, fate, heard, listed, plain, show_problems, table, when
 from orchestrator.cli._opening import as_of, ruling, words
 from orchestrator.cli.running import instant
 from orchestrator.cli.terminal import FINE, PROBLEMS, Usage, near, plain_problem, terminal
@@ -198,7 +198,7 @@ def why(key: str, journey: str | None = None, /, *, now: Annotated[str | None, N
         with wired.store.read() as conn:
             asked_at = at or as_of(conn, wired)
         try:
-            story = told(wired.store, key, journey, now=asked_at)
+            story = told(wired.store, wired.keys_if_any(), key, journey, now=asked_at)
         except Nobody:
             raise Usage(f"there is neither a customer nor an account `{key}`") from None
         except NoJourney as error:
@@ -397,7 +397,7 @@ def log(
         raise Usage(f"--limit is a number of lines: 1 to {MOST:,}")
     with wiring.connected(call.workspace) as wired:
         if message is not None:
-            return _log_of(wired.store, message)
+            return _log_of(wired.store, wired.keys_if_any(), message)
         with wired.store.read() as conn:
             one = explain.who(conn, customer) if customer is not None else None
             if customer is not None and (one is None or one.customer_id is None):
@@ -410,11 +410,11 @@ def log(
     return FINE
 
 
-def _log_of(store: Any, number: int) -> int:
+def _log_of(store: Any, keys: Any, number: int) -> int:
     from orchestrator.why import of_message
 
     call = terminal()
-    found = of_message(store, number) if 0 < number < 2**63 else None
+    found = of_message(store, keys, number) if 0 < number < 2**63 else None
     if found is None:
         raise Usage(f"there is no message {number}")
     sent: Sent = found
@@ -450,6 +450,12 @@ def _show_log(console: Console, lines: Sequence[Row], limit: int, nothing: str) 
     else:
         rows = table("", "at (UTC)", "what", "step", "message", right=("message",), wrap=("step",))
     for line in lines:
+        if line["kind"] == "operation":
+            about = listed(f"{name} {plain(value)}" for name, value in line["about"].items())
+            by = f"by {line['by']}"
+            told = (line["reason"], about, "", by, "") if wide else (listed([about, by]), "")
+            rows.add_row(when(line["at"], year=wide), line["verdict"], *told)
+            continue
         reason, number = line["reason"], str(line["message_id"])
         mark = heard if line["kind"] == "feedback" else fate
         to = plain(line["to_key"] if line["addressee"] == "customer" else line["addressee"])

@@ -241,12 +241,14 @@ def resume(journey: str, /) -> int:
     journey
         The journey's name, or `*` for the pause of all of them.
     """
+    import getpass
+
     from orchestrator import wiring
     from orchestrator.store import versions
 
     call = terminal()
     with wiring.connected(call.workspace) as wired, wired.store.write() as conn:
-        was = versions.resume(conn, journey)
+        was = versions.resume(conn, journey, by=getpass.getuser(), now=wired.clock())
         left = versions.pauses(conn)
     text = f"{_named(journey)} resumed" if was else f"{_named(journey)} not paused"
     if versions.EVERYTHING in left:

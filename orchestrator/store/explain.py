@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 import sqlalchemy as sa
 
 from orchestrator.condition import Condition
@@ -56,7 +57,7 @@ def audience_size(conn: sa.Connection, segments: Segments, journey: Journey, now
     place: dict[str, Any] = {"record" if subject is record else "event": subject.c.id}
     where = [subject.c.type == kind, segments.predicate(journey.audience, unit, now=now, **place)]
     if unit is customer:
-        where.append(customer.c.merged_into.is_(None))
+        where += [customer.c.merged_into.is_(None), customer.c.erased_at.is_(None)]
     query = sa.select(sa.func.count(unit.c.id.distinct())).select_from(subject.join(unit, unit.c.id == owner))
     return int(conn.execute(query.where(*where)).scalar_one())
 
@@ -398,7 +399,10 @@ class LogFilter:
 
 
 def log_lines(conn: sa.Connection, wanted: LogFilter, limit: int) -> list[Row]:
-    """The newest lines of the log, newest first, with the message's journey, step, medium and addressee's key."""
+    """The newest lines of the log, newest first, with the message's journey, step, medium and addressee's key.
+
+    Of an operation, which is about no message, `by` and what else it says of itself (`about`) instead.
+    """
     where = [
         column == value
         for column, value in (
@@ -411,12 +415,13 @@ def log_lines(conn: sa.Connection, wanted: LogFilter, limit: int) -> list[Row]:
     ]
     if wanted.since is not None:
         where.append(log.c.at >= wanted.since)
-    columns = [log.c[n] for n in ("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule")]
+    columns: list[Any] = [log.c[n] for n in ("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule")]
     columns += [message.c[n] for n in ("journey", "step", "medium", "addressee")]
+    columns += [customer.c.key.label("to_key"), sa.case((log.c.kind == "operation", log.c.body)).label("body")]
     query = (
-        sa.select(*columns, customer.c.key.label("to_key"))
+        sa.select(*columns)
         .select_from(
-            log.join(message, message.c.id == log.c.message_id).outerjoin(
+            log.outerjoin(message, message.c.id == log.c.message_id).outerjoin(
                 customer, customer.c.id == message.c.customer_id
             )
         )
@@ -424,7 +429,15 @@ def log_lines(conn: sa.Connection, wanted: LogFilter, limit: int) -> list[Row]:
         .order_by(log.c.id.desc())
         .limit(limit)
     )
-    return _rows(conn, query)
+    return [_with_operation(row) for row in _rows(conn, query)]
+
+
+def _with_operation(row: Row) -> Row:
+    line = {name: value for name, value in row.items() if name != "body"}
+    if row["body"] is None:
+        return line
+    about = msgspec.json.decode(row["body"])
+    return {**line, "by": about.pop("by", ""), "about": about}
 
 
 def _rows(conn: sa.Connection, query: Any) -> list[Row]:

@@ -107,6 +107,12 @@ def pauses(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
     return {row.scope: dict(row._mapping) for row in conn.execute(sa.select(journey_control))}
 
 
+def is_paused(conn: sa.Connection, journey: str) -> bool:
+    """Whether a journey is paused, by its own name or with everything, as of this transaction."""
+    query = sa.select(journey_control.c.scope).where(journey_control.c.scope.in_([journey, EVERYTHING])).limit(1)
+    return conn.execute(query).one_or_none() is not None
+
+
 def pause(conn: sa.Connection, scope: str, *, by: str, reason: str, now: datetime) -> bool:
     """False when it was paused already, and then nothing is written. A pause is on the record, as is its end."""
     row = {"scope": scope, "paused_at": now, "by": by, "reason": reason}

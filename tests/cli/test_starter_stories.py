@@ -55,7 +55,7 @@ def stories(acme: World) -> list[Story]:
             lines = explain.log_lines(conn, explain.LogFilter(), 10_000)
         keys = sorted({str(line["to_key"]) for line in lines if line["to_key"]})
         keys += ["company-001", "company-005", "member-0090", "contact-0063"]
-        return [why(wired.store, key, None, now=MORNINGS[-1]) for key in keys]
+        return [why(wired.store, wired.keys, key, None, now=MORNINGS[-1]) for key in keys]
 
 
 def sent_in(stories: list[Story]) -> Iterator[Sent]:

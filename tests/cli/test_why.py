@@ -119,7 +119,7 @@ def test_a_paused_journey_says_by_whom(told: World):
             assert "by mara" in told.json("why", "ana", "hello")["runs"][0]["paused"]
         finally:
             with wired.store.write() as conn:
-                versions.resume(conn, "hello")
+                versions.resume(conn, "hello", by="me", now=MONDAY)
 
 
 def test_nobody_and_no_journey(told: World):

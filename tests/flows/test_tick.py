@@ -54,7 +54,7 @@ def test_a_pause_holds_everything(waiting: Path):
         versions.pause(conn, versions.EVERYTHING, by="test", reason="", now=datetime.now(UTC))
     assert run(waiting).name == "Idle"
     with wiring.connected(waiting) as wired, wired.store.write() as conn:
-        versions.resume(conn, versions.EVERYTHING)
+        versions.resume(conn, versions.EVERYTHING, by="me", now=datetime.now(UTC))
     assert run(waiting).by_verdict() == {"sent": 1}
 
 

@@ -117,7 +117,7 @@ def test_a_pause_holds_everything_and_a_resume_goes_on(world: World) -> None:
     world.tick()
     assert not world.messages()
     with world.store.write() as conn:
-        versions.resume(conn, "plain")
+        versions.resume(conn, "plain", by="me", now=world.now)
     world.pass_time(hours=1)
     world.tick()
     assert world.states() == {"sent": 2}
