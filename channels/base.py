@@ -184,6 +184,18 @@ class Channel(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeps(Protocol):
+    """A channel that keeps what it was given where we can reach it: files, a job for a print house."""
+
+    def forget(self, mine: Callable[[str], bool]) -> int:
+        """Remove for good what is kept of the attempts of which `mine` is true; returns how many deliveries that were.
+
+        Somebody has asked to be erased. Doing it again does no harm.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What an installation gives every provider. A provider's module brings `connect(medium, options, site)`, which

@@ -154,6 +154,12 @@ def _pattern(text: str, medium: Medium) -> re.Pattern[str]:
     return re.compile(".*".join(parts), re.ASCII if medium is Medium.PUSH else re.IGNORECASE)
 
 
+class Erasures(_Strict):
+    """Where the list of erasures is kept: apart from the database and its backups. "": beside the key file."""
+
+    path: str = ""
+
+
 class ChannelSettings(BaseModel):
     """One medium through one provider. Everything but `provider` is the provider's own; secrets are references."""
 
@@ -188,6 +194,7 @@ class Settings(_Strict):
     senders: dict[str, dict[str, str]] = Field(default_factory=dict)
     web: Web = Web()
     safety: Safety = Safety()
+    erasures: Erasures = Erasures()
 
     @field_validator("channels")
     @classmethod
@@ -336,6 +343,7 @@ def _tell(found: Mapping[str, Any], document: _Document, raw: Mapping[str, Any],
     known: Mapping[str, Any] = {}
     if kind == "extra_forbidden":
         models: dict[str, type[BaseModel]] = {"database": Database, "outbox": Outbox, "web": Web, "safety": Safety}
+        models["erasures"] = Erasures
         model = models.get(path[0], Settings) if len(path) > 1 else Settings
         known = model.model_fields
         problems.error("unknown-setting", f"unknown setting `{name}`", span, suggest(path[-1], known))

@@ -37,6 +37,7 @@ from channels.base import (
     Uncertain,
 )
 from channels.sandbox.files import store
+from channels.sandbox.forget import forget
 from channels.sandbox.page import Kept, browse, kept
 from channels.sandbox.script import (
     ACCEPT,
@@ -75,6 +76,7 @@ __all__ = [
     "crashed",
     "delayed",
     "delivered",
+    "forget",
     "kept",
     "malformed",
     "misconfigured",
@@ -209,6 +211,10 @@ class Sandbox:
                 known = provider_id if act.receipt == "accepted" else ""
                 receipts.append(Receipt(outbound.attempt, act.receipt, known, act.reason, retry_after=act.retry_after))
         return receipts
+
+    def forget(self, mine: Callable[[str], bool]) -> int:
+        """Remove what was kept of these attempts, from every medium's folder; returns how many deliveries."""
+        return forget(self.folder, mine)
 
     # ---- back
 

@@ -58,7 +58,7 @@ def store(folder: Path, medium: Medium, outbounds: Sequence[Outbound], now: date
     if medium is Medium.MAIL and kept:
         lines.extend(_job(place, kept, now))
     elif medium is Medium.TASK and kept:
-        _append(place / "tasks.csv", _tasks(kept, now), _csv([TASK_COLUMNS]))
+        _append(place / "tasks.csv", _tasks(kept, now), write_list([TASK_COLUMNS]))
     _append(folder / "index.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     if lines:
         _sync(place)
@@ -258,7 +258,7 @@ def _title(outbound: Outbound) -> str:
 
 
 def _tasks(kept: Sequence[tuple[Outbound, bytes]], now: datetime) -> bytes:
-    return _csv(
+    return write_list(
         [
             _tame(value)
             for value in (
@@ -282,7 +282,8 @@ def _tame(value: str) -> str:
     return f"'{value}" if re.match(r"[=@\t\r]|[+-](?![\d ()/-]*$)", value) else value
 
 
-def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+def write_list(rows: Iterable[Sequence[str]]) -> bytes:
+    """A table as print houses and spreadsheets read it: every cell in quotes."""
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
     return out.getvalue().encode("utf-8", "replace")
@@ -324,7 +325,7 @@ def _job(place: Path, kept: Sequence[tuple[Outbound, bytes]], now: datetime) -> 
         line = _line(outbound, now, f"mail/{job}/{letter}", data)
         hashes[letter] = line["sha256"]
         lines.append(line)
-    records = _csv(rows)
+    records = write_list(rows)
     hashes[f"{job}_records.csv"] = hashlib.sha256(records).hexdigest()
     _create(temporary / f"{job}_records.csv", records)
     manifest = {

@@ -216,6 +216,7 @@ def _open_sqlite(url: sa.URL, create: bool) -> Store:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit point is one only if it survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only unlinked
         connection.execute("PRAGMA wal_autocheckpoint = 20000")  # at 1,000 pages half of a bulk load is checkpointing
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA temp_store = MEMORY")

@@ -62,7 +62,11 @@ class Segments:
             query = sa.select(account.c.id)
             frame = Frame("account", account)
         else:
-            query = sa.select(customer.c.id).select_from(_with_account()).where(customer.c.merged_into.is_(None))
+            query = (
+                sa.select(customer.c.id)
+                .select_from(_with_account())
+                .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+            )
             frame = Frame("customer", customer, account=Place("account", account))
         return query if condition is None else query.where(self._meaning(now).match(condition, frame))
 

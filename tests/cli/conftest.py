@@ -78,7 +78,15 @@ class World:
         """What the Prefect flow does, without Prefect."""
         now = at or self.at.now
         with wiring.connected(self.folder, now=now) as wired:
-            return tick(wired.store, wired.channels, wired.keys, clock=wired.clock, budget_seconds=60, worker="test")
+            return tick(
+                wired.store,
+                wired.channels,
+                wired.keys,
+                clock=wired.clock,
+                budget_seconds=60,
+                worker="test",
+                erasures=wired.erasures_path,
+            )
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """A file to import: CSV, or JSON Lines by its name."""
