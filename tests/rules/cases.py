@@ -2,15 +2,24 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
+import orchestrator.ruleset
 from channels.base import Medium
-from orchestrator.model import Cap, HouseHours, Policies, Window
+from orchestrator.model import Cap, HouseHours, Policies, Ruleset, Window
+from orchestrator.problems import Problems
 from orchestrator.rules import Consent, Contact, Standing, Subject, Zone
 
 NOW = datetime(2027, 1, 13, 12, 0, tzinfo=UTC)  # a Wednesday; 13:00 in Berlin
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 BERLIN = Zone("Europe/Berlin", "stated")
+RULESET = Path(orchestrator.ruleset.__file__).parent
+SHIPPED = orchestrator.ruleset.read_ruleset(
+    *((RULESET / name).read_text(encoding="utf-8") for name in ("hours.yaml", "consent.yaml")), Problems()
+)
+assert SHIPPED is not None
+CONSENT_LAW = Ruleset(SHIPPED.version, (), SHIPPED.consent, SHIPPED.ages)
 WRITTEN = frozenset({Medium.EMAIL, Medium.SMS, Medium.PUSH})
 
 SUBJECT = Subject(
@@ -28,8 +37,10 @@ SUBJECT = Subject(
 )
 
 
-def says(state: str, ago: timedelta = DAY, topic: str = "offers", event: int = 11) -> Consent:
-    return Consent(topic, state, NOW - ago, event)  # type: ignore[arg-type]
+def says(state: Any, ago: timedelta = DAY, topic: str = "offers", event: int = 11) -> Consent:
+    """A yes is one that does everywhere: in writing, and confirmed."""
+    basis = "express_written" if state == "granted" else ""
+    return Consent(topic, state, NOW - ago, event, basis, state == "granted")
 
 
 def sent(
@@ -54,7 +65,7 @@ STANDING = Standing(
     contacts=(),
     duplicate_at=None,
 )
-POLICIES = Policies()
+POLICIES = Policies(ruleset=CONSENT_LAW)
 
 
 def subject(**changes: Any) -> Subject:
@@ -68,7 +79,8 @@ def standing(**changes: Any) -> Standing:
 def hours(text: str, medium: Medium = Medium.EMAIL, then: Any = "hold", days: str = "0123456") -> Policies:
     opens, closes = (time.fromisoformat(part) for part in text.split("-"))
     return Policies(
-        hours={medium: HouseHours(medium, Window(opens, closes, frozenset(int(day) for day in days)), then)}
+        hours={medium: HouseHours(medium, Window(opens, closes, frozenset(int(day) for day in days)), then)},
+        ruleset=CONSENT_LAW,
     )
 
 
@@ -78,4 +90,4 @@ def cap(count: int, key: str = "cap", **changes: Any) -> Cap:
 
 
 def capped(*caps: Cap) -> Policies:
-    return Policies(caps=caps)
+    return Policies(caps=caps, ruleset=CONSENT_LAW)

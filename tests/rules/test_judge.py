@@ -16,7 +16,7 @@ import orchestrator.rules as package
 from channels.base import Medium
 from orchestrator.model import Cap, HouseHours, Policies, Window
 from orchestrator.rules import Consent, Contact, Standing, Subject, Verdict, Zone, judge, reasons, rules
-from tests.rules.cases import DAY, HOUR, NOW, POLICIES, STANDING, SUBJECT, hours, says, standing, subject
+from tests.rules.cases import CONSENT_LAW, DAY, HOUR, NOW, POLICIES, STANDING, SUBJECT, hours, says, standing, subject
 
 NAMES = ["ended", "expiry", "address", "suppression", "consent", "dedupe", "frequency_cap", "quiet_hours"]
 NIGHT = hours("20:00-21:00")
@@ -199,7 +199,7 @@ caps = st.builds(
 )
 policies = st.builds(
     lambda medium, window, then, found, dedupe: Policies(
-        hours={medium: HouseHours(medium, window, then)}, caps=tuple(found), dedupe=dedupe
+        hours={medium: HouseHours(medium, window, then)}, caps=tuple(found), dedupe=dedupe, ruleset=CONSENT_LAW
     ),
     media,
     windows,

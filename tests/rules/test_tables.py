@@ -62,8 +62,8 @@ CONSENT = [
     consent("for staff", "allow not_applicable", addressee="staff", customer_id=None),
     consent("for a system", "allow not_applicable", addressee="system", customer_id=None),
     consent("a task for staff", "allow not_applicable", addressee="staff", medium=Medium.TASK),
-    consent("a task about which the customer is asked", "deny no_consent", medium=Medium.TASK),
-    consent("a letter needs a yes too", "deny no_consent", medium=Medium.MAIL),
+    consent("a task about which the customer is asked", "deny no_consent_rule", medium=Medium.TASK),
+    consent("a letter, where nobody objected", "allow no_consent_needed", medium=Medium.MAIL),
     consent("transactional, nothing on record", "allow transactional", **TRANSACTIONAL),
     consent("transactional, a general no", "allow transactional", says("withdrawn", topic="*"), **TRANSACTIONAL),
     consent("transactional, a no to another topic", "allow transactional", says("withdrawn"), **TRANSACTIONAL),
@@ -210,11 +210,13 @@ def test_enough_cases() -> None:
 def test_an_allowed_send_names_the_consent_it_relies_on() -> None:
     there = standing(consents=(says("granted", topic="*", event=5), says("granted", event=6), says("granted", event=7)))
     verdict = rules()["consent"](SUBJECT, there, POLICIES, NOW)
-    assert verdict.inputs["events"] == [6, 7, 5]  # the topic's own first
+    assert verdict.inputs["events"] == [6]  # the topic's own before the general one
     assert verdict.inputs["states"][0] == {
         "topic": "offers",
         "state": "granted",
         "since": "2027-01-12T12:00:00.000000Z",
+        "basis": "express_written",
+        "confirmed": True,
     }
 
 
