@@ -19,8 +19,11 @@ from orchestrator.leaf import COLUMNS, LEDGERS, WHEN, encoded
 from orchestrator.merkle import Frontier, verifier
 from orchestrator.store.database import insert_many
 from orchestrator.store.keys import Keys
+from orchestrator.store.log import person_keys
 from orchestrator.store.people import take_turns
-from orchestrator.store.tables import APPEND_ONLY, checkpoint, leaf, metadata, setting
+from orchestrator.store.tables import APPEND_ONLY, applied, checkpoint, leaf, log_detail, metadata, setting
+from orchestrator.store.vault import Damaged, record_key, unseal
+from orchestrator.store.versions import documents
 
 TURN_SECONDS = 5
 """How long a ledger's writers are waited for; then sealing is left to the next time."""
@@ -209,6 +212,45 @@ def index_of(conn: sa.Connection, ledger: str, ids: Iterable[int]) -> dict[int, 
     """The leaf index of each of these rows; one that is not sealed is left out."""
     query = sa.select(leaf.c.row_id, _entry).where(leaf.c.ledger == ledger, leaf.c.row_id.in_(sorted(set(ids))))
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def rows_of(conn: sa.Connection, entries: Sequence[int]) -> dict[int, tuple[str, int]]:
+    """(ledger, row id) of these leaves, few of them, by index."""
+    rows = conn.execute(sa.select(_entry, leaf.c.ledger, leaf.c.row_id).where(_entry.in_(list(entries))))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def lines_of(conn: sa.Connection, message_id: int) -> list[int]:
+    """The lines of the log about a message, in order."""
+    log = metadata.tables["log"]
+    return list(conn.execute(sa.select(log.c.id).where(log.c.message_id == message_id).order_by(log.c.id)).scalars())
+
+
+def openings(conn: sa.Connection, keys: Keys, ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Of these lines of the log, few of them: what was judged, and the key that opens this one record alone.
+
+    A line without a detail, and one whose detail was destroyed or does not open, is left out.
+    """
+    c = log_detail.c
+    rows = conn.execute(sa.select(c.log_id, c.customer_id, c.salt, c.body).where(c.log_id.in_(list(ids)))).all()
+    known = person_keys(conn, keys, {row.customer_id for row in rows})
+    found = {}
+    for row in rows:
+        person = known.get(row.customer_id)
+        if person is not None:
+            with suppress(Damaged):
+                record = unseal(person, bytes(row.salt), bytes(row.body))
+                found[row.log_id] = (record, record_key(person, bytes(row.salt)))
+    return found
+
+
+def texts_in_force(conn: sa.Connection) -> list[tuple[str, str, str | None]]:
+    """(hash, path, text) of every file that was ever applied; None for a text that is not there."""
+    files: dict[str, str] = {}
+    for named in conn.execute(sa.select(applied.c.files).order_by(applied.c.id)).scalars():
+        files |= {key: path for path, key in named.items()}
+    found = documents(conn, files)
+    return [(key, path, found[key].get("text") if key in found else None) for key, path in sorted(files.items())]
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------------------
