@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -28,11 +29,19 @@ from orchestrator.store.triggers import Due, Entry
 from orchestrator.store.versions import Watermark
 from orchestrator.zones import zone
 
+FLOOR = 50
+"""An audience below this is never held: twice as many of a handful is still a handful."""
+Tell = Callable[[str, str], None]
+"""(journey, why): told of a journey that the guard has paused."""
 
-def enroll(store: Store, *, now: datetime) -> Mapping[str, int]:
+
+def enroll(store: Store, *, now: datetime, tell: Tell = lambda journey, why: None) -> Mapping[str, int]:
     """New enrollments by journey name. Paused journeys wait: what fired meanwhile is looked at after the resume.
 
-    Every trigger is a transaction of its own, its watermark moved in it, so that a crash repeats at most one look.
+    Every trigger is a transaction of its own, its watermark moved in it, so that a crash repeats at most one look; a
+    pause that comes meanwhile stops at the next one. With `policies.guard`, a trigger whose audience has grown by more
+    than that enters nobody: its journey is paused, `tell` hears why, and what it found is what it is compared with
+    after the resume.
     """
     counts: Counter[str] = Counter()
     with store.read() as conn:
@@ -48,8 +57,11 @@ def enroll(store: Store, *, now: datetime) -> Mapping[str, int]:
             mark = marks.get((journey.name, key))
             if mark is None or now < mark.seen_until:
                 continue  # applied meanwhile by another, or a clock that went back: nothing is due
-            fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, mark=mark, now=now)
-            counts[journey.name] += store.written(fire)
+            fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, now=now)
+            entered, held = store.written(fire)
+            counts[journey.name] += entered
+            if held:
+                tell(journey.name, held)
     return counts
 
 
@@ -64,14 +76,30 @@ def enroll_units(store: Store, journey_name: str, unit_ids: Sequence[int], run_k
 
 
 def _fire(
-    conn: sa.Connection, force: Force, journey: Journey, trigger: Trigger, key: str, mark: Watermark, now: datetime
-) -> int:
-    entry = Entry(journey, force.segments, now)
+    conn: sa.Connection, force: Force, journey: Journey, trigger: Trigger, key: str, now: datetime
+) -> tuple[int, str]:
+    """(how many entered, why nobody was let in)."""
+    mark = versions.hold_trigger(conn, journey.name, key)
+    if mark is None or now < mark.seen_until or versions.is_paused(conn, journey.name):
+        return 0, ""  # another worker was here meanwhile, or somebody has paused it
+    guard = _Guard(conn, Entry(journey, force.segments, now), key, force.project.vocabulary.policies.growth)
+    try:
+        return _entered(conn, force, guard, trigger, mark), ""
+    except _Held as held:  # nothing was written before it
+        versions.set_audience(conn, journey.name, key, held.found, now)
+        versions.pause(conn, journey.name, by="orchestrator", reason=held.why, now=now)
+        return 0, held.why
+
+
+def _entered(conn: sa.Connection, force: Force, guard: _Guard, trigger: Trigger, mark: Watermark) -> int:
+    entry, key = guard.entry, guard.key
+    journey, now = entry.journey, entry.now
     seen_id: int | None = None
     entered = 0
     not_before = now - journey.missed_runs.grace
     match trigger:
         case SegmentTrigger():
+            guard.segment(trigger)
             entered = entering.enter_by_segment(conn, entry, trigger, key)
         case EventTrigger():
             seen_id = versions.newest_event(conn)
@@ -83,13 +111,89 @@ def _fire(
             if seen_id > mark.seen_id:
                 entered = entering.enter_by_tier(conn, entry, trigger, mark.seen_id, seen_id, not_before)
         case DateTrigger():
-            entered = _fire_dates(conn, entry, trigger, mark, force.project.vocabulary.timezone)
+            entered = _fire_dates(conn, guard, trigger, mark, force.project.vocabulary.timezone)
         case AtTrigger() | ScheduleTrigger():
-            entered = _fire_schedule(conn, entry, trigger, mark, force.project.vocabulary.timezone)
+            entered = _fire_schedule(conn, guard, trigger, mark, force.project.vocabulary.timezone)
         case _:
             return 0  # `api`: entered by call
     versions.move_watermark(conn, journey.name, key, now, seen_id)
     return entered
+
+
+# ---- the blast guard ------------------------------------------------------------------------------------------------
+
+
+class _Held(Exception):
+    """The guard lets nobody in. `found`: what the trigger is compared with from now on."""
+
+    def __init__(self, found: int, why: str) -> None:
+        super().__init__(why)
+        self.found = found
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class _Guard:
+    """Compares what a trigger finds with what it found last, or what the apply counted; `growth` None: it does not.
+
+    Every method raises _Held where it is too much, before anything is written.
+    """
+
+    conn: sa.Connection
+    entry: Entry
+    key: str
+    growth: float | None
+
+    def segment(self, trigger: SegmentTrigger) -> None:
+        if self.growth is None:
+            return
+        if trigger.direction == "entry":
+            found = entering.members_count(self.conn, self.entry, trigger)
+            self._compare(found, f"segment `{trigger.segment}` has {{found}} now, and had {{known}}")
+            return
+        gone, inside = entering.leavers_count(self.conn, self.entry, trigger, self.key)
+        known = self._known() or 0  # how many left at a time that somebody accepted
+        if gone >= FLOOR and gone > max(known * (1 + self.growth), inside * self.growth):
+            self._hold(gone, f"{self._people(gone)} of {inside:,} would leave segment `{trigger.segment}` at once")
+        self._keep(gone, known)
+
+    def audience(self) -> None:
+        """Of a schedule or a broadcast."""
+        if self.growth is not None:
+            found = entering.audience_count(self.conn, self.entry)
+            self._compare(found, "its audience is {found} now, and was {known}")
+
+    def dates(self, trigger: DateTrigger, windows: Sequence[Window]) -> None:
+        """By the greatest day so far: dates are never spread evenly over the year, and zones come one by one."""
+        if self.growth is None:
+            return
+        found = max(entering.due_count(self.conn, self.entry, trigger, window) for window in windows)
+        field = f"{trigger.of}.{trigger.field_name}" if trigger.of else trigger.field_name
+        told = f"{{found}} are due at once by `{field}`, and on no day before were there more than {{known}}"
+        self._compare(found, told, greatest=True)
+
+    def _compare(self, found: int, told: str, *, greatest: bool = False) -> None:
+        assert self.growth is not None
+        known = self._known()
+        if known is not None and found >= FLOOR and found > known * (1 + self.growth):
+            self._hold(found, told.format(found=self._people(found), known=f"{known:,}"))
+        self._keep(max(found, known or 0) if greatest else found, known)
+
+    def _hold(self, found: int, why: str) -> None:
+        raise _Held(found, f"{why}: more than the guard allows ({self.growth:.4%})".replace(".0000%", "%"))
+
+    def _known(self) -> int | None:
+        return versions.audience(self.conn, self.entry.journey.name, self.key)
+
+    def _keep(self, found: int, known: int | None) -> None:
+        if found != known:
+            versions.set_audience(self.conn, self.entry.journey.name, self.key, found, self.entry.now)
+
+    def _people(self, n: int) -> str:
+        return f"{n:,} {self.entry.journey.unit}s"
+
+
+# ---- dates and schedules --------------------------------------------------------------------------------------------
 
 
 def _known_zones(conn: sa.Connection, journey: Journey) -> list[str]:
@@ -97,7 +201,8 @@ def _known_zones(conn: sa.Connection, journey: Journey) -> list[str]:
     return [name for name in entering.zones_present(conn, journey.unit) if zone(name) is not None]
 
 
-def _fire_dates(conn: sa.Connection, entry: Entry, trigger: DateTrigger, mark: Watermark, home: str) -> int:
+def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: Watermark, home: str) -> int:
+    entry = guard.entry
     known = _known_zones(conn, entry.journey)
     missed = entry.journey.missed_runs
     since = mark.seen_until if missed.then == "all" else max(mark.seen_until, entry.now - missed.grace)
@@ -107,17 +212,22 @@ def _fire_dates(conn: sa.Connection, entry: Entry, trigger: DateTrigger, mark: W
             zones[window].append(name)
     rest = set(date_windows(trigger, since, entry.now, home))
     dues = [Due(window, tuple(zones[window]), window in rest) for window in zones.keys() | rest]
+    if dues:
+        guard.dates(trigger, [due.window for due in dues])
     return entering.enter_by_date(conn, entry, trigger, dues, known)
 
 
 def _fire_schedule(
-    conn: sa.Connection, entry: Entry, trigger: AtTrigger | ScheduleTrigger, mark: Watermark, home: str
+    conn: sa.Connection, guard: _Guard, trigger: AtTrigger | ScheduleTrigger, mark: Watermark, home: str
 ) -> int:
+    entry = guard.entry
     missed = entry.journey.missed_runs
     per_zone = trigger.local if isinstance(trigger, AtTrigger) else trigger.timezone == "recipient"
     if not per_zone:
         own = home if isinstance(trigger, AtTrigger) else trigger.timezone
         runs = due_runs(trigger, mark.seen_until, entry.now, own, missed)
+        if runs:
+            guard.audience()
         return sum(entering.enter_all(conn, entry, key, wakes=_waves(trigger, entry.now)) for key, _ in runs)
     known = _known_zones(conn, entry.journey)
     zones: dict[str, list[str]] = defaultdict(list)
@@ -125,6 +235,8 @@ def _fire_schedule(
         for key, _at in due_runs(trigger, mark.seen_until, entry.now, name, missed):
             zones[key].append(name)
     rest = {key for key, _at in due_runs(trigger, mark.seen_until, entry.now, home, missed)}
+    if zones or rest:
+        guard.audience()
     return sum(
         entering.enter_all(
             conn, entry, key, zones=zones[key], rest=key in rest, known=known, wakes=_waves(trigger, entry.now)

@@ -310,22 +310,24 @@ def enter_by_date(
     return sum(_enter_due(conn, entry, trigger, due, known) for due in dues)
 
 
-def _enter_due(conn: sa.Connection, entry: Entry, trigger: DateTrigger, due: Due, known: Sequence[str]) -> int:
-    unit, wanted = _unit(entry), due.window
-    source, column, owner_where, ids = _date_source(entry, trigger)
+def _within(trigger: DateTrigger, column: Any, wanted: Window) -> tuple[list[Any], Any]:
+    """(conditions, the run's date as text) of the dates that a window wants."""
     text = sa.cast(column, sa.Text())
-    where = [*owner_where, _of_zones(entry, conn, due.zones, due.rest, known)]
     if trigger.every_year:
         listed = [f"{m:02d}-{d:02d}" for m, d in wanted.month_days]
-        where.append(sa.func.substr(text, 6, 5).in_(listed))
         assert wanted.run_date is not None
         on = sa.literal(wanted.run_date.isoformat(), sa.Text())
-        where.append(text < on)  # the day itself, this year, is no anniversary yet
-        suffix: Any = on
-    else:
-        assert wanted.first is not None and wanted.last is not None
-        where.append(column.between(wanted.first, wanted.last))
-        suffix = text
+        # The day itself, this year, is no anniversary yet.
+        return [sa.func.substr(text, 6, 5).in_(listed), text < on], on
+    assert wanted.first is not None and wanted.last is not None
+    return [column.between(wanted.first, wanted.last)], text
+
+
+def _enter_due(conn: sa.Connection, entry: Entry, trigger: DateTrigger, due: Due, known: Sequence[str]) -> int:
+    unit = _unit(entry)
+    source, column, owner_where, ids = _date_source(entry, trigger)
+    wanted, suffix = _within(trigger, column, due.window)
+    where = [*owner_where, _of_zones(entry, conn, due.zones, due.rest, known), *wanted]
     base = sa.literal("date:", sa.Text()) + suffix
     by_key = None
     if trigger.source == "record":
@@ -402,3 +404,56 @@ def enter_from(conn: sa.Connection, entry: Entry, run_ids: Sequence[int], step: 
         sa.literal("enter:", sa.Text()) + sa.cast(sender.c.id, sa.Text()) + sa.literal(f":{step}:{visit}", sa.Text())
     )
     return _insert(conn, entry, source, [], firing=firing)
+
+
+# ---- how many it would be: what the blast guard compares ------------------------------------------------------------
+
+
+def audience_count(conn: sa.Connection, entry: Entry) -> int:
+    """Whom a broadcast or a schedule means, in every zone."""
+    unit = _unit(entry)
+    return _count(conn, sa.select(unit.c.id).where(_live(entry), _predicate(entry, entry.journey.audience)))
+
+
+def members_count(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger) -> int:
+    """Who is in the trigger's segment."""
+    return _count(conn, sa.select(_unit(entry).c.id).where(_live(entry), _in_segment(entry, trigger)))
+
+
+def leavers_count(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> tuple[int, int]:
+    """(who has left the segment since the last look, who was in it then)."""
+    unit = _unit(entry)
+    mine = sa.and_(segment_member.c.journey == entry.journey.name, segment_member.c.trigger == key)
+    still = sa.exists().where(unit.c.id == segment_member.c.unit_id, _live(entry), _in_segment(entry, trigger))
+    gone = sa.func.coalesce(sa.func.sum(sa.case((still, 0), else_=1)), 0)
+    row = conn.execute(sa.select(gone, sa.func.count()).select_from(segment_member).where(mine)).one()
+    return int(row[0]), int(row[1])
+
+
+def due_count(conn: sa.Connection, entry: Entry, trigger: DateTrigger, window: Window) -> int:
+    """How many dates of a window there are, in every zone, already entered or not."""
+    source, column, where, ids = _date_source(entry, trigger)
+    wanted, _ = _within(trigger, column, window)
+    return _count(conn, _dated(entry, source, [*where, *wanted], ids))
+
+
+def most_due(conn: sa.Connection, entry: Entry, trigger: DateTrigger, window: Window | None) -> int:
+    """The most dates that fall on one day: of the year (`every_year`), or within a window."""
+    source, column, where, ids = _date_source(entry, trigger)
+    text = sa.cast(column, sa.Text())
+    day = sa.func.substr(text, 6, 5) if trigger.every_year else text
+    if window is not None:
+        where = [*where, *_within(trigger, column, window)[0]]
+    days = _dated(entry, source, [*where, column.isnot(None)], ids)
+    counts = days.with_only_columns(sa.func.count().label("n")).group_by(day).subquery()
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(counts.c.n), 0))).scalar_one())
+
+
+def _dated(entry: Entry, source: Any, where: Sequence[Any], ids: dict[str, Any]) -> sa.Select[Any]:
+    subjects = {name.removesuffix("_id"): column for name, column in ids.items()}
+    mine = [*where, _live(entry), _predicate(entry, entry.journey.audience, **subjects)]
+    return sa.select(_unit(entry).c.id).select_from(source).where(*mine)
+
+
+def _count(conn: sa.Connection, query: sa.Select[Any]) -> int:
+    return int(conn.execute(query.with_only_columns(sa.func.count(), maintain_column_froms=True)).scalar_one())
