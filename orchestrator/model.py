@@ -175,6 +175,15 @@ class Ruleset:
     consent: tuple[ConsentRule, ...] = ()
     ages: Mapping[str, int] = field(default_factory=dict)
 
+    def hours_in(self, country: str | None, region: str | None, medium: str) -> tuple[HoursRule, ...]:
+        """The rows that speak for a place: those of all the country beside the region's own; where the region is not
+        known (None), those written for that. `medium`: of a message, or "voice"."""
+        return tuple(
+            row
+            for row in self.hours
+            if row.country == country and medium in row.media and (country is None or row.region in ("*", region))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HouseHours:

@@ -16,7 +16,7 @@ from orchestrator.journey import Journey, JourneyForm, check_entries, read_journ
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
 from orchestrator.reading import Context, Outlined, outline, schema
-from orchestrator.ruleset import CONSENT, HOURS, read_ruleset
+from orchestrator.ruleset import CONSENT, HOURS, check_house_hours, read_ruleset
 from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
@@ -259,6 +259,9 @@ class _Loading:
         if ruleset is not None:
             policies = replace(self.vocabulary.policies, ruleset=ruleset)
             self.vocabulary = replace(self.vocabulary, policies=policies)
+            said = root.get("policies")
+            house = said.get("quiet_hours") if said is not None else None
+            check_house_hours(ruleset, policies.hours, house, self.problems)
 
     def _templates(self) -> Templates:
         texts = {path: text for path, text in self.files.items() if path.startswith("templates/")}

@@ -159,12 +159,11 @@ def _law(
     found: list[tuple[Window, ...]] = []
     heard: list[str] = []
     without: list[str] = []
-    rows = [row for row in ruleset.hours if medium in row.media and _binds(row, dates)]
     for country, region in dict.fromkeys(_jurisdiction(place) for place in places) or [(None, None)]:
-        fitting = _fitting(rows, country, region)
-        if not fitting and country is not None:
+        rows = ruleset.hours_in(country, region, medium)
+        if not rows and country is not None:
             without.append(country)
-        for row in fitting:
+        for row in (row for row in rows if _binds(row, dates)):
             found.append(_windows(row, country, region))
             heard.append(row.id)
     inputs["places"] = [{"country": p.country, "region": p.region, "source": p.source} for p in places]
@@ -182,11 +181,6 @@ def _jurisdiction(place: Place) -> tuple[str | None, str | None]:
 
 def _binds(row: HoursRule, dates: tuple[date, date]) -> bool:
     return (row.since is None or row.since <= dates[1]) and (row.until is None or row.until >= dates[0])
-
-
-def _fitting(rows: Iterable[HoursRule], country: str | None, region: str | None) -> list[HoursRule]:
-    """The country's rows beside the region's own; of an unknown region those written for that, if there are any."""
-    return [row for row in rows if row.country == country and (country is None or row.region in ("*", region))]
 
 
 def _windows(row: HoursRule, country: str | None, region: str | None) -> tuple[Window, ...]:

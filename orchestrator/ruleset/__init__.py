@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
+from channels.base import Medium
 from orchestrator import words
 from orchestrator.model import (
     CONSENT_BASES,
     LEGAL_FORMS,
     ConsentRule,
     HoursRule,
+    HouseHours,
     LegalCap,
     Policies,
     Ruleset,
@@ -307,6 +309,65 @@ def _ages(ages: Mapping[str, int], node: Node | None, problems: Problems) -> Non
     for country, age in ages.items():
         if not (country == "*" or re.fullmatch(r"[A-Z]{2}", country)) or not 0 <= age <= 25:
             problems.error("bad-ruleset", f"`{country}: {age}` is no country and age", at, "such as `DE: 16`")
+
+
+# ---- the house's hours beside them -----------------------------------------------------------------------------------
+
+_WEEK: Final = 7 * 1440  # minutes
+_SHOWN: Final = 6
+
+
+def check_house_hours(
+    ruleset: Ruleset, hours: Mapping[Medium, HouseHours], node: Node | None, problems: Problems
+) -> None:
+    """Warns of house hours that never meet the ruleset's somewhere: nothing could ever be sent there.
+
+    `node`: what stands under `policies.quiet_hours`.
+    """
+    for medium, house in hours.items():
+        here = node.get(medium.value) if node is not None else None
+        places = _places(ruleset, medium)
+        never = [place for place in places if not _ever_open(house.window, ruleset.hours_in(*place, medium.value))]
+        if not never or here is None:
+            continue
+        said = here.get("open") or here
+        shown = ", ".join(_named(*place) for place in never[:_SHOWN])
+        more = f" and {len(never) - _SHOWN} more" if len(never) > _SHOWN else ""
+        where = "anywhere the ruleset knows" if len(never) == len(places) else f"in {shown}{more}"
+        message = f"these hours never meet the legal ones {where}: no {medium} could ever go out there"
+        hint = "widen them until they meet; the legal hours come first, and no house hours widen them"
+        problems.warning("hours-never-meet", message, said.span, hint)
+
+
+def _places(ruleset: Ruleset, medium: Medium) -> list[tuple[str | None, str | None]]:
+    """Every place that has rows of its own; a divided country's whole is none."""
+    named = {(row.country, row.region) for row in ruleset.hours if medium.value in row.media}
+    divided = {country for country, region in named if region != "*"}
+    found = {(c, r) for c, r in named if r != "*" or c not in divided}
+    return sorted(found, key=lambda place: (place[0] or "~", place[1] or "~"))
+
+
+def _named(country: str | None, region: str | None) -> str:
+    if country is None:
+        return "an unknown country"
+    return country if region == "*" else f"{country}-{region}" if region else f"{country} (region unknown)"
+
+
+def _ever_open(house: Window, rows: Iterable[HoursRule]) -> bool:
+    """Whether there is a minute of the week in which all are open, holidays apart; rows that end are not counted."""
+    items = [(house,), *(row.windows for row in rows if row.until is None)]
+    openings = [start for windows in items for window in windows for start, _ in _stretches(window)]
+    return any(all(_open_in_week(windows, minute) for windows in items) for minute in openings)
+
+
+def _stretches(window: Window) -> list[tuple[int, int]]:
+    """(minute of the week it opens in, how many minutes it lasts)."""
+    opens, closes = (at.hour * 60 + at.minute for at in (window.open, window.close))
+    return [(day * 1440 + opens, (closes - opens) % 1440 or 1440) for day in window.days]
+
+
+def _open_in_week(windows: Iterable[Window], minute: int) -> bool:
+    return any((minute - start) % _WEEK < length for window in windows for start, length in _stretches(window))
 
 
 _NOTHING: Final = Vocabulary("", "UTC", "EUR", {}, "en", {}, {}, {}, {}, {}, {}, Policies())

@@ -68,6 +68,11 @@ MORE: dict[str, dict[str, str]] = {
     "empty-update": _journey("  - update: {}\n"),
     "every-year-wait": _journey("  - wait_until: every year on birthday\n"),
     "holdout-everybody": _journey(holdout="100%"),
+    "hours-never-meet": {
+        "journeys/workspace.yaml": GOOD["journeys/workspace.yaml"].replace(
+            "  quiet_hours:\n", "  quiet_hours:\n    sms: { open: 21:30-23:00 }\n"
+        )
+    },
     "hours-from-date": _journey(trigger="{ date: 5 hours before birthday }"),
     "missing-body": {PUSH: "topic: loyalty\ntitle: News\n"},
     "missing-title": {PUSH: "topic: loyalty\nbody: News\n"},
