@@ -79,7 +79,8 @@ class Decision:
     """A line of the log that decided on a message. `verdicts` None: what it was judged on cannot be read, and `sealed`
     says why: erased, damaged (changed, or kept under another key) or closed (no keys are here).
 
-    `where`: of a text that could not be made, the name or place. `zones`: (name, whose) candidates of the addressee.
+    `where`: of a text that could not be made, the name or place. `zones`: (name, whose) candidates of the addressee,
+    and so are `places` ("US-TX", "DE").
     """
 
     at: datetime
@@ -91,6 +92,7 @@ class Decision:
     until: datetime | None
     verdicts: tuple[Said, ...] | None
     zones: tuple[tuple[str, str], ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
     where: str = ""
     sealed: str = ""
 
@@ -451,6 +453,10 @@ def _decision(line: Json) -> Decision:
         until=_instant(line["body"].get("until")),
         verdicts=verdicts,
         zones=tuple((str(name), str(source)) for name, source in standing.get("zones", ())),
+        places=tuple(
+            (f"{country}-{region}" if region else str(country), str(source))
+            for country, region, source in standing.get("places", ())
+        ),
         where=str((detail or {}).get("where", "")),
         sealed=line["sealed"],
     )

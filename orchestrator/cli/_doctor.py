@@ -115,7 +115,7 @@ def _database(workspace: Path) -> Iterator[Finding]:
             yield Finding("database", "ok", f"{wired.store.where} ({wired.store.dialect}), its tables are current")
             yield _keys(wired)
             yield _channels(wired)
-            for look in (_in_force, _pauses, _ticks, _queue, _uncertain, _parked, _zones):
+            for look in (_in_force, _pauses, _ticks, _queue, _uncertain, _parked, _zones, _places):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
     except (StoreUnavailable, Misconfigured) as error:
@@ -196,7 +196,8 @@ def _pauses(conn: sa.Connection, wired: Wired) -> Finding:
         + (f" ({row['reason']})" if row["reason"] else "")
         for scope, row in sorted(paused.items())
     ]
-    return Finding("pauses", "look", "; ".join(named), "orchestrator resume JOURNEY")
+    todo = "orchestrator resume --all" if versions.EVERYTHING in paused else "orchestrator resume JOURNEY"
+    return Finding("pauses", "look", "; ".join(named), todo)
 
 
 def _ticks(conn: sa.Connection, wired: Wired) -> Finding:
@@ -273,6 +274,19 @@ def _zones(conn: sa.Connection, wired: Wired) -> Finding:
     if not parts:
         return Finding("zones", "ok", f"{counted(sum(stated.values()), 'customer')}, all where the clock is known")
     return Finding("zones", "look", listed(parts) + ": no text or push goes to them", "import their `timezone`")
+
+
+def _places(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import wellbeing
+
+    nowhere, stateless = wellbeing.in_no_country(conn), wellbeing.in_no_state(conn)
+    parts = [f"{counted(nowhere, 'customer')} with a phone and no country, by address, number or account"]
+    parts = parts if nowhere else []
+    parts += [f"{counted(stateless, 'customer')} in the US whose state is not known"] if stateless else []
+    if not parts:
+        return Finding("places", "ok", "of everybody with a phone it is known whose law holds")
+    text = listed(parts) + ": the strictest hours of any place hold for them"
+    return Finding("places", "look", text, "import their `country` and `region`")
 
 
 def _zone_data() -> Finding:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from orchestrator.store.explain import Row, Who
     from orchestrator.wiring import Wired
 
-_HIDDEN = ("id", "key", "account_id", "merged_into", "attributes", "created_at", "updated_at", "phone_zones", "left_at")
+_HIDDEN = frozenset(
+    {"id", "key", "account_id", "merged_into", "attributes", "created_at", "updated_at", "phone_zones", "phone_places"}
+    | {"left_at", "salt"}
+)
 
 
 def read(conn: sa.Connection, wired: Wired, key: str, limit: int) -> dict[str, Any] | None:
@@ -36,7 +39,7 @@ def read(conn: sa.Connection, wired: Wired, key: str, limit: int) -> dict[str, A
         "left_at": one.left_at,
         "profile": {name: value for name, value in own.items() if name not in _HIDDEN and value is not None},
         "attributes": own["attributes"],
-        "zones": _zones(conn, one, own),
+        **_whereabouts(conn, one, own),
         "devices": [{k: v for k, v in d.items() if k != "token"} for d in devices],
         "consents": explain.consents(conn, one.customer_id),
         "suppressions": _suppressed(conn, wired, one, own, devices),
@@ -45,15 +48,19 @@ def read(conn: sa.Connection, wired: Wired, key: str, limit: int) -> dict[str, A
     }
 
 
-def _zones(conn: sa.Connection, one: Who, own: Row) -> list[dict[str, Any]]:
+def _whereabouts(conn: sa.Connection, one: Who, own: Row) -> dict[str, list[dict[str, Any]]]:
+    """Every zone and place they may be in, as messages are judged on them."""
+    from orchestrator.store.standing import whereabouts
     from orchestrator.zones import zone
 
-    named = [(own["timezone"], "stated")]
+    company: Row = {}
     if one.account_id is not None:
-        company = explain.Who(one.account_key or "", None, one.account_id, one.account_key)
-        named.append((explain.profile(conn, company)["timezone"], "account"))
-    named += [(name, "phone") for name in (own["phone_zones"] or "").split()]
-    return [{"name": name, "source": source, "known": zone(name) is not None} for name, source in named if name]
+        company = explain.profile(conn, explain.Who(one.account_key or "", None, one.account_id, one.account_key))
+    zones, places = whereabouts(dict(own), dict(company))
+    return {
+        "zones": [{"name": z.name, "source": z.source, "known": zone(z.name) is not None} for z in zones],
+        "places": [{"country": p.country, "region": p.region, "source": p.source} for p in places],
+    }
 
 
 def _suppressed(conn: sa.Connection, wired: Wired, one: Who, own: Row, devices: Sequence[Row]) -> list[Row]:
@@ -146,7 +153,11 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
         own.add_row(f"  [dim]{name.replace('_', ' ')}[/]", Text(plain(value)))
     zones = ", ".join(f"{z['name']} ({z['source']}{'' if z['known'] else ', unknown'})" for z in found["zones"])
     live = sum(d["retired_at"] is None for d in found["devices"])
+    places = ", ".join(
+        f"{p['country']}{'-' + p['region'] if p['region'] else ''} ({p['source']})" for p in found["places"]
+    )
     own.add_row("  [dim]zones[/]", zones or "[yellow]none known: no text or push goes out[/]")
+    own.add_row("  [dim]places[/]", places or "[yellow]no country is known: the strictest rules hold[/]")
     own.add_row("  [dim]devices[/]", counted(live, "device") if live else "none")
     console.print(own)
     _show_consents(console, found["consents"])

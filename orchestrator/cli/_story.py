@@ -272,7 +272,7 @@ def _once(notices: Sequence[Notice]) -> Iterator[Notice]:
 
 _SEALED = {
     "erased": "what it was judged on has been erased",
-    "damaged": "what it was judged on does not open: it was changed, or the keys are others: `orchestrator audit verify`",
+    "damaged": "what it was judged on does not open: it was changed, or the keys were: `orchestrator audit verify`",
     "closed": "what it was judged on is sealed, and the key file is not here; restore it from its backup",
 }
 _SAYS = {"allow": "allowed", "hold": "held", "deny": "refused"}
@@ -298,6 +298,8 @@ def show_decision(console: Console, decision: Decision, sent: Sent, indent: int)
         told = _SEALED.get(decision.sealed, "what it was judged on is not there")
         _hang(console, Text(told, style="dim"), indent + 2)
         return
+    if len(decision.places) > 1:
+        _hang(console, Text(f"may be in {', '.join(f'{p} ({source})' for p, source in decision.places)}"), indent + 2)
     quiet = [v for v in decision.verdicts if not _told(v, sent)]
     if quiet:
         words = Text("heard: ", style="dim")
@@ -360,7 +362,7 @@ def _hours(verdict: Said, medium: str) -> list[str]:
     if unknown := inputs.get("unknown"):
         return [f"unknown: {', '.join(unknown)}; candidates: {where}"]
     if not zones:
-        return ["no time zone is known: none stated, none by the phone number, none of an account"]
+        return ["no time zone is known: none stated, none by address, phone number or account"]
     if "window" not in inputs:
         return [f"{verdict.reason}: {where}"]
     window = inputs["window"]

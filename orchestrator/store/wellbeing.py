@@ -42,13 +42,34 @@ def zones_stated(conn: sa.Connection) -> dict[str, int]:
 
 def lost_for_texts(conn: sa.Connection) -> int:
     """Customers with a phone number of whom no zone at all is known: no text can go to them."""
-    nothing = sa.func.coalesce(customer.c.timezone, account.c.timezone, customer.c.phone_zones, "") == ""
+    # Where there is a country there is a zone; where the number tells neither, it is of no country.
+    c = customer.c
+    nothing = sa.func.coalesce(c.timezone, account.c.timezone, c.phone_zones, c.country, account.c.country, "") == ""
     query = (
         sa.select(sa.func.count())
         .select_from(customer.outerjoin(account, account.c.id == customer.c.account_id))
         .where(customer.c.merged_into.is_(None), customer.c.phone.is_not(None), nothing)
     )
     return int(conn.execute(query).scalar_one())
+
+
+def in_no_country(conn: sa.Connection) -> int:
+    """Customers with a phone number of whom nothing tells a country: nobody can say whose law holds."""
+    c = customer.c
+    nothing = sa.func.coalesce(c.country, c.phone_places, account.c.country, "") == ""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(customer.outerjoin(account, account.c.id == customer.c.account_id))
+        .where(customer.c.merged_into.is_(None), customer.c.phone.is_not(None), nothing)
+    )
+    return int(conn.execute(query).scalar_one())
+
+
+def in_no_state(conn: sa.Connection) -> int:
+    """Customers in the US with a phone number whose address names neither a state nor a postcode."""
+    c = customer.c
+    nothing = sa.func.coalesce(c.region, c.postcode, "") == ""
+    return _number(conn, customer, c.merged_into.is_(None), c.phone.is_not(None), c.country == "US", nothing)
 
 
 def uncertain(conn: sa.Connection) -> int:

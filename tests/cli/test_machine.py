@@ -148,7 +148,7 @@ def test_all_is_looked_at(told: World):
     assert [name for name, f in found.items() if f["state"] == "bad"] == []
     assert list(found) == [
         "workspace", "settings", "sending", "database", "keys", "channels", "in force", "pauses", "ticks", "queue",
-        "uncertain", "people inside", "zones", "zone data",
+        "uncertain", "people inside", "zones", "places", "zone data",
     ]  # fmt: skip
     assert "tzdata" in found["zone data"]["text"]
     assert told("doctor").code == 0
