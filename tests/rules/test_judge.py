@@ -15,10 +15,22 @@ from hypothesis import strategies as st
 import orchestrator.rules as package
 from channels.base import Medium
 from orchestrator.model import Cap, HouseHours, Policies, Window
-from orchestrator.rules import Consent, Contact, Standing, Subject, Verdict, Zone, judge, reasons, rules
+from orchestrator.rules import Consent, Contact, Rival, Standing, Subject, Verdict, Zone, judge, reasons, rules
 from tests.rules.cases import CONSENT_LAW, DAY, HOUR, NOW, POLICIES, STANDING, SUBJECT, hours, says, standing, subject
 
-NAMES = ["ended", "expiry", "address", "suppression", "consent", "dedupe", "frequency_cap", "quiet_hours"]
+NAMES = [
+    "ended",
+    "expiry",
+    "address",
+    "allow_list",
+    "suppression",
+    "consent",
+    "dedupe",
+    "open_case",
+    "frequency_cap",
+    "budget",
+    "quiet_hours",
+]
 NIGHT = hours("20:00-21:00")
 
 
@@ -103,13 +115,13 @@ def test_without_rules_nothing_is_allowed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_new_file_is_a_new_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no_mondays.py").write_text(
         "from orchestrator.rules import Verdict\n"
-        "NAME, ORDER, REASONS = 'no_mondays', 25, {'monday': 'Not on Mondays.'}\n"
+        "NAME, ORDER, REASONS = 'no_mondays', 27, {'monday': 'Not on Mondays.'}\n"
         "def rule(subject, standing, policies, now):\n"
         "    return Verdict(NAME, 'deny', 'monday') if now.weekday() == 0 else Verdict(NAME, 'allow')\n"
     )
     fresh(monkeypatch, tmp_path)
     try:
-        assert list(rules())[3] == "no_mondays"
+        assert list(rules())[4] == "no_mondays"
         assert reasons()["no_mondays"] == {"monday": "Not on Mondays."}
         assert judge(SUBJECT, STANDING, POLICIES, NOW - 2 * DAY).reason == "monday"
         assert judge(SUBJECT, STANDING, POLICIES, NOW).say == "allow"
@@ -157,6 +169,7 @@ states = st.sampled_from(["granted", "withdrawn", "requested", "expired"])
 consents = st.builds(Consent, topics, states, instants, st.integers(1, 99))
 suppressions = st.tuples(st.sampled_from(["bounced", "complained", "opted_out"]), st.none() | instants)
 contacts = st.builds(Contact, instants, media, topics, purposes, st.integers(1, 2), st.none() | st.integers(1, 2))
+rivals = st.builds(Rival, st.integers(2, 9), media, topics, st.integers(0, 100), st.none() | st.integers(1, 2))
 subjects = st.builds(
     Subject,
     st.just(1),
@@ -183,6 +196,9 @@ standings = st.builds(
     st.lists(contacts, max_size=5),
     st.none() | instants,
     st.booleans(),
+    open_case=st.booleans(),
+    rivals=st.lists(rivals, max_size=2).map(tuple),
+    spent=st.integers(0, 3_000_000),
 )
 windows = st.builds(Window, st.times(), st.times(), st.frozensets(st.integers(0, 6)))
 caps = st.builds(
@@ -198,14 +214,23 @@ caps = st.builds(
     st.none() | topics,
 )
 policies = st.builds(
-    lambda medium, window, then, found, dedupe: Policies(
-        hours={medium: HouseHours(medium, window, then)}, caps=tuple(found), dedupe=dedupe, ruleset=CONSENT_LAW
+    lambda medium, window, then, found, dedupe, budget, pause: Policies(
+        hours={medium: HouseHours(medium, window, then)},
+        caps=tuple(found),
+        dedupe=dedupe,
+        ruleset=CONSENT_LAW,
+        budgets={medium: budget} if budget else {},
+        prices={medium: 850_000},
+        pause_on_case=pause,
+        zone="Europe/Berlin",
     ),
     media,
     windows,
     st.sampled_from(["hold", "deny"]),
     st.lists(caps, max_size=3),
     st.none() | st.timedeltas(timedelta(0), timedelta(days=3)),
+    st.none() | st.tuples(st.integers(0, 300), st.just("EUR"), st.sampled_from(["day", "week", "month"])),
+    st.booleans(),
 )
 STRICTNESS = {"allow": 0, "hold": 1, "deny": 2}
 
