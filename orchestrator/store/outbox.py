@@ -25,6 +25,7 @@ from orchestrator.store.tables import (
     account,
     batch,
     consent_current,
+    consent_event,
     customer,
     enrollment,
     journey_control,
@@ -322,7 +323,7 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
         .where(sa.or_(journey_control.c.scope == "*", journey_control.c.scope == message.c.journey))
         .label("paused"),
         sa.func.coalesce(sa.or_(run_is_over(), gone), sa.false()).label("over"),
-        sa.and_(message.c.addressee == "customer", _withdrawn()).label("withdrawn"),
+        sa.and_(message.c.addressee == "customer", _withdrawn(now)).label("withdrawn"),
         sa.exists()
         .where(
             suppression.c.medium == message.c.medium,
@@ -341,21 +342,30 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
     return looks
 
 
-def _withdrawn() -> Any:
-    """The consent rule's word (rules/consent.py), as far as a message that it allowed can lose it: for marketing there
-    must be a yes that no equal or later no answers; a transactional message heeds a no to exactly its topic."""
-    yes, no = consent_current.alias("yes"), consent_current.alias("no")
+def _withdrawn(now: datetime) -> Any:
+    """The consent rule's word (rules/consent.py), as far as a message that it allowed can lose it.
 
-    def of(said: Any, *topics: Any) -> Any:
-        same = sa.and_(said.c.customer_id == message.c.customer_id, said.c.medium == message.c.medium)
-        return sa.and_(same, said.c.topic.in_(topics))
+    A no that no newer yes answers; and any no that came in since the decision: which yes was relied on cannot be told
+    here, and another one, newer than the no, may be too little for the law. A transactional message heeds only a no to
+    exactly its topic. A consent's end counts where it came in since, and no yes is left.
+    """
+    yes, no, said = consent_current.alias("yes"), consent_current.alias("no"), consent_event.alias("said")
+
+    def of(word: Any, *topics: Any) -> Any:
+        same = sa.and_(word.c.customer_id == message.c.customer_id, word.c.medium == message.c.medium)
+        return sa.and_(same, word.c.topic.in_(topics))
 
     any_topic = (message.c.topic, sa.literal("*"))
-    refused = sa.exists().where(of(no, *any_topic), no.c.state == "withdrawn", no.c.since >= yes.c.since)
-    granted = sa.exists().where(of(yes, *any_topic), yes.c.state == "granted", ~refused.correlate(yes, message))
-    answered = sa.exists().where(of(yes, *any_topic), yes.c.state == "granted", yes.c.since > no.c.since)
-    objected = sa.exists().where(of(no, message.c.topic), no.c.state == "withdrawn", ~answered.correlate(no, message))
-    return sa.case((message.c.purpose == "marketing", ~granted.correlate(message)), else_=objected.correlate(message))
+    left = sa.and_(of(yes, *any_topic), yes.c.state == "granted", sa.or_(yes.c.until.is_(None), yes.c.until > now))
+    answered = sa.exists().where(left, yes.c.since > no.c.since).correlate(no, message)
+    since = sa.exists().where(said.c.id == no.c.event_id, said.c.received_at >= message.c.decided_at)
+    newer = sa.or_(~answered, since.correlate(no, message))
+    refused = sa.exists().where(of(no, *any_topic), no.c.state == "withdrawn", newer)
+    objected = sa.exists().where(of(no, message.c.topic), no.c.state == "withdrawn", newer)
+    none_left = ~sa.exists().where(left).correlate(message)
+    ended = sa.exists().where(of(no, *any_topic), no.c.state == "expired", since.correlate(no, message))
+    marketing = sa.or_(refused.correlate(message), sa.and_(ended.correlate(message), none_left))
+    return sa.case((message.c.purpose == "marketing", marketing), else_=objected.correlate(message))
 
 
 def _pairs(conn: sa.Connection, pairs: Sequence[tuple[int, str]]) -> sa.Subquery:
