@@ -115,7 +115,7 @@ def _database(workspace: Path) -> Iterator[Finding]:
             yield Finding("database", "ok", f"{wired.store.where} ({wired.store.dialect}), its tables are current")
             yield _keys(wired)
             yield _channels(wired)
-            for look in (_in_force, _pauses, _ticks, _queue, _uncertain, _parked, _zones, _places):
+            for look in (_in_force, _ruleset, _pauses, _ticks, _queue, _uncertain, _parked, _zones, _places):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
     except (StoreUnavailable, Misconfigured) as error:
@@ -171,6 +171,35 @@ def _in_force(conn: sa.Connection, wired: Wired) -> Finding:
     if (wired.folder / WORKSPACE_FILE).is_file() and _written(wired.folder) != dict(found.files):
         return Finding("in force", "look", text + "; the folder says something else", "orchestrator plan")
     return Finding("in force", "ok", text)
+
+
+def _ruleset(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.problems import Problems
+    from orchestrator.project import shipped_ruleset
+    from orchestrator.ruleset import CONSENT, HOURS, read_ruleset
+    from orchestrator.store import versions
+
+    texts = shipped_ruleset()
+    shipped = read_ruleset(texts[HOURS], texts[CONSENT], Problems())
+    found = versions.newest(conn)
+    if found is None or shipped is None:
+        return Finding("ruleset", "ok", "looked at once something is in force")
+    if not texts.keys() <= found.files.keys():
+        text = f"no legal ruleset was applied yet: that of this version speaks, {shipped.version}"
+        return Finding("ruleset", "look", text, "orchestrator apply")
+    stored = versions.documents(conn, [found.files[path] for path in texts])
+    hours, consent = (str(stored[found.files[path]]["text"]) for path in (HOURS, CONSENT))
+    applied = read_ruleset(hours, consent, Problems())
+    if applied is None:
+        text = "the one that was applied cannot be read by this version of the program"
+        return Finding("ruleset", "bad", text, "orchestrator apply")
+    if applied.version == shipped.version:
+        return Finding("ruleset", "ok", f"{applied.version}; it is no legal advice")
+    if applied.version[:10] > shipped.version[:10]:
+        text = f"{applied.version} is in force, and this version of the program brings an older one, {shipped.version}"
+        return Finding("ruleset", "look", text, "install the newer version here, too")
+    text = f"{applied.version} is in force; this version of the program brings a newer one, {shipped.version}"
+    return Finding("ruleset", "look", text, "orchestrator plan, then orchestrator apply")
 
 
 def _written(folder: Path) -> dict[str, str]:
@@ -290,9 +319,10 @@ def _places(conn: sa.Connection, wired: Wired) -> Finding:
 
 
 def _zone_data() -> Finding:
+    from orchestrator.holiday import HOLIDAYS
     from orchestrator.zones import TZDATA
 
-    return Finding("zone data", "ok", f"tzdata {TZDATA}")
+    return Finding("zone data", "ok", f"tzdata {TZDATA}; holidays {HOLIDAYS}")
 
 
 def _prefect() -> Finding:

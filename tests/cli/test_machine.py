@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import wiring
+from orchestrator import project, wiring
 from orchestrator.store import versions
 from tests.cli.conftest import MONDAY, PEOPLE, World, golden
 
@@ -147,7 +148,8 @@ def test_all_is_looked_at(told: World):
     found = findings(told)
     assert [name for name, f in found.items() if f["state"] == "bad"] == []
     assert list(found) == [
-        "workspace", "settings", "sending", "database", "keys", "channels", "in force", "pauses", "ticks", "queue",
+        "workspace", "settings", "sending", "database", "keys", "channels", "in force", "ruleset", "pauses",
+        "ticks", "queue",
         "uncertain", "people inside", "zones", "places", "zone data",
     ]  # fmt: skip
     assert "tzdata" in found["zone data"]["text"]
@@ -177,6 +179,22 @@ def test_what_is_amiss_is_found(told: World, tmp_path: Path, monkeypatch: pytest
     assert world("doctor").code == 1
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     assert findings(world, "--prefect")["prefect"]["state"] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "words"),
+    [("", "ok", "no legal advice"), ("2031-01-01", "look", "a newer one, 2031-01-01+"),
+     ("2020-01-01", "look", "an older one, 2020-01-01+")],
+)  # fmt: skip
+def test_a_ruleset_newer_than_the_applied_one_is_found(
+    told: World, monkeypatch: pytest.MonkeyPatch, version: str, state: str, words: str
+):
+    shipped = project.shipped_ruleset()
+    dated = {path: re.sub(r'(?m)^version: "[0-9-]+"', f'version: "{version}"', text) for path, text in shipped.items()}
+    monkeypatch.setattr(project, "shipped_ruleset", lambda: dated if version else shipped)
+    found = findings(told)["ruleset"]
+    assert (found["state"], words in found["text"]) == (state, True), found
+    assert state == "ok" or "apply" in found["todo"] or "install" in found["todo"]
 
 
 def test_people_whose_version_cannot_be_read_are_found(told: World, tmp_path: Path):
