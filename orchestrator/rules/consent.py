@@ -9,8 +9,10 @@ known is judged as an individual's, a yes that states no ground as a plain one (
 
 Of what the ledger says about the topic and about "*" (every topic of the medium) a withdrawal ends every yes that is
 not newer, and wins a tie: a general no ends earlier yeses of the topic, a topic's no an earlier general one, and a
-later yes, particular or general (START by text), answers an earlier no. A request still to be confirmed neither grants
-nor takes away. A yes dated after `now` does not count yet; a no always does.
+later yes, particular or general (START by text), answers an earlier no. Only the person's own word answers one: a
+purchase, an existing relationship or our own interest (EXPLICIT names the other grounds) does not, however new. A
+request still to be confirmed neither grants nor takes away. A yes dated after `now` does not count yet; a no always
+does.
 
 "No record" is never taken for a yes. Where the law asks for none (`without`), the code is `no_consent_needed` and the
 inputs say `consent_evidence: none`, so that an auditor sees that nothing was relied on.
@@ -47,6 +49,8 @@ REASONS: Mapping[str, str] = {
     "no_consent_rule": "The ruleset says nothing about consent on this medium, so nothing is sent.",
 }
 
+EXPLICIT = frozenset({"express_written", "express", "parental"})
+"""Grounds that are somebody's own word: only these answer a no."""
 _CODES = {"withdrawn": "consent_withdrawn", "requested": "consent_unconfirmed", "expired": "consent_expired"}
 _NEAREST = ("consent_unconfirmed", "consent_lapsed", "consent_expired", "consent_insufficient")
 """Of several yeses that do not do, the one that lacks least is told."""
@@ -71,8 +75,8 @@ class _Needs:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the ledger says about the topic. `yes`: newer than the last no, the topic's own before the general, the
-    newest first; `good`: of these, what was not for a time that is over."""
+    """What the ledger says about the topic. `yes`: newer than the last no and answering it, the topic's own before the
+    general, the newest first; `good`: of these, what was not for a time that is over."""
 
     found: list[Consent]
     noes: list[Consent]
@@ -112,7 +116,10 @@ def _weighed(found: list[Consent], now: datetime, only: str | None = None) -> _W
     last_no = max((c.since for c in noes), default=None)
     yes = [c for c in found if c.state == "granted" and c.since <= now and (last_no is None or c.since > last_no)]
     yes.sort(key=lambda c: (c.topic == "*", -c.since.timestamp(), c.event_id))
-    return _Words(found, noes, yes, [c for c in yes if c.until is None or now < c.until])
+    good = [c for c in yes if c.until is None or now < c.until]
+    if noes and not any(_ground(c) in EXPLICIT for c in good):
+        yes, good = [c for c in yes if _ground(c) in EXPLICIT], []
+    return _Words(found, noes, yes, good)
 
 
 def _judged(subject: Subject, needs: _Needs, words: _Words, now: datetime) -> Verdict:

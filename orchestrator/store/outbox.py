@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from channels.base import Medium
 from orchestrator.outbound import Due
 from orchestrator.outcome import Look
+from orchestrator.rules.consent import EXPLICIT
 from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
 from orchestrator.store.feedback import lock_runs
@@ -357,7 +358,8 @@ def _withdrawn(now: datetime) -> Any:
 
     any_topic = (message.c.topic, sa.literal("*"))
     left = sa.and_(of(yes, *any_topic), yes.c.state == "granted", sa.or_(yes.c.until.is_(None), yes.c.until > now))
-    answered = sa.exists().where(left, yes.c.since > no.c.since).correlate(no, message)
+    word = yes.c.basis.in_(sorted(EXPLICIT))
+    answered = sa.exists().where(left, word, yes.c.since > no.c.since).correlate(no, message)
     since = sa.exists().where(said.c.id == no.c.event_id, said.c.received_at >= message.c.decided_at)
     newer = sa.or_(~answered, since.correlate(no, message))
     refused = sa.exists().where(of(no, *any_topic), no.c.state == "withdrawn", newer)
