@@ -55,35 +55,28 @@ _TERRITORIES = {  # ISO 3166 gives them letters of their own; the country's law 
 
 def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
     """Allow inside the hours, else hold until the exact instant at which they open, or deny."""
-    medium = subject.medium
-    rings = medium in _RINGS or subject.call
-    if not subject.call:
+    medium, call = subject.medium, subject.call
+    rings = call or medium in _RINGS
+    if not call:
         if subject.addressee != "customer" and not rings:
             return _NOT_APPLICABLE
         if subject.purpose == "transactional":
             return _TRANSACTIONAL
     hours = policies.hours.get(medium)
-    if hours is None and not rings and not _speaks(policies.ruleset, medium.value):
-        return _NO_WINDOW
-    law = "" if subject.addressee != "customer" and not subject.call else _VOICE if subject.call else medium.value
-    known_before = worked_out(policies, now)
-    places = standing.places or standing.country
-    key = (NAME, medium, law, standing.zones, places)
-    verdict = known_before.get(key)
+    # A medium is its own name among the ruleset's; its `value` costs more than all the rest of this.
+    law: str = _VOICE if call else medium if subject.addressee == "customer" else ""
+    zones, places = standing.zones, standing.places
+    if not places and standing.country is not None:
+        places = (Place(standing.country, None, "address"),)
+    found = worked_out(policies, now)
+    key = (NAME, law, medium, zones, places)
+    verdict = found.get(key)
     if verdict is None:
-        candidates = standing.places or (
-            () if standing.country is None else (Place(standing.country, None, "address"),)
-        )
-        verdict = _verdict(policies, hours, law, rings, standing.zones, candidates, now)
-        known_before[key] = verdict
+        verdict = found[key] = _verdict(policies, hours, law, rings, zones, places, now)
     if verdict.until is not None and subject.expires_at is not None and verdict.until >= subject.expires_at:
         inputs = {**verdict.inputs, "expires_at": stamp(subject.expires_at)}
         return Verdict(NAME, "deny", "expired", inputs=inputs)
     return verdict
-
-
-def _speaks(ruleset: Ruleset, medium: str) -> bool:
-    return any(medium in row.media for row in ruleset.hours)
 
 
 def _verdict(
@@ -96,13 +89,16 @@ def _verdict(
     now: datetime,
 ) -> Verdict:
     """The verdict for everybody of the same candidates: a batch has one `now`, and few sets of zones and places."""
+    lawful = any(law in row.media for row in policies.ruleset.hours)
+    if hours is None and not rings and not lawful:
+        return _NO_WINDOW
     inputs: Json = {"zones": [{"name": z.name, "source": z.source} for z in zones]}
     unknown = [z.name for z in zones if zone(z.name) is None]
     if unknown or not zones:
         return Verdict(NAME, "deny", "unknown_zone", inputs={**inputs, "unknown": unknown})
     names = tuple(dict.fromkeys(z.name for z in zones))
     legal: list[tuple[Window, ...]] = []
-    if law and _speaks(policies.ruleset, law):
+    if lawful:
         legal = _law(policies.ruleset, law, places, _dates(names, now), inputs)
     windows = [*([(hours.window,)] if hours is not None else []), *legal]
     if not windows:
