@@ -11,12 +11,13 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from channels.base import Medium
+from orchestrator.model import Json
 from orchestrator.rules import Consent
 from orchestrator.store import vault
 from orchestrator.store.database import id_list, insert_ids, insert_many, key_list
@@ -30,6 +31,7 @@ ASKED = "request"
 """What stands as the basis of an unanswered request: it must not hide the no that it came after."""
 _PLAIN = ("basis", "method", "expires_at", "jurisdiction", "wording_version", "language")
 _SAID = ("customer_id", "medium", "topic", "action", "occurred_at", "received_at")
+_DECODE = msgspec.json.Decoder().decode
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 _CURRENT = ("customer_id", "medium", "topic", "basis", "state", "event_id", "since", "confirmed", "until")
 
@@ -44,7 +46,7 @@ def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str,
     action, occurred_at, received_at, and what is known of: basis, method, expires_at, jurisdiction, wording (the words
     shown), wording_version, language, answers (the sender's id of the request that is confirmed), and EVIDENCE.
 
-    At most ten statements for any number of rows. Evidence of one who was erased is not kept: nobody could open it.
+    A fixed number of statements for any number of rows. Evidence of one who was erased is not kept: nobody could open it.
     """
     if not rows:
         return 0
@@ -105,6 +107,52 @@ def _evidence(row: Mapping[str, Any]) -> bytes:
     """The evidence as it is sealed and committed to: canonical JSON; empty when there is none."""
     told = {name: value for name in EVIDENCE if (value := row.get(name))}
     return _ENCODE(told) if told else b""
+
+
+# ---- what it is known by -------------------------------------------------------------------------------------------
+
+
+class Known(NamedTuple):
+    """What an event's evidence says; None with `gone`: "erased", "damaged", or "" when there never was any."""
+
+    evidence: Json | None
+    gone: str
+
+
+def evidence_of(conn: sa.Connection, keys: Keys, ids: Iterable[int]) -> dict[int, Known]:
+    """The evidence of consent events, by id, opened where it can be: three statements."""
+    listed = id_list(conn, sorted(set(ids)))
+    e, kept = consent_event.c, consent_evidence.c
+    query = (
+        sa.select(e.id, e.customer_id, e.commitment, kept.salt, kept.body)
+        .join(listed, listed.c.id == e.id)
+        .outerjoin(consent_evidence, kept.event_id == e.id)
+    )
+    rows = conn.execute(query).all()
+    person_keys = {
+        i: keys.person_key(salt) for i, salt in salts(conn, {r.customer_id for r in rows}, make=False).items()
+    }
+    found = {}
+    for row in rows:
+        key = person_keys.get(row.customer_id)
+        if row.commitment is None:
+            found[row.id] = Known(None, "")
+        elif row.body is None or key is None:
+            found[row.id] = Known(None, "erased")
+        else:
+            found[row.id] = _opened(key, row)
+    return found
+
+
+def _opened(person_key: bytes, row: Any) -> Known:
+    salt, commitment = bytes(row.salt), bytes(row.commitment)
+    try:
+        told = vault.unseal(person_key, salt, bytes(row.body))
+    except vault.Damaged:
+        return Known(None, "damaged")
+    if vault.commitment(vault.record_key(person_key, salt), told) != commitment:
+        return Known(None, "damaged")
+    return Known(_DECODE(told), "")
 
 
 # ---- what is current ------------------------------------------------------------------------------------------------
