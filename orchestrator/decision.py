@@ -210,6 +210,7 @@ class Lines:
 
     def _body(self, case: Case, attempt: str) -> bytes:
         due, written, until = case.due, case.written, case.judgement.until
+        consents = relied_on(case.judgement)
         hash_of = None if written is None else written.template_hash
         key = (due.origin, due.journey, due.version, due.step, due.visit, due.addressee, due.template, due.topic,
                due.purpose, hash_of)  # fmt: skip
@@ -219,7 +220,7 @@ class Lines:
         return form.filled(
             None if due.account_id is None else str(due.account_id),
             None if written is None else f'"{attempt}"',
-            _relied_on(case.judgement),
+            as_json(consents) if consents else None,
             None if due.customer_id is None else str(due.customer_id),
             None if due.enrollment_id is None else str(due.enrollment_id),
             None if until is None else f'"{stamp(until)}"',
@@ -297,13 +298,13 @@ class Encoded:
         return found
 
 
-def _relied_on(judgement: Judgement) -> str | None:
+def relied_on(judgement: Judgement) -> Sequence[int]:
     """The consent events that the rule named: what a yes stands on, or what a no was said by."""
     for verdict in judgement.verdicts:
         if verdict.rule == "consent":
-            events = verdict.inputs.get("events")
-            return as_json(events) if events else None
-    return None
+            events: Sequence[int] = verdict.inputs.get("events") or ()
+            return events
+    return ()
 
 
 def told(verdict: Verdict) -> Json:
@@ -318,7 +319,7 @@ def told(verdict: Verdict) -> Json:
     return words
 
 
-_READ_BY_RULES = ("orchestrator.rules", "orchestrator.zones", "orchestrator.holiday")
+_READ_BY_RULES = ("orchestrator.rules", "orchestrator.zones", "orchestrator.dates", "orchestrator.holiday")
 
 
 @lru_cache(maxsize=1)

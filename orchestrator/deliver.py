@@ -132,6 +132,7 @@ class _Run:
     counts: Counter[Line] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
+    wrong: set[str] = field(default_factory=set)  # journeys of which a message failed
     away: set[Medium] = field(default_factory=set)
     ready_at: dict[Medium, float] = field(default_factory=dict)
     documented: set[str] = field(default_factory=set)  # policies that are among the documents
@@ -169,13 +170,20 @@ class _Run:
             return False
         force, held = found
         if held.messages:
-            deliveries = self._decide(force, held, now)
+            deliveries = self._decide(force, held)
             self._hand_over(channel, held, deliveries)
             if channel.rate is not None and deliveries:
                 at = max(time.monotonic(), self.ready_at.get(medium, 0.0))
                 self.ready_at[medium] = at + len(deliveries) / channel.rate
-        self.store.written(lambda conn: outbox.release(conn, held, self.clock()))
+        self.store.written(lambda conn: self._release(conn, held))
         return True
+
+    def _release(self, conn: sa.Connection, held: Lease) -> None:
+        outbox.release(conn, held, self.clock())
+        if self.wrong:
+            # Once more behind our own commit: of two workers that had each too few failures to pause for, neither
+            # saw the other's when it settled.
+            self.paused.update(pause_failing(conn, self.wrong, self.clock()))
 
     # ---- leases
 
@@ -211,11 +219,13 @@ class _Run:
 
     # ---- the decision
 
-    def _decide(self, force: Force, held: Lease, now: datetime) -> list[Delivery]:
+    def _decide(self, force: Force, held: Lease) -> list[Delivery]:
         """Facts, verdicts, words; then the commit point. What comes back may be handed over."""
         writer, policies = self._writer(force), force.project.vocabulary.policies
         with self.store.read() as conn:
             journeys = _journeys(conn, force, held.messages)
+            record = self._record(conn, force, journeys, held.messages)
+            now = self.clock()  # behind the first statement: what the snapshot shows was received before it
             asked = Asked(
                 medium=held.messages[0].medium,
                 policies=policies,
@@ -226,7 +236,6 @@ class _Run:
                 permits=self.permits,
             )
             facts = gather(conn, held.messages, self.keys, asked)
-            record = self._record(conn, force, journeys, held.messages)
         if lacking := {due.customer_id for due in held.messages} - record.people.keys():
             # Made before any message is locked: customers come first. Whoever was erased gets none.
             made = self.store.written(lambda conn: log.person_keys(conn, self.keys, lacking, make=True))
@@ -422,7 +431,8 @@ class _Run:
         self._wake(conn, [end.delivery.due for end in over], at)
         wrong = {e.delivery.due.journey for e in over if e.state in ("failed", "uncertain") and e.delivery.due.journey}
         if wrong:
-            self.paused.update(pause_failing(conn, [name for name in wrong if name], at))
+            self.wrong.update(name for name in wrong if name)
+            self.paused.update(pause_failing(conn, self.wrong, at))
         self._count("outcome", ((end.delivery.due, end.state, end.reason) for end in fresh))
 
     def _not_again(self, conn: sa.Connection, medium: Medium, ends: Sequence[End], at: datetime) -> None:
