@@ -183,9 +183,12 @@ def _show(call: Terminal, counts: Mapping[str, Any]) -> None:
 
 def show_tick(console: Console, counts: Mapping[str, Any]) -> None:
     """One tick for people: a line, and a table where anything was judged."""
+    from rich.markup import escape
     from rich.table import Table
 
     console.print(f"[bold]{counts['now'][:16].replace('T', ' ')} UTC[/]  {counts['summary']}")
+    for problem in counts["problems"]:
+        console.print("[yellow]![/]", escape(problem), soft_wrap=True, highlight=False)
     if not counts["messages"]:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -200,13 +203,24 @@ def show_tick(console: Console, counts: Mapping[str, Any]) -> None:
 # ---- pauses ---------------------------------------------------------------------------------------------------------
 
 
-def pause(journey: str, /, *, reason: str = "", by: str | None = None) -> int:
+def pause(
+    journey: str | None = None,
+    /,
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    reason: str = "",
+    by: str | None = None,
+) -> int:
     """Stop a journey where it stands: nobody enters, moves on or is sent to until `orchestrator resume`.
+
+    Every worker looks for a pause before each request to a provider: what was decided and not yet handed over waits.
 
     Parameters
     ----------
     journey
-        The journey's name, or `*` for all of them.
+        The journey's name.
+    all_
+        Everything: every journey, and messages of no journey.
     reason
         Why, for whoever looks at it next.
     by
@@ -218,6 +232,7 @@ def pause(journey: str, /, *, reason: str = "", by: str | None = None) -> int:
     from orchestrator.store import versions
 
     call = terminal()
+    journey = _scope(journey, all_)
     with wiring.connected(call.workspace) as wired:
         _known(wired, journey)
         with wired.store.write() as conn:
@@ -233,13 +248,19 @@ def pause(journey: str, /, *, reason: str = "", by: str | None = None) -> int:
     return FINE
 
 
-def resume(journey: str, /) -> int:
+def resume(
+    journey: str | None = None, /, *, all_: Annotated[bool, Parameter(name="--all", negative=())] = False
+) -> int:
     """Let a paused journey go on. What became due meanwhile is judged anew, with today's rules.
+
+    A journey that the guard paused, because its audience had grown, is let go with the audience it has now.
 
     Parameters
     ----------
     journey
-        The journey's name, or `*` for the pause of all of them.
+        The journey's name.
+    all_
+        End the pause of everything. Journeys that were paused by name stay so.
     """
     import getpass
 
@@ -247,16 +268,24 @@ def resume(journey: str, /) -> int:
     from orchestrator.store import versions
 
     call = terminal()
+    journey = _scope(journey, all_)
     with wiring.connected(call.workspace) as wired, wired.store.write() as conn:
         was = versions.resume(conn, journey, by=getpass.getuser(), now=wired.clock())
         left = versions.pauses(conn)
     text = f"{_named(journey)} resumed" if was else f"{_named(journey)} not paused"
     if versions.EVERYTHING in left:
-        text += "; everything is still paused: orchestrator resume '*'"
+        text += "; everything is still paused: orchestrator resume --all"
     elif journey == versions.EVERYTHING and left:
         text += f"; still paused by name: {', '.join(sorted(left))}"
     call.answer(lambda: {"journey": journey, "paused": False, "changed": was}, lambda console: console.print(text))
     return FINE
+
+
+def _scope(journey: str | None, everything: bool) -> str:
+    """What is meant: a journey by its name, or all of them. `*` says the same as --all."""
+    if everything == (journey is not None) and journey != "*":
+        raise Usage("name one journey, or say --all")
+    return journey or "*"
 
 
 def _named(journey: str) -> str:
