@@ -203,30 +203,28 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-_SINCE, _WEEK, _NEAR = datetime(2020, 1, 1, tzinfo=UTC), timedelta(weeks=1), timedelta(minutes=30)
+_SINCE, _STEP, _NEAR = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=6), timedelta(minutes=30)
 
 
 @cache
 def _clock(name: str) -> tuple[Any, ...]:
-    """The offsets from 2020 to 2037 and the half-hours in which they change: the same for zones that tell the same time.
-
-    Of tzdata's zones none changed twice within a week in those years (read against 2026f).
-    """
+    """The offsets from 2020 to 2037 and the half-hours of their changes: the same for zones that tell the same time."""
+    # Steps of six days: no two changes of any zone in tzdata 2026f since 1973 lie nearer than 166 hours.
     tz = zone(name)
     if tz is None:
         return (name,)
     at, offset = _SINCE, _SINCE.astimezone(tz).utcoffset()
     changes: list[Any] = [offset]
-    for _ in range(18 * 52):
-        if (later := (at + _WEEK).astimezone(tz).utcoffset()) != offset:
-            before, behind = at, at + _WEEK
+    for _ in range(18 * 61):
+        if (later := (at + _STEP).astimezone(tz).utcoffset()) != offset:
+            before, behind = at, at + _STEP
             while behind - before > _NEAR:
                 middle = before + (behind - before) / 2
                 same = middle.astimezone(tz).utcoffset() == offset
                 before, behind = (middle, behind) if same else (before, middle)
             changes.append((before, later))
             offset = later
-        at += _WEEK
+        at += _STEP
     return tuple(changes)
 
 
@@ -353,7 +351,7 @@ _PART_OF_US: Mapping[str, str] = dict.fromkeys(("AS", "GU", "MP", "PR", "UM", "V
 _PART_OF: Mapping[str, str] = {
     **_PART_OF_US,
     **dict.fromkeys(("BL", "GF", "GP", "MF", "MQ", "PM", "RE", "YT"), "FR"),
-    **dict.fromkeys(("CC", "CX"), "AU"),
+    **dict.fromkeys(("CC", "CX", "NF"), "AU"),
     "AX": "FI",
     "SJ": "NO",
 }
@@ -374,12 +372,15 @@ def jurisdictions(
 
 
 def parsed(places: str | None) -> tuple[tuple[str, str | None], ...]:
-    """`phone_places` as they are stored, back as (country, region)."""
+    """`phone_places` as they are stored, back as (country, region). Country "": of none, so anywhere."""
     found = []
     for place in (places or "").split():
         country, _, region = place.partition("-")
-        found.append((country, region or None))
+        found.append(("" if country == _WORLD else country, region or None))
     return tuple(found)
+
+
+_WORLD = "001"  # libphonenumber's region of satellite phones and international freephone; UN M.49 for the world
 
 
 # ---- phone numbers --------------------------------------------------------------------------------------------------

@@ -454,7 +454,7 @@ def _decision(line: Json) -> Decision:
         verdicts=verdicts,
         zones=tuple((str(name), str(source)) for name, source in standing.get("zones", ())),
         places=tuple(
-            (f"{country}-{region}" if region else str(country), str(source))
+            (f"{country}-{region}" if region else str(country or "anywhere"), str(source))
             for country, region, source in standing.get("places", ())
         ),
         where=str((detail or {}).get("where", "")),

@@ -154,7 +154,8 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
     zones = ", ".join(f"{z['name']} ({z['source']}{'' if z['known'] else ', unknown'})" for z in found["zones"])
     live = sum(d["retired_at"] is None for d in found["devices"])
     places = ", ".join(
-        f"{p['country']}{'-' + p['region'] if p['region'] else ''} ({p['source']})" for p in found["places"]
+        f"{p['country'] or 'anywhere'}{'-' + p['region'] if p['region'] else ''} ({p['source']})"
+        for p in found["places"]
     )
     own.add_row("  [dim]zones[/]", zones or "[yellow]none known: no text or push goes out[/]")
     own.add_row("  [dim]places[/]", places or "[yellow]no country is known: the strictest rules hold[/]")

@@ -60,7 +60,8 @@ class Zone(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A candidate jurisdiction and where it comes from. `region` None: not known, or the country is not divided."""
+    """A candidate jurisdiction and where it comes from. `country` "": it may be any, by a number of no country.
+    `region` None: not known, or the country is not divided."""
 
     country: str
     region: str | None
