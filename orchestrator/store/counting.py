@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ PATIENCE = timedelta(hours=1)
 """How long a message that was held waits for a rival that is ready and does not go: its channel may be out of use."""
 
 _LONGEST = {"day": timedelta(days=1, hours=1), "week": timedelta(days=7, hours=1), "month": timedelta(days=31, hours=1)}
+_MOST_RIVALS = 20  # each stands in the decision's line of the log
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 _PERIODS: tuple[Period, ...] = ("day", "week", "month")
 _TOUCHED = frozenset(medium.value for medium in Medium)
@@ -107,14 +109,15 @@ class Contacts:
     def rivals(self, due: Due, now: datetime) -> tuple[Rival, ...]:
         """Who goes before this message: higher priority, then planned earlier, then the lower id.
 
-        That order is total, so that two never wait for one another.
+        That order is total, so that two never wait for one another. The first twenty: no more room is ever shared.
         """
         waiting = self.around.waiting.get(due.customer_id) if due.customer_id is not None else None
         if not waiting or due.purpose != "marketing" or due.addressee != "customer":
             return ()
         own = _rank(due.priority, due.planned_at, due.id)
         patient = due.state == "planned"  # its first turn: whoever was ready before it may have had none either
-        return tuple(w.rival for w in waiting if w.rank < own and (patient or now - w.since < PATIENCE))
+        first = (w.rival for w in waiting if w.rank < own and (patient or now - w.since < PATIENCE))
+        return tuple(islice(first, _MOST_RIVALS))
 
 
 def counted(
