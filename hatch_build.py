@@ -1,11 +1,12 @@
-"""Build hook: the wheel carries the starter workspace, so that `orchestrator init` works without a checkout."""
+"""Build hook: the wheel carries the starter workspace, so that `orchestrator init` works without a checkout, and the
+standalone verifier."""
 
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-STARTER = ("journeys", "templates", "docs/schema", "orchestrator.toml", "prefect.yaml")
+STARTER = ("journeys", "templates", "docs/schema", "orchestrator.toml", "prefect.yaml", "verifier/verify.py")
 
 
 class StarterWorkspace(BuildHookInterface):  # type: ignore[type-arg]

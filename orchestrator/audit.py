@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -412,6 +412,25 @@ def _documents(conn: sa.Connection, walk: _Walk) -> None:
             walk.tell(None, f"document {key[:12]}", f"the text of {path} that was applied is not there", "document")
         elif hashlib.sha256(found.encode()).hexdigest() != key:
             walk.tell(None, f"document {key[:12]}", f"the text of {path} is not the one that was applied", "document")
+
+
+# ---- leaves to hand out ---------------------------------------------------------------------------------------------
+
+
+class Gone(LookupError):
+    """An entry's row is not there; the first argument is the entry."""
+
+
+def leaves(conn: sa.Connection, size: int) -> Iterator[bytes]:
+    """The bytes of the first `size` leaves in their order, as they are made of the rows now. Raises Gone."""
+    for start in range(0, size, CHUNK):
+        stop = min(size, start + CHUNK)
+        found = {one.entry: one.data for ledger in LEDGERS for one in tree.stored(conn, ledger, start, stop)}
+        for entry in range(start, stop):
+            data = found.get(entry)
+            if data is None:
+                raise Gone(entry)
+            yield data
 
 
 # ---- proofs of a message's lines ------------------------------------------------------------------------------------

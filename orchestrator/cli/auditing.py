@@ -30,6 +30,7 @@ def register(app: App) -> None:
     audit = App(name="audit", help="Verify the log, prove single messages, put its checkpoints out of reach.")
     audit.command(verify)
     audit.command(proof)
+    audit.command(leaves)
     audit.command(anchor)
     audit.command(seal)
     audit.command(key)
@@ -209,6 +210,54 @@ def _write_proofs(found: MessageProofs, folder: Path) -> Sequence[Path]:
     except OSError as error:
         raise CannotRun(f"{folder} cannot be written to: {error.strerror}") from None
     return paths
+
+
+# ---- leaves ---------------------------------------------------------------------------------------------------------
+
+
+def leaves(folder: Path, /) -> int:
+    """Write every entry of the log as a line of a file, and every checkpoint beside it: for the standalone verifier.
+
+    leaves.jsonl holds one entry a line, byte for byte what was hashed; checkpoints.txt the signed notes. Nothing in
+    them names a person, but numbers that stand for people in this database.
+
+    Parameters
+    ----------
+    folder
+        Where to write leaves.jsonl and checkpoints.txt.
+    """
+    from orchestrator import wiring
+    from orchestrator.audit import Gone
+    from orchestrator.audit import leaves as exported
+    from orchestrator.store import tree
+
+    call = terminal()
+    with wiring.connected(call.workspace) as wired, wired.store.read() as conn, _progress(call) as moved:
+        heads = tree.heads(conn)
+        if not heads:
+            raise CannotRun("nothing is sealed yet; run `orchestrator audit seal` first")
+        size = heads[-1].size
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "checkpoints.txt").write_text("\n".join(head.note for head in heads), encoding="utf-8")
+            with (folder / "leaves.jsonl").open("wb") as file:
+                for n, line in enumerate(exported(conn, size), 1):
+                    file.write(line + b"\n")
+                    if not n % 10_000:
+                        moved(n, size)
+        except OSError as error:
+            raise CannotRun(f"{folder} cannot be written to: {error.strerror}") from None
+        except Gone as error:
+            raise CannotRun(
+                f"the row of entry {error.args[0]} is gone; `orchestrator audit verify` says more"
+            ) from None
+    call.answer(
+        lambda: {"folder": folder, "size": size, "checkpoints": len(heads)},
+        lambda console: console.print(
+            f"{counted(size, 'entry', 'entries')} and {counted(len(heads), 'checkpoint')} are in {near(folder)}"
+        ),
+    )
+    return FINE
 
 
 # ---- anchor, seal, key, verifier ------------------------------------------------------------------------------------
