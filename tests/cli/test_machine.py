@@ -148,7 +148,7 @@ def test_all_is_looked_at(told: World):
     found = findings(told)
     assert [name for name, f in found.items() if f["state"] == "bad"] == []
     assert list(found) == [
-        "workspace", "settings", "sending", "database", "keys", "channels", "in force", "ruleset", "pauses",
+        "workspace", "settings", "sending", "safety", "database", "keys", "channels", "in force", "ruleset", "pauses",
         "ticks", "queue",
         "uncertain", "people inside", "zones", "places", "zone data",
     ]  # fmt: skip

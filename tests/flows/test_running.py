@@ -189,6 +189,16 @@ def test_pause_and_resume(small: Path, capsys: pytest.CaptureFixture[str]):
     assert "everything is still paused" in said("resume", "hello")
     assert said("resume", "*").strip() == "everything is resumed"
     assert said("resume", "*").strip() == "everything is not paused"
+    assert said("pause", "--all", "--reason", "a wrong price").strip() == "everything is paused"
+    assert "everything is paused already" in said("pause", "*", "--all")
+    doctor = json.loads(said("--json", "doctor"))
+    [pauses] = [f for f in doctor["findings"] if f["what"] == "pauses"]
+    assert "everything since" in pauses["text"] and "(a wrong price)" in pauses["text"]
+    assert pauses["todo"] == "orchestrator resume --all"
+    assert json.loads(said("--json", "resume", "--all")) == {"journey": "*", "paused": False, "changed": True}
+    for wrong in (["pause"], ["pause", "hello", "--all"], ["resume"], ["resume", "hello", "--all"]):
+        assert cli.run(["-w", str(small), *wrong]) == 2
+        assert "--all" in capsys.readouterr().err
     assert cli.run(["-w", str(small), "pause", "helo"]) == 2
     assert "did you mean `hello`?" in capsys.readouterr().err
 
