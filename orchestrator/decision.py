@@ -204,11 +204,12 @@ class Lines:
     def entry(self, case: Case, attempt: str, now: datetime) -> Entry:
         """`attempt`: the name under which a message that is allowed is handed over."""
         due, found = case.due, case.judgement
-        body, detail = self._body(case, attempt), self._detail(case, now)
+        verdicts, summary = self._verdicts.texts(found.verdicts)
+        body, detail = self._body(case, attempt, summary), self._detail(case, verdicts, now)
         return Entry("decision", now, due.id, case.attempt, found.say, found.reason, found.rule, body, detail,
                      due.customer_id)  # fmt: skip
 
-    def _body(self, case: Case, attempt: str) -> bytes:
+    def _body(self, case: Case, attempt: str, summary: str) -> bytes:
         due, written, until = case.due, case.written, case.judgement.until
         consents = relied_on(case.judgement)
         hash_of = None if written is None else written.template_hash
@@ -224,7 +225,7 @@ class Lines:
             None if due.customer_id is None else str(due.customer_id),
             None if due.enrollment_id is None else str(due.enrollment_id),
             None if until is None else f'"{stamp(until)}"',
-            self._verdicts.summary(case.judgement.verdicts),
+            summary,
         )
 
     def _form(self, due: Due, template_hash: str | None) -> Form:
@@ -250,7 +251,7 @@ class Lines:
         }
         return Form({name: value for name, value in shared.items() if value not in (None, "")}, self._OWN)
 
-    def _detail(self, case: Case, now: datetime) -> bytes:
+    def _detail(self, case: Case, verdicts: str, now: datetime) -> bytes:
         written, standing = case.written, case.standing
         zones = () if standing is None else standing.zones
         members = (
@@ -260,7 +261,7 @@ class Lines:
             "" if written is None else f',"locale":{as_json(written.locale)}',
             "" if standing is None else f',"standing":{as_json(standing)}',
             f',"subject":{as_json(subject_of(case.due))}',
-            f',"verdicts":{self._verdicts.text(case.judgement.verdicts)}',
+            f',"verdicts":{verdicts}',
             f',"where":{as_json(case.where)}' if case.where else "",
         )
         return f"{{{''.join(members)}}}".encode()
@@ -281,21 +282,19 @@ class Encoded:
     def __init__(self) -> None:
         self._known: dict[int, tuple[Verdict, str, str]] = {}
 
-    def text(self, verdicts: Sequence[Verdict]) -> str:
-        """All of them with their inputs, in order of hearing."""
-        return f"[{','.join([self._of(verdict)[1] for verdict in verdicts])}]"
+    def texts(self, verdicts: Sequence[Verdict]) -> tuple[str, str]:
+        """All of them with their inputs, in order of hearing; and the summary, rule → what it said and why, which has
+        nothing of what they were judged on."""
+        known = self._known
+        found = [known.get(id(verdict)) or self._make(verdict) for verdict in verdicts]
+        whole = ",".join([text for _, text, _ in found])
+        return f"[{whole}]", f"{{{','.join(sorted([said for _, _, said in found]))}}}"
 
-    def summary(self, verdicts: Sequence[Verdict]) -> str:
-        """rule → what it said and why, nothing of what it was judged on."""
-        return f"{{{','.join(sorted([self._of(verdict)[2] for verdict in verdicts]))}}}"
-
-    def _of(self, verdict: Verdict) -> tuple[Verdict, str, str]:
-        found = self._known.get(id(verdict))
-        if found is None:
-            said = f"{verdict.say} {verdict.reason}".rstrip()
-            found = (verdict, as_json(told(verdict)), f"{as_json(verdict.rule)}:{as_json(said)}")
-            self._known[id(verdict)] = found
-        return found
+    def _make(self, verdict: Verdict) -> tuple[Verdict, str, str]:
+        said = f"{verdict.say} {verdict.reason}".rstrip()
+        made = (verdict, as_json(told(verdict)), f"{as_json(verdict.rule)}:{as_json(said)}")
+        self._known[id(verdict)] = made
+        return made
 
 
 def relied_on(judgement: Judgement) -> Sequence[int]:

@@ -369,10 +369,11 @@ def _otherwise(case: _Case, detail: Detail, again: Judgement, encoded: Encoded) 
     now = _told(again.say, again.rule, again.reason, until)
     if was != now:
         return f"judged again from what was logged it is {now}, and the log says {was}"
-    if encoded.text(again.verdicts).encode() != bytes(detail.verdicts):
+    verdicts, summary = encoded.texts(again.verdicts)
+    if verdicts.encode() != bytes(detail.verdicts):
         different = _different(detail, again)
         return f"judged again from what was logged, {', '.join(different) or 'its rules'} found something else"
-    if encoded.summary(again.verdicts).encode() != bytes(body.verdicts):
+    if summary.encode() != bytes(body.verdicts):
         return "the line does not say of its rules what they said"
     if tuple(decision.relied_on(again)) != body.consents:
         return "the line names other consent events than the rule relied on"
