@@ -22,6 +22,7 @@ from phonenumbers import (
     format_number,
     number_type,
     parse,
+    region_code_for_number,
 )
 
 # Where libphonenumber knows one zone and the area has more (read against its data of 2026-11; it also takes the whole
@@ -56,6 +57,11 @@ def phone(raw: Any, country: str | None = None) -> tuple[str, str]:
 
     `country` (ISO 3166 alpha-2) is where a number without `+` is dialled. Raises ValueError with the end of a sentence.
     """
+    return numbered(raw, country)[:2]
+
+
+def numbered(raw: Any, country: str | None = None) -> tuple[str, str, str | None]:
+    """As `phone`, and beside it the country whose plan the number is of (as `country_of`)."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("is not a text")
     value = str(raw).strip()
@@ -72,7 +78,8 @@ def phone(raw: Any, country: str | None = None) -> tuple[str, str]:
     if kind == PhoneNumberType.UNKNOWN or parsed.extension:
         raise ValueError("is no number that can be dialled; check its length and its country")
     e164 = format_number(parsed, PhoneNumberFormat.E164)
-    return e164, _zones_of(e164[1 : 1 + _LONGEST_PREFIX], parsed.country_code, kind)
+    zones = _zones_of(e164[1 : 1 + _LONGEST_PREFIX], parsed.country_code, kind)
+    return e164, zones, region_code_for_number(parsed)
 
 
 # ---- the quick way --------------------------------------------------------------------------------------------------
@@ -81,7 +88,7 @@ _PLAIN = re.compile(r"\+[1-9][0-9]{6,14}")
 _SPACED = str.maketrans("", "", " -.()/")
 
 
-def _plainly(value: str) -> tuple[str, str] | None:
+def _plainly(value: str) -> tuple[str, str, str | None] | None:
     """The answer for a valid number in international form; None: ask the library (which knows why it is not)."""
     value = value.translate(_SPACED)
     if not _PLAIN.fullmatch(value):
@@ -94,10 +101,10 @@ def _plainly(value: str) -> tuple[str, str] | None:
     # A trunk prefix (+49 (0) 30…), and the leading zero that an Italian number keeps, are the library's business.
     if national[0] == "0" or not regions or (regions[0].trunk is not None and regions[0].trunk.match(national)):
         return None
-    kind, _ = _kind(regions, national)
+    kind, country = _kind(regions, national)
     if kind == PhoneNumberType.UNKNOWN:
         return None
-    return value, _zones_of(value[1 : 1 + _LONGEST_PREFIX], code, kind)
+    return value, _zones_of(value[1 : 1 + _LONGEST_PREFIX], code, kind), country
 
 
 def calling_code(e164: str) -> int | None:

@@ -462,10 +462,11 @@ _AREAS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def phone_places(e164: str) -> tuple[str, ...]:
+def phone_places(e164: str, country: str | None = None) -> tuple[str, ...]:
     """Where the law's "called party" may be, by a valid number: "US-NY", "CA-NT CA-NU CA-YT", "US" (toll-free), "DE".
 
     Several where it may be several. "001" is a number of no country (satellite phones). () for what is no number.
+    `country`: whose plan the number is of, where `phone.numbered` has just told it; else it is looked up.
     """
     if e164[1:2] == "1" and (area := _AREAS.get(e164[2:5])) is not None:
         return area
@@ -475,7 +476,7 @@ def phone_places(e164: str) -> tuple[str, ...]:
     sharing = COUNTRY_CODE_TO_REGION_CODE[code]
     if len(sharing) == 1:
         return _alone(sharing[0])
-    country = country_of(e164)
+    country = country or country_of(e164)
     if country is None:
         return tuple(dict.fromkeys(_PART_OF.get(one, one) for one in sharing))
     # Of parts of one state that share a calling code nobody can tell which: the state alone.

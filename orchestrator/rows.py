@@ -31,16 +31,19 @@ from orchestrator.cells import (
     name,
     number,
     one_of,
+    slug,
     text,
     yes_no,
 )
-from orchestrator.model import Field, Kind, Vocabulary
-from orchestrator.phone import phone
+from orchestrator.model import CONSENT_BASES, Field, Kind, Vocabulary
+from orchestrator.phone import numbered
 from orchestrator.places import phone_places
 from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
-ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices", "touches", "cases"]
+ImportKind = Literal[
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions"
+]
 KINDS: tuple[ImportKind, ...] = (
     "customers",
     "accounts",
@@ -50,12 +53,15 @@ KINDS: tuple[ImportKind, ...] = (
     "devices",
     "touches",
     "cases",
+    "suppressions",
 )
 
 AHEAD = timedelta(days=1)
 """How far in the future something may have happened: senders' clocks and zones are wrong by hours, not by days."""
 
 CONSENT_ACTIONS = ("request", "confirm", "grant", "withdraw", "expire", "import")
+CONSENT_EVIDENCE = ("source", "source_url", "ip", "agent", "evidence", "third_parties")
+SUPPRESSED_MEDIA = (Medium.EMAIL, Medium.SMS, "voice", Medium.MAIL)
 CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
 PLATFORMS = ("ios", "android", "web")
 TOUCH_MEDIA = (*CONSENT_MEDIA, "call")
@@ -167,6 +173,16 @@ class RowReader:
                 "opened_at": ("values", moment_),
                 "closed_at": ("values", moment_),
             }
+        if self.kind == "suppressions":
+            named = dict.fromkeys(("name", "street", "postcode", "city"), ("values", name))
+            return named | {
+                "medium": ("values", one_of(SUPPRESSED_MEDIA, "a medium")),
+                "address": ("values", email),
+                "number": ("special", None),
+                "country": ("values", country),
+                "reason": ("values", slug),
+                "until": ("values", moment_),
+            }
         owners: dict[str, tuple[str, Parse | None]] = {"customer": ("refs", key), "account": ("refs", key)}
         if self.kind == "events":
             special = ("type", "event_id", "properties")
@@ -180,9 +196,15 @@ class RowReader:
             "topic": ("values", one_of((*self.vocabulary.topics, "*"), "a declared topic")),
             "action": ("values", one_of(CONSENT_ACTIONS, "an action")),
             "occurred_at": ("values", moment_),
-            "basis": ("values", text),
+            "basis": ("values", one_of(CONSENT_BASES, "a ground")),
             "method": ("values", text),
-            "source": ("values", text),
+            "expires_at": ("values", moment_),
+            "jurisdiction": ("values", text),
+            "wording": ("values", text),
+            "wording_version": ("values", text),
+            "language": ("values", locale),
+            **dict.fromkeys(CONSENT_EVIDENCE, ("values", text)),
+            "answers": ("values", key),
         }
 
     def identity(self) -> str:
@@ -206,6 +228,8 @@ class RowReader:
             return f"there is no column {listed}; " + (near if near.startswith("did you mean") else f"found: {found}")
         if self.kind in ("events", "records") and not there & {"customer", "account", "of"}:
             return "there is no column `customer` or `account` to say whose they are"
+        if self.kind == "suppressions" and not there & {"address", "number", "street"}:
+            return "there is no column `address`, `number` or `street` to say what must not be used"
         return None
 
     def _plan(self, type_name: str, columns: tuple[str, ...]) -> list[_Cell]:
@@ -374,9 +398,9 @@ class RowReader:
             raw = row["phone"]
             try:
                 near = values.get("country", hint)
-                number, zones = phone(raw, near) if raw not in (None, "") else (None, None)
+                number, zones, plan = numbered(raw, near) if raw not in (None, "") else (None, None, None)
                 values["phone"], values["phone_zones"] = number, zones
-                values["phone_places"] = " ".join(phone_places(number)) if number else None
+                values["phone_places"] = " ".join(phone_places(number, plan)) if number else None
             except ValueError as exc:
                 problems.append(f"phone {exc}")
         self._see_zone(values)
@@ -458,6 +482,23 @@ class RowReader:
         elif at is not None:
             said = {k: v for k, v in out.values.items() if k != "occurred_at"}
             out.key = fingerprint("consent", out.refs.get("customer"), None, at, said)
+
+    def _suppressions(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        values = out.values
+        if row.get("number") not in (None, ""):
+            try:
+                values["number"] = numbered(row["number"], values.get("country"))[0]
+            except ValueError as exc:
+                problems.append(f"number {exc}")
+        if values.get("street") and not (values.get("postcode") and values.get("country")):
+            problems.append("postcode or country is missing: a street alone is everywhere")
+        given = {"address": (Medium.EMAIL,), "number": (Medium.SMS, "voice"), "street": (Medium.MAIL,)}
+        known = [part for part in given if values.get(part)]
+        if not known and not problems:
+            problems.append("address, number or street is missing: what must not be used?")
+        medium = values.get("medium")
+        if medium and known and not any(medium in given[part] for part in known):
+            problems.append(f"medium `{medium}` does not go with what the row names")
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

