@@ -23,6 +23,7 @@ from orchestrator.deliver import DeliverReport, deliver
 from orchestrator.enroll import enroll
 from orchestrator.ingest import receive, record_consents, record_events
 from orchestrator.project import Project, load_files
+from orchestrator.rejudge import examine
 from orchestrator.store import Store, insert_ids
 from orchestrator.store import log as send_log
 from orchestrator.store import tables as t
@@ -318,6 +319,9 @@ def audit(world: World) -> None:
     by_message: dict[int, list[dict[str, Any]]] = {}
     for line in lines:
         by_message.setdefault(line["message_id"], []).append(line)
+    with world.store.read() as conn:
+        examined = examine(conn, world.keys)
+    assert not examined.findings and not examined.notes, examined
     outbox = world.outbox()
     assert not any(k.duplicate for k in outbox)
     handed = [Attempt.read(k.attempt) or Attempt(0, 0) for k in outbox]
