@@ -49,6 +49,8 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed  # noqa: E402
 
 from orchestrator import wiring  # noqa: E402
+from orchestrator.retain import RetainReport  # noqa: E402
+from orchestrator.retain import retain as retain_now  # noqa: E402
 from orchestrator.seal import SealReport  # noqa: E402
 from orchestrator.seal import seal as seal_now  # noqa: E402
 from orchestrator.tick import TickReport  # noqa: E402
@@ -130,6 +132,41 @@ async def do_seal(workspace: str | None, budget_seconds: int) -> SealReport:
                 wired.keys,
                 now=wired.clock(),
                 stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()
+
+
+@flow(name="retention", persist_result=False)
+async def retention(workspace: str | None = None, budget_seconds: int = 600) -> State[dict[str, Any]]:
+    """Destroy what is older than `policies.retention` says, for at most `budget_seconds`.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+        budget_seconds: No new batch begins after this many seconds; the next run goes on.
+    """
+    report = await do_retain(workspace, budget_seconds)
+    done = sum(report.counts.values())
+    data = {"counts": dict(report.counts), "finished": report.finished}
+    return Completed(name="Destroyed" if done else "Idle", message=report.summary, data=data)
+
+
+# Not cached and not retried: what it leaves undone the next one finds in the tables.
+@task(name="retention", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_retain(workspace: str | None, budget_seconds: int) -> RetainReport:
+    """The verb, in a thread of its own."""
+    over = threading.Event()
+
+    def work() -> RetainReport:
+        with wiring.connected(workspace) as wired:
+            return retain_now(
+                wired.store,
+                now=wired.clock(),
+                budget_seconds=budget_seconds,
+                stop=lambda: over.is_set() or wiring.stopping.is_set(),
             )
 
     try:

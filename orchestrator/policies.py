@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from channels.base import Medium
 from orchestrator import words
-from orchestrator.model import Cap, HouseHours, Policies, Unit, Window, minor_digits
+from orchestrator.model import Cap, Field, HouseHours, Kind, Policies, Unit, Window, minor_digits
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import Context, Days, Hours, described, option, unknown
 from orchestrator.source import Node
@@ -41,6 +41,26 @@ class QuietHours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Minors:
+    """Who is too young to consent alone."""
+
+    born: str = option("the customer's attribute with the date of birth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is told of people is kept: `5 years`. What is not named is kept."""
+
+    decision_details: str = option("what decisions were made on; the log's lines stay", default="")
+    consent_evidence: str = option("evidence of consents that no longer hold", default="")
+    events: str = option("what people did: then nobody's, without its properties", default="")
+    feedback: str = option("deliveries, opens and clicks that came back", default="")
+    message_payloads: str = option("settings and providers' numbers of settled messages", default="")
+    import_runs: str = option("which files were imported when", default="")
+    touches: str = option("contacts by other departments, and closed cases", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyEntries:
     """Rules for every journey."""
 
@@ -53,6 +73,8 @@ class PolicyEntries:
     prices: Mapping[str, str] = option("what one message costs, by medium: `0.85 EUR`", factory=dict)
     counting: tuple[str, ...] = option("departments whose contacts caps count: `[support, sales]`", default=())
     pause_on_case: Literal["yes", "no"] = option("no marketing while a case of the customer is open", default="no")
+    minors: Minors | None = option("no marketing to who is too young to consent alone", default=None)
+    retention: Retention | None = option("how long what is told of people is kept", default=None)
 
 
 def read_policies(
@@ -63,9 +85,10 @@ def read_policies(
     context: Context,
     currency: str = "EUR",
     zone: str = "UTC",
+    customer: Mapping[str, Field] = {},
 ) -> Policies:
     """Policies, of all that could be read. `entries`: what `read` made of the node; `currency`, `zone`: the
-    workspace's, "" a currency that is none."""
+    workspace's, "" a currency that is none; `customer`: the attributes it declares."""
     if node is None or entries is None:
         return Policies()
     hours, release = {}, timedelta(0)
@@ -95,6 +118,8 @@ def read_policies(
         counting=_departments(entries.counting, node.get("counting"), context.problems),
         pause_on_case=entries.pause_on_case == "yes",
         growth=_guard(node.get("guard"), context.problems),
+        born=_born(node.get("minors"), customer, context.problems),
+        retention=_retention(node.get("retention"), context.problems),
         zone=zone if budgets else "UTC",
     )
 
@@ -326,3 +351,35 @@ def _departments(named: Iterable[str], node: Node | None, problems: Problems) ->
             message = f"`{name[:40]}` cannot be the name of a department"
             problems.error("bad-department", message, node.span, "small letters, such as `support`")
     return frozenset(found)
+
+
+def _born(node: Node | None, customer: Mapping[str, Field], problems: Problems) -> str:
+    said = node.get("born") if node is not None else None
+    if said is None or said.kind != "scalar":
+        return ""
+    name = said.text.strip()
+    if name not in customer:
+        unknown(problems, "attribute", name, said.span, customer)
+        return ""
+    if customer[name].kind is not Kind.DATE:
+        hint = f"declare it so: `{name}: date`"
+        problems.error(
+            "not-a-date", f"`{name}` is {customer[name].kind.value}, and a birthday is a date", said.span, hint
+        )
+        return ""
+    return name
+
+
+def _retention(node: Node | None, problems: Problems) -> dict[str, timedelta]:
+    """By kind of record; a month counts as its share of a year, never less."""
+    found = {}
+    for entry in node.entries if node is not None else ():
+        if entry.value.kind != "scalar":
+            continue
+        span = words.duration(entry.value.text)
+        if span is None or span.business or span.seconds or not (span.months or span.days):
+            message = f"{described(entry.value)} does not say how long to keep it"
+            problems.error("bad-retention", message, entry.value.span, "such as `5 years` or `90 days`")
+        else:
+            found[entry.key] = timedelta(days=span.days - (-span.months * 36_525 // 1_200))
+    return found

@@ -167,7 +167,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     told = any(p.code == "bad-currency" for p in mine.errors)
     money, clock = "" if told else parts.get("currency", "EUR"), parts.get("timezone", "UTC")
     policies = read_policies(
-        node.get("policies"), parts.get("policies"), tiers, topic_names, context, currency=money, zone=clock
+        node.get("policies"), parts.get("policies"), tiers, topic_names, context, money, clock, customer
     )
     _check_program(node.get("program"), classes, mine)
     problems.found.extend(mine.found)

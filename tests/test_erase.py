@@ -149,7 +149,9 @@ def test_no_byte_of_her_is_left_and_the_neighbour_is_untouched(tmp_path, sqlite_
     database = tmp_path / "test.db"
     assert told(database) or told(tmp_path / "test.db-wal")
     assert len(told(world.folder)) > 4
-    before = {k.file: world.opened(k) for k in world.outbox() if WHO["first_name"] not in world.opened(k)}
+    theirs = {f"m{m.id}a1" for m in world.messages() if m.customer_id == neighbour}
+    before = {k.file: world.opened(k) for k in world.outbox() if k.attempt.partition("d")[0] in theirs}
+    assert len(before) == 5
 
     report = erased_one(world, tmp_path)
 
@@ -194,6 +196,7 @@ def test_postgresql_keeps_nothing_in_the_files_of_its_tables(postgres, postgresq
     for file in (folder / "base" / str(oid)).iterdir():
         if file.name.split(".")[0] in names:
             found |= told(file)
+    world.store.close()
     assert found == {}
 
 

@@ -260,7 +260,7 @@ def _end(conn: sa.Connection, one: Person, now: datetime) -> tuple[int, int]:
         conn.execute(
             sa.update(enrollment)
             .where(own)
-            .values(ended_at=now, ended_because=ERASED, live_key=None, wake_at=None)
+            .values(ended_at=now, ended_because="erased", live_key=None, wake_at=None)
             .returning(e.id)
         ).scalars()
     )

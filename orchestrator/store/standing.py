@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from orchestrator.store import consents
 from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.keys import Keys
+from orchestrator.store.suppressions import VOICE, postal_keys
 from orchestrator.store.tables import (
     account,
     customer,
@@ -56,6 +57,8 @@ class Facts:
     vocabulary: Vocabulary
     now: datetime
     barred: frozenset[int] = frozenset()
+    listed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Further keys, by message id, under which lists may know the recipient: of a letter, of a call's number."""
 
     def usable(self, due: Due) -> tuple[tuple[Mapping[str, str], str], ...]:
         """(destination, address key) of each delivery. Of several devices, a suppressed one is passed over."""
@@ -64,6 +67,10 @@ class Facts:
             return pairs
         live = tuple(pair for pair in pairs if pair[1] not in self.suppressed)
         return live or pairs
+
+    def _suppressions(self, due: Due, key: str | None) -> tuple[tuple[str, datetime | None], ...]:
+        keys = [*([key] if key else []), *self.listed.get(due.id, ())]
+        return tuple(found for each in keys for found in self.suppressed.get(each, ()))
 
     def standing(self, due: Due, contacts: Contacts) -> Standing:
         """What rules weigh, with what `contacts` counts now."""
@@ -83,17 +90,33 @@ class Facts:
             tier(self.vocabulary, about.customer, about.account),
             self.consents.get(due.customer_id, ()) if due.customer_id is not None else (),
             key,
-            self.suppressed.get(key, ()) if key else (),
+            self._suppressions(due, key) if self.suppressed else (),
             contacts.of(due),
             contacts.sent_at.get(dedupe_key) if dedupe_key else None,
             due.id in self.ended,
             places,
             person.get("legal_form"),
+            _born(person, self.vocabulary.policies.born),
             open_case=due.purpose == "marketing" and due.customer_id in contacts.around.cases,
             rivals=contacts.rivals(due, self.now),
             spent=contacts.spent,
             permitted=due.id not in self.barred,
         )
+
+
+_UNREADABLE = date.max
+"""Of a date of birth that is none: nobody knows that they are of age."""
+
+
+def _born(person: Json, name: str) -> date | None:
+    """The date of birth, where the workspace says which attribute it is; None: none is known."""
+    said = person.get(name) if name else None
+    if said is None or type(said) is date:
+        return said
+    try:
+        return date.fromisoformat(said)
+    except (TypeError, ValueError):
+        return _UNREADABLE
 
 
 # ---- where somebody may be ------------------------------------------------------------------------------------------
@@ -173,7 +196,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
     with_record = {d.record_id for d in batch if d.record_id is not None}
     records = _records(conn, with_record, asked.vocabulary) if _names(asked, *asked.vocabulary.records) else {}
-    about, places, addresses, dedupe_keys = {}, {}, {}, {}
+    about, places, addresses, dedupe_keys, lists = {}, {}, {}, {}, {}
     barred = set()
     for due in batch:
         person = people.get(due.customer_id) if due.customer_id is not None else None
@@ -195,6 +218,8 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             to = listed or to
         places[due.id] = to
         addresses[due.id] = hashes = tuple(keys.address_key(due.medium, address_text(due.medium, t)) for t in to)
+        if asked.medium in _LISTED and (further := _listed(due, told, to, keys)):
+            lists[due.id] = further
         if due.addressee == "customer" and hashes:
             # Letters count by household: people who live together get one copy of a letter.
             where = hashes[0]
@@ -208,7 +233,8 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
         addresses=addresses,
         dedupe_keys=dedupe_keys,
         consents=consents.current(conn, people, asked.medium),
-        suppressed=_suppressed(conn, asked.medium, {key for some in addresses.values() for key in some}, asked.now),
+        suppressed=_suppressed(conn, asked, [addresses, lists]),
+        listed=lists,
         ended=_ended(conn, batch, people),
         reserved=reserved,
         contacts=contacts,
@@ -237,6 +263,8 @@ def _members(asked: Asked, table: sa.Table) -> list[str]:
     is anything else, the attributes are read and decoded, last."""
     readable = [c.name for c in table.columns if c.name not in _UNREAD]
     paths = [name.split(".") for name in asked.names if name.partition(".")[0] == table.name]
+    if table is customer and asked.policies.born:
+        paths.append(["customer", asked.policies.born])
     if table is account or asked.medium is Medium.MAIL or any(len(path) == 1 for path in paths):
         wanted = set(readable)
     else:
@@ -293,9 +321,23 @@ def _records(conn: sa.Connection, ids: set[int], vocabulary: Vocabulary) -> dict
     return found
 
 
+_LISTED = (Medium.MAIL, Medium.TASK)
+
+
+def _listed(due: Due, about: About, to: Sequence[Mapping[str, str]], keys: Keys) -> tuple[str, ...]:
+    """The keys under which lists know a letter's recipient, or the number that a call is to."""
+    if due.medium is Medium.MAIL:
+        return postal_keys(keys, to[0]) if due.addressee == "customer" and to else ()
+    number = (about.customer or _NOBODY).get("phone") if due.payload.get("call") is True else None
+    return (keys.address_key(VOICE, number),) if number else ()
+
+
 def _suppressed(
-    conn: sa.Connection, medium: Medium, hashes: set[str], now: datetime
+    conn: sa.Connection, asked: Asked, keys: Iterable[Mapping[int, tuple[str, ...]]]
 ) -> dict[str, tuple[tuple[str, datetime | None], ...]]:
+    hashes = {key for each in keys for some in each.values() for key in some}
+    media = [asked.medium.value, *([VOICE] if asked.medium is Medium.TASK else [])]
+    now = asked.now
     if not hashes:
         return {}
     listed = key_list(conn, hashes)
@@ -303,7 +345,7 @@ def _suppressed(
     query = (
         sa.select(suppression.c.address_key, suppression.c.reason, suppression.c.until)
         .join(listed, listed.c.key == suppression.c.address_key)
-        .where(suppression.c.medium == medium.value, sa.or_(suppression.c.until.is_(None), suppression.c.until > now))
+        .where(suppression.c.medium.in_(media), sa.or_(suppression.c.until.is_(None), suppression.c.until > now))
     )
     for row in conn.execute(query):
         found[row.address_key].append((row.reason, row.until))

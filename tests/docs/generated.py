@@ -21,7 +21,7 @@ from channels.base import Medium
 from orchestrator import settings
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
-from orchestrator.policies import MediumHours, PolicyEntries, QuietHours
+from orchestrator.policies import MediumHours, Minors, PolicyEntries, QuietHours, Retention
 from orchestrator.reading import _Map, _map_shape
 from orchestrator.shapes import ListShape
 from orchestrator.steps import Step, kinds
@@ -185,6 +185,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "policy keys": lambda: keys_of(PolicyEntries),
     "quiet_hours keys": lambda: keys_of(QuietHours),
     "hours keys": lambda: keys_of(MediumHours),
+    "minors keys": lambda: keys_of(Minors),
+    "retention keys": lambda: keys_of(Retention),
     "segment keys": lambda: keys_of(SegmentEntry),
     "customer fields": lambda: _fields(CUSTOMER_FIELDS),
     "account fields": lambda: _fields(ACCOUNT_FIELDS),
