@@ -54,12 +54,15 @@ class Anchored:
 
 
 class Examined(Protocol):
-    """What a re-judgement of the entries found. `checked`: what was looked at → how many."""
+    """What a re-judgement of the entries found. `checked`: what was looked at → how many; `notes`: what a reader must
+    know and is no fault."""
 
     @property
     def findings(self) -> Sequence[Finding]: ...
     @property
     def checked(self) -> Mapping[str, int]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 Examine = Callable[[sa.Connection, Keys], Examined]
@@ -85,6 +88,7 @@ class VerifyReport:
     waiting: int
     lag: float
     judged: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     """Places where checkpoints were anchored and that cannot be read from here."""
 
@@ -135,7 +139,7 @@ def verify(
         walk = _Walk(done.size, by)
         for table in tree.unguarded(conn):
             walk.tell(None, f"table {table}", "the trigger that refuses changes is gone or switched off", "guard")
-        walk.expect(tree.heads(conn), anchors)
+        walk.expect(tree.heads(conn), anchors, tree.anchors(conn))
         for start in range(0, done.size, chunk):
             walk.take(conn, start, min(done.size, start + chunk))
             if progress is not None:
@@ -144,12 +148,8 @@ def verify(
         _rows_found(conn, walk, done)
         _compare_hashes(conn, walk)
         _documents(conn, walk)
-        judged: Mapping[str, int] = {}
-        if examine is not None:
-            examined = examine(conn, keys)
-            judged = examined.checked
-            for finding in examined.findings:
-                walk.add(finding)
+        examined = examine(conn, keys) if examine is not None else None
+        walk.findings += examined.findings if examined is not None else ()
         left = tree.waiting(conn, done.below)
     findings = walk.sorted()
     return VerifyReport(
@@ -164,7 +164,8 @@ def verify(
         len(findings),
         left.rows,
         left.lag(now),
-        judged,
+        examined.checked if examined is not None else {},
+        tuple(examined.notes) if examined is not None else (),
     )
 
 
@@ -211,17 +212,19 @@ class _Walk:
     def tell(self, entry: int | None, row: str, what: str, code: str) -> None:
         self.findings.append(Finding(entry, row, what, code))
 
-    def add(self, finding: Finding) -> None:
-        self.findings.append(finding)
-
     def sorted(self) -> tuple[Finding, ...]:
         last = self.size + 1
         return tuple(sorted(self.findings, key=lambda f: last if f.entry is None else f.entry))
 
     # ---- what must be true
 
-    def expect(self, heads: Sequence[tree.Head], anchors: Sequence[Anchored]) -> None:
-        """Checkpoints whose signature holds are kept to be compared on the way."""
+    def expect(
+        self, heads: Sequence[tree.Head], anchors: Sequence[Anchored], remembered: Mapping[str, str] = {}
+    ) -> None:
+        """Checkpoints whose signature holds are kept to be compared on the way.
+
+        `remembered`: place → note, as the database remembers what it anchored: worth what its own checkpoints are.
+        """
         for head in heads:
             row = f"checkpoint {head.size}"
             said = self._opened(head.note, row, "checkpoint")
@@ -234,6 +237,11 @@ class _Walk:
             said = self._opened(anchor.note, anchor.where, "anchor")
             if said is not None:
                 self._marks.append(_Mark(said.size, said.root, anchor.where, True, anchor.hashes))
+        for place, note in remembered.items():
+            where = f"what was anchored at {place}"
+            said = self._opened(note, where, "checkpoint")
+            if said is not None:
+                self._marks.append(_Mark(said.size, said.root, where, False))
         self._marks.sort(key=lambda mark: mark.size)
         self._compare()  # with the empty tree
 
@@ -306,9 +314,9 @@ class _Walk:
             self.anchors_agreed += 1
             self.largest_anchor = max(self.largest_anchor, mark.size)
             return
-        self.heads_agreed += 1
         if mark.head is None:
             return
+        self.heads_agreed += 1
         if mark.head.frontier != self.edge.dump():
             what = "the tree's right edge kept with it is another one: the next seal would go on wrongly"
             self.tell(None, mark.where, what, "checkpoint")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LATE = timedelta(minutes=15)
 """Due this long and not done: ticks do not run, or do not keep up."""
+SEALED_WITHIN = 60
+"""Seconds within which what is written to a ledger is promised to be sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,9 @@ def _database(workspace: Path) -> Iterator[Finding]:
         with wiring.connected(workspace) as wired:
             yield Finding("database", "ok", f"{wired.store.where} ({wired.store.dialect}), its tables are current")
             yield _keys(wired)
+            yield _erasures(wired)
             yield _channels(wired)
-            for look in (_in_force, _ruleset, _pauses, _ticks, _queue, _uncertain, _parked, _zones, _places):
+            for look in (_in_force, _ruleset, _pauses, _ticks, _queue, _seal, _uncertain, _parked, _zones, _places):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
     except (StoreUnavailable, Misconfigured) as error:
@@ -127,6 +130,26 @@ def _database(workspace: Path) -> Iterator[Finding]:
 def _reading(store: Store) -> Iterator[sa.Connection]:
     with store.read() as conn:
         yield conn
+
+
+def _erasures(wired: Wired) -> Finding:
+    from orchestrator.erase import read_list, unreplayed
+    from orchestrator.store import rights
+
+    path = wired.erasures_path
+    restored, _, todo = unreplayed(wired.store, path).partition(". Run ")
+    if restored:
+        return Finding("erasures", "bad", restored, todo.strip("`") or "bring the list back from its backup")
+    with wired.store.read() as conn:
+        left, any_known = rights.left_to_do(conn), rights.any_erased(conn)
+    if left:
+        text = f"{counted(len(left), 'erasure')} not finished: something of the person may still be in files"
+        return Finding("erasures", "look", text, "orchestrator customer erase --finish")
+    if any_known and not path.exists():
+        text = f"people were erased, and the list of them, {near(path)}, is not here: a restored backup would not tell"
+        return Finding("erasures", "look", text, "bring it back, or name it under `[erasures]` in orchestrator.toml")
+    many = counted(len(read_list(path)), "person erased", "people erased")
+    return Finding("erasures", "ok", f"{many}, all known to the database" if any_known else "nobody was ever erased")
 
 
 def _keys(wired: Wired) -> Finding:
@@ -255,6 +278,20 @@ def _queue(conn: sa.Connection, wired: Wired) -> Finding:
     if found.oldest is not None and now - found.oldest > LATE:
         return Finding("queue", "look", text, "orchestrator run; if it stays so, look whether a journey is paused")
     return Finding("queue", "ok", text)
+
+
+def _seal(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.store import tree
+
+    done = tree.sealed(conn)
+    left = tree.waiting(conn, done.below)
+    lag = left.lag(wired.clock())
+    text = f"{counted(done.size, 'entry', 'entries')} of the log sealed"
+    if left.rows:
+        text += f", {counted(left.rows, 'row')} not yet, the oldest for {lag:,.0f} s"
+    if lag > SEALED_WITHIN:
+        return Finding("seal", "look", text, "orchestrator audit seal; `orchestrator up` seals every minute")
+    return Finding("seal", "ok", text)
 
 
 def _uncertain(conn: sa.Connection, wired: Wired) -> Finding:

@@ -203,6 +203,10 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "planned": "messages",
         "ended": "why → runs",
         "messages": "`journey`, `medium`, `verdict`, `reason`, `count` each",
+        "problems": "what to look at",
+        "paused": "journeys that were stopped",
+        "sealed": "rows of the ledgers, at the end",
+        "seal_lag": "seconds for which the oldest that is not sealed has waited",
     },
     "pause": {"journey": "its name or *", "paused": "true", "changed": "whether it was not so before"},
     "resume": {"journey": "its name or *", "paused": "false", "changed": "whether it was not so before"},
@@ -255,7 +259,8 @@ def _sections() -> dict[str, str]:
     for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
         name, _, body = section.partition("\n")
         found[name.strip()] = body.strip()
-    found.pop("db", None)  # it only holds others
+    for group in ("db", "audit"):  # they only hold others
+        found.pop(group, None)
     return found
 
 

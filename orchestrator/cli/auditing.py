@@ -41,9 +41,16 @@ def register(app: App) -> None:
 # ---- verify ---------------------------------------------------------------------------------------------------------
 
 
-def verify(*, anchor: Annotated[list[Path] | None, MANY] = None, key: str | None = None) -> int:
-    """Is the log what it was? Every entry against its row, every checkpoint against the tree, all of it against what is
-    kept outside.
+def verify(
+    *,
+    anchor: Annotated[list[Path] | None, MANY] = None,
+    key: str | None = None,
+    tree_only: Annotated[bool, FLAG] = False,
+) -> int:
+    """Is the log what it was, and was every decision right?
+
+    Every entry against its row, every checkpoint against the tree, all of it against what is kept outside; then every
+    decision judged again from what was logged, and every send held against the consents before it.
 
     Checkpoints at places that `audit anchor` wrote to, and that can be read from here, are compared without being
     named. Ends with 1 when anything is wrong.
@@ -54,8 +61,10 @@ def verify(*, anchor: Annotated[list[Path] | None, MANY] = None, key: str | None
         Files of checkpoints that were kept outside; those in `FILE.hashes` beside them name the entry that was changed.
     key
         Whose signatures count: a verifier key as `audit key` prints it; without it, this installation's own.
+    tree_only
+        Do not judge the decisions again.
     """
-    from orchestrator import wiring
+    from orchestrator import rejudge, wiring
     from orchestrator.anchor import CannotAnchor, kept, remembered
     from orchestrator.audit import verify as verified
 
@@ -72,7 +81,10 @@ def verify(*, anchor: Annotated[list[Path] | None, MANY] = None, key: str | None
             known, closed = remembered(conn)
         anchors = list({one.note: one for one in (*known, *named)}.values())
         with _progress(call) as moved:
-            report = verified(wired.store, wired.keys, anchors, now=wired.clock(), by=by, progress=moved)
+            examine = None if tree_only else rejudge.examine
+            report = verified(
+                wired.store, wired.keys, anchors, now=wired.clock(), by=by, progress=moved, examine=examine
+            )
     report = replace(report, unreadable=tuple(closed))
     call.answer(lambda: _document(report), lambda console: _show_report(console, report, wired))
     return FINE if report.ok else PROBLEMS
@@ -110,6 +122,8 @@ def _document(report: VerifyReport) -> dict[str, Any]:
 
 
 def _show_report(console: Console, report: VerifyReport, wired: Wired) -> None:
+    from rich.markup import escape
+
     console.print(f"[bold]{report.log or 'a log without a name'}[/]  [dim]in {wired.store.where}[/]", soft_wrap=True)
     kinds = {"log": "log lines", "consent_event": "consent events", "applied": "applies", "erased": "erasures"}
     parts = listed(f"{report.entries.get(name, 0):,} {what}" for name, what in kinds.items())
@@ -124,7 +138,12 @@ def _show_report(console: Console, report: VerifyReport, wired: Wired) -> None:
         since = f"the oldest for {report.lag:,.0f} s" if report.lag else "written ahead of the clock"
         console.print(f"{counted(report.waiting, 'row')} not sealed yet ({since}): they prove nothing until they are")
     for place in report.unreadable:
-        console.print(f"[yellow]![/] the checkpoints at {place} cannot be read from here: name a copy with --anchor")
+        console.print(
+            f"[yellow]![/] the checkpoints at {place} cannot be read from here: name a copy with --anchor",
+            soft_wrap=True,
+        )
+    for note in report.notes:
+        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
     _show_findings(console, report)
     colour = "green" if report.ok and report.anchors else "yellow" if report.ok else "red"
     console.print(f"\n[bold {colour}]{'✓' if report.ok else '✗'}[/] {report.verdict}", soft_wrap=True)
@@ -133,10 +152,11 @@ def _show_report(console: Console, report: VerifyReport, wired: Wired) -> None:
 def _show_findings(console: Console, report: VerifyReport) -> None:
     from rich.markup import escape
 
-    from orchestrator.leaf import CODES
+    from orchestrator import leaf, rejudge
 
     if report.ok:
         return
+    codes = {**rejudge.CODES, **leaf.CODES}
     console.print(f"\n[bold red]{counted(report.wrong, 'thing')} wrong[/]")
     rows = table("", "entry", "where", "what", right=("entry",), wrap=("where", "what"))
     for finding in report.findings[:SHOWN]:
@@ -147,8 +167,8 @@ def _show_findings(console: Console, report: VerifyReport) -> None:
         console.print(f"[dim]and {report.wrong - SHOWN:,} more; --json lists {len(report.findings):,}[/]")
     console.print()
     for code in sorted({finding.code for finding in report.findings}):
-        if code in CODES:
-            console.print(f"[dim]{code}: {CODES[code]}[/]", soft_wrap=True)
+        if code in codes:
+            console.print(f"[dim]{code}: {codes[code]}[/]", soft_wrap=True)
 
 
 # ---- proof ----------------------------------------------------------------------------------------------------------
@@ -337,13 +357,27 @@ def key() -> int:
     return FINE
 
 
-def verifier() -> int:
-    """Print the standalone verifier: one Python file that needs nothing of ours (`orchestrator audit verifier >
-    verify.py`)."""
+def verifier(to: Path | None = None, /) -> int:
+    """Hand out the standalone verifier: one Python file that needs nothing of ours.
+
+    Parameters
+    ----------
+    to
+        The file to write; without it, the verifier is printed.
+    """
     from orchestrator.cli import starter
 
     call = terminal()
-    path = starter.folder() / "verifier" / "verify.py"
-    text = path.read_text(encoding="utf-8")
-    call.answer(lambda: {"verifier": text}, lambda console: print(text, file=console.file, end=""))
+    text = (starter.folder() / "verifier" / "verify.py").read_text(encoding="utf-8")
+    if to is not None:
+        try:
+            to.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CannotRun(f"{to} cannot be written: {error.strerror}") from None
+    call.answer(
+        lambda: {"verifier": text},
+        lambda console: (
+            print(text, file=console.file, end="") if to is None else console.print(f"{near(to)} is written")
+        ),
+    )
     return FINE

@@ -19,7 +19,7 @@ def test_the_page_is_current():
 
 
 def test_every_command_of_the_issue_is_there():
-    wanted = "init check plan apply run up import segment customer why journeys pause resume outbox log db doctor"
+    wanted = "init check plan apply run up import segment customer why journeys pause resume outbox log db doctor audit"
     app = build()
     assert [name for name in wanted.split() if name not in set(app)] == []
 
@@ -37,6 +37,10 @@ ASKED = {
     "db stats": ("db", "stats"),
     "db upgrade": ("db", "upgrade"),
     "doctor": ("doctor",),
+    "audit verify": ("audit", "verify"),
+    "audit seal": ("audit", "seal"),
+    "audit key": ("audit", "key"),
+    "audit verifier": ("audit", "verifier"),
 }
 
 
