@@ -188,7 +188,7 @@ class Asked:
 
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
-    """The facts of a batch of one medium: at most ten statements, whatever its size."""
+    """The facts of a batch of one medium: at most fifteen statements, whatever its size."""
     people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, asked)
     account_ids = {d.account_id for d in batch} | {p["account_id"] for p in people.values()}
     companies = _companies(conn, {i for i in account_ids if i is not None}, asked)
