@@ -75,6 +75,17 @@ def key(raw: Any) -> str:
     return value
 
 
+_SLUG = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def slug(raw: Any) -> str:
+    """A code: small letters, digits and underscores."""
+    value = _as_text(raw).casefold().replace(" ", "_").replace("-", "_")
+    if not _SLUG.fullmatch(value):
+        raise ValueError("is no code; write it in small letters, such as `asked_by_phone`")
+    return value
+
+
 def number(raw: Any) -> int | float:
     if isinstance(raw, bool):
         raise ValueError("is yes or no, not a number")

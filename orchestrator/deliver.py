@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
+from channels.base import Channel, Medium, Misconfigured, Outbound, Reason, Receipt, Unavailable
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, Outcomes, broken, policies_hash, policies_text, refused, subject_of
-from orchestrator.ingest import pause_failing, retire_devices, suppress
+from orchestrator.ingest import pause_failing, retire_devices, revoke, suppress
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Unwritable, Writer
@@ -437,6 +437,9 @@ class _Run:
 
     def _not_again(self, conn: sa.Connection, medium: Medium, ends: Sequence[End], at: datetime) -> None:
         suppress(conn, [(medium.value, key, why, None) for end in ends for key, why in end.bad], now=at)
+        out = [e.delivery.due for e in ends if any(why == Reason.OPTED_OUT for _, why in e.bad)]
+        told = [(d.id, d.customer_id, d.medium.value, d.topic) for d in out if d.customer_id is not None]
+        revoke(conn, self.keys, told, now=at)
         if medium is Medium.PUSH:
             gone: dict[int, list[str]] = {}
             for end in ends:

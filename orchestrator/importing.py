@@ -19,7 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator import ingest
-from orchestrator.model import Vocabulary
+from orchestrator.dates import add_months
+from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
@@ -29,6 +30,7 @@ from orchestrator.store.database import insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.merging import Merged
 from orchestrator.store.people import Wanted
+from orchestrator.store.suppressions import Listed, listed_keys, put_on_list
 from orchestrator.store.tables import account, customer, device, record, support_case, touch
 
 __all__ = ["BATCH", "ImportRefused", "ImportReport", "Refused", "import_file", "import_rows", "merge_customers"]
@@ -70,6 +72,7 @@ class _Job:
     now: datetime
     on_events: OnEvents | None = None
     clock: Callable[[], datetime] | None = None
+    list_name: str = ""
 
     def look_at_clock(self) -> None:
         """What is stored says when that was: ticks that run beside a long import look for what is new since the last
@@ -99,21 +102,24 @@ def import_file(
     batch: int = BATCH,
     again: bool = False,
     clock: Callable[[], datetime] | None = None,
+    list_name: str = "",
 ) -> ImportReport:
     """Import a .csv, .jsonl or .parquet file. The same content twice is done once; an interrupted import goes on.
+
+    `list_name`: which of SUPPRESSION_LISTS it is, where the rows are suppressions.
 
     `quarantine_dir` defaults to the file's own folder. `again` imports content that was imported before (it changes
     what has been changed since). `clock` is asked at every batch, for `now` where an import takes its time. Raises
     ImportRefused, and what Store.write raises: what is committed stays, and the next call goes on behind it.
     """
     source, lines = fingerprint(path)
-    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock)
+    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock, _list_name(kind, list_name))
     with opened(path) as sheet:
         missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
         if missing:
             raise ImportRefused(f"{path.name}: line 1: {missing}")
         with store.write() as conn:
-            run = imports.begin(conn, kind, source, now, again=again)
+            run = imports.begin(conn, f"{kind}:{list_name}" if list_name else kind, source, now, again=again)
         if run.finished:
             return _report(job, run.counts, run.rows_done, already=True)
         ending = path.suffix if isinstance(sheet, CsvSheet) else ".jsonl"
@@ -185,6 +191,13 @@ def import_rows(
     return _report(job, counts, done, refused=tuple(refused))
 
 
+def _list_name(kind: str, name: str) -> str:
+    if (kind == "suppressions") != (name in SUPPRESSION_LISTS):
+        names = ", ".join(SUPPRESSION_LISTS)
+        raise ImportRefused(f"suppressions, and only these, are of a list; say which with `--list`: {names}")
+    return name
+
+
 def _report(job: _Job, counts: Mapping[str, int], rows: int, **more: Any) -> ImportReport:
     inserted, updated, unchanged, quarantined = (counts.get(name, 0) for name in imports.COUNTS)
     warnings = dict(job.reader.warnings.most_common())
@@ -250,6 +263,8 @@ def _stored_once_checked(
                 job.look_at_clock()  # not before: SQLite may have let us wait for others
                 found, unfit = _STORE[job.reader.kind](conn, job, read)
                 refused = sorted([*bad, *unfit], key=lambda r: r.line)
+                if job.list_name:
+                    refused = [_without_person(r) for r in refused]
                 found["quarantined"] = len(refused)
                 commit(conn, found, refused)
             return found, refused
@@ -475,8 +490,7 @@ def _store_consents(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
         if person is None:
             _refuse(refused, entry, _UNKNOWN_CUSTOMER)
             continue
-        said = {c: row.values.get(c) for c in ("medium", "topic", "action", "occurred_at", "basis", "method", "source")}
-        rows.append({"key": row.key, "customer_id": person.id, **said})
+        rows.append({"key": row.key, "customer_id": person.id, **row.values})
     added = ingest.record_consents(conn, job.keys, rows, now=job.now)
     return Counter(inserted=added, unchanged=len(rows) - added), refused
 
@@ -547,6 +561,30 @@ def _store_cases(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(people.upsert(conn, support_case, wanted, existing, now=job.now)), refused
 
 
+def _without_person(refused: Refused) -> Refused:
+    """A refused row of a list: only where it stands and what is wrong. Whoever is on it gave us nothing to keep."""
+    return Refused(refused.line, {}, refused.problem.partition("; left over:")[0])
+
+
+def _store_suppressions(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    refused: list[Refused] = []
+    months = SUPPRESSION_LISTS[job.list_name]
+    ends = job.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    until = None if months is None else datetime.combine(add_months(ends.date(), months), ends.timetz())
+    rows = []
+    for entry, row in read:
+        values = row.values
+        if values.get("street") and not values.get("name") and job.list_name != "house":
+            _refuse(refused, entry, "name is missing: without it everybody at the address would be on the list")
+            continue
+        if values.get("reason") and job.list_name != "house":
+            job.reader.warnings["a reason of its own is kept of the house's list only: left out"] += 1
+        reason = (values.get("reason") if job.list_name == "house" else None) or job.list_name
+        found = listed_keys(job.keys, job.list_name, values)
+        rows.append(Listed(found, reason, values.get("until") or until, job.list_name))
+    return Counter(put_on_list(conn, rows, job.now)), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -556,6 +594,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "devices": _store_devices,
     "touches": _store_touches,
     "cases": _store_cases,
+    "suppressions": _store_suppressions,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.problems import ProjectError
-from orchestrator.store import consents, log, people, versions
+from orchestrator.store import consents, log, people, suppressions, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
 from orchestrator.store.database import Store
@@ -43,6 +43,7 @@ _TAKEN = frozenset({EventKind.ACCEPTED, EventKind.DEFERRED, EventKind.SOFT_BOUNC
 """The provider has it; whether it arrives is open."""
 _BOUNCED = frozenset({EventKind.BOUNCED, EventKind.RETURNED})
 _LOST = frozenset({EventKind.FAILED, EventKind.BLOCKED, EventKind.DROPPED, EventKind.EXPIRED})
+_OPT_OUTS = frozenset({EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 _BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS})
 # What each state may become. A bounce may follow a delivery (a relay took it, the mailbox did not); nothing undoes one.
 _OPEN = frozenset({"sending", "uncertain", "sent"})
@@ -144,6 +145,7 @@ class _Round:
     entries: list[log.Entry] = field(default_factory=list)
     bad: list[tuple[Told, Attempt, str]] = field(default_factory=list)
     consents: list[dict[str, Any]] = field(default_factory=list)
+    back: list[tuple[Told, Attempt, datetime]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     wrong: set[str] = field(default_factory=set)
 
@@ -188,6 +190,7 @@ def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attem
     log.append(conn, work.entries, log.person_keys(conn, keys, {e.customer_id for e in work.entries if e.detail}))
     suppressed = _suppress(conn, keys, work)
     withdrawn = record_consents(conn, keys, work.consents, now=now)
+    _start(conn, keys, work)
     record_events(conn, work.events, now=now)
     told = {messages[e.message_id].enrollment_id for e in work.entries if e.message_id is not None}
     running.wake_settled(conn, [i for i in told if i is not None], now)
@@ -215,11 +218,12 @@ def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:
         work.entries.append(entry)
         if new in heard.ERRORS and told.journey:
             work.wrong.add(told.journey)
-    if kind in _BOUNCED or kind is EventKind.DROPPED or (kind in _LOST and event.reason in _BAD_ADDRESS):
-        why = event.reason.value if event.reason in _BAD_ADDRESS else kind.value
+    if (why := _bad_address(told, event)) is not None:
         work.bad.append((told, attempt, why))
-    if kind in (EventKind.COMPLAINED, EventKind.UNSUBSCRIBED, EventKind.RESUBSCRIBED):
-        _say(work, told, event)
+    if kind in _OPT_OUTS or (kind in _LOST and event.reason is Reason.OPTED_OUT):
+        _refuse(work, told, kind.value, event.at)
+    if kind is EventKind.RESUBSCRIBED:
+        work.back.append((told, attempt, event.at))
     if kind is EventKind.REPLIED:
         work.events.append(_reply(told, event))
 
@@ -236,25 +240,91 @@ def _becomes(kind: EventKind, attempt: Attempt) -> str | None:
     return "failed" if kind in _LOST else None
 
 
-def _say(work: _Round, told: Told, event: Event) -> None:
+def _bad_address(told: Told, event: Event) -> str | None:
+    """Why the address must not be used any more; None when it may be.
+
+    A complaint and a STOP are about the address, whoever shares it (47 CFR 64.1200(a)(10); mailbox providers judge a
+    sender by what it sends to those who complained). An unsubscription by e-mail is the customer's, from one topic.
+    """
+    kind, reason = event.kind, event.reason
+    if kind is EventKind.COMPLAINED:
+        return kind.value
+    if kind is EventKind.UNSUBSCRIBED:
+        return Reason.OPTED_OUT.value if told.medium == Medium.SMS else None
+    if kind in _LOST and reason is Reason.OPTED_OUT:
+        return reason.value
+    if kind in _BOUNCED or kind is EventKind.DROPPED or (kind in _LOST and reason in _BAD_ADDRESS):
+        return reason.value if reason is not None and reason in _BAD_ADDRESS else kind.value
+    return None
+
+
+def _refuse(work: _Round, told: Told, method: str, at: datetime) -> None:
     """A complaint and an unsubscription are a no to the topic; a STOP by text is one to every text."""
-    if told.addressee != "customer" or told.customer_id is None:
+    if told.addressee == "customer" and told.customer_id is not None:
+        work.consents.append(_word(told, method, at, _scope(told.medium, told.topic), "withdraw"))
+
+
+def _scope(medium: str, topic: str) -> str:
+    return "*" if medium == Medium.SMS or not topic else topic
+
+
+def _word(told: Told, method: str, at: datetime, topic: str, action: str, **more: Any) -> dict[str, Any]:
+    # The topic and the ground are in the key of what a START brings back: it may be several.
+    part = f":{topic}:{more['basis']}" if more else ""
+    return {
+        "key": f"feedback:{told.id}:{method}:{at.isoformat()}{part}",
+        "customer_id": told.customer_id,
+        "medium": told.medium,
+        "topic": topic,
+        "action": action,
+        "occurred_at": at,
+        "method": method,
+        "source": f"message {told.id}",
+        **more,
+    }
+
+
+def _start(conn: sa.Connection, keys: Keys, work: _Round) -> None:
+    """What a START, or a resubscription, brings back: what the STOP took, and nothing that somebody else did.
+
+    The customer's grounds are those of before; where there were none, it is the plain yes that it says. A bounce, a
+    complaint and a list's entry stay.
+    """
+    if not work.back:
         return
-    yes = event.kind is EventKind.RESUBSCRIBED
-    topic = "*" if told.medium == Medium.SMS or not told.topic else told.topic
-    work.consents.append(
+    used = log.addresses_used(conn, keys, {(told.id, attempt.number) for told, attempt, _ in work.back})
+    pairs = [(told.medium, key) for told, attempt, _ in work.back for key in used.get((told.id, attempt.number), ())]
+    suppressions.lift(conn, pairs, Reason.OPTED_OUT.value)
+    rows = []
+    for told, _, at in work.back:
+        if told.addressee != "customer" or told.customer_id is None:
+            continue
+        scope, method = _scope(told.medium, told.topic), EventKind.RESUBSCRIBED.value
+        before = consents.given_before(conn, told.customer_id, told.medium, scope)
+        for given in before or [consents.Given(scope, "express", False, None)]:
+            action = "confirm" if given.confirmed else "grant"
+            more = {"basis": given.basis, "expires_at": given.until}
+            rows.append(_word(told, method, at, given.topic, action, **more))
+    record_consents(conn, keys, rows, now=work.now)
+
+
+def revoke(conn: sa.Connection, keys: Keys, messages: Iterable[tuple[int, int, str, str]], *, now: datetime) -> int:
+    """The provider refused these because the recipient had opted out with it: (message id, customer id, medium, topic).
+    That is a no like any other; returns how many were new."""
+    rows = [
         {
-            "key": f"feedback:{told.id}:{event.kind.value}:{event.at.isoformat()}",
-            "customer_id": told.customer_id,
-            "medium": told.medium,
-            "topic": topic,
-            "action": "grant" if yes else "withdraw",
-            "occurred_at": event.at,
-            "basis": None,
-            "method": event.kind.value,
-            "source": f"message {told.id}",
+            "key": f"feedback:{message_id}:{Reason.OPTED_OUT.value}",
+            "customer_id": customer_id,
+            "medium": medium,
+            "topic": _scope(medium, topic),
+            "action": "withdraw",
+            "occurred_at": now,
+            "method": Reason.OPTED_OUT.value,
+            "source": f"message {message_id}",
         }
-    )
+        for message_id, customer_id, medium, topic in messages
+    ]
+    return record_consents(conn, keys, rows, now=now)
 
 
 def _reply(told: Told, event: Event) -> dict[str, Any]:

@@ -107,6 +107,20 @@ CONSENT_BASES = (
 )
 """On what ground a consent event stands. One that does not say counts as `express` where plain words are enough."""
 
+SUPPRESSION_LISTS: Mapping[str, int | None] = {
+    "mps": None,  # Mailing Preference Service (United Kingdom)
+    "robinson": None,  # Robinson lists (Germany, Spain, Belgium, …)
+    "dma_choice": 120,  # DMAchoice (United States): a registration lasts ten years
+    "do_not_call": None,
+    "do_not_mail": None,
+    "deceased": None,
+    "house": None,
+}
+"""Lists that are imported, and after how many months an entry ends that does not say so itself."""
+
+AGAINST_ADVERTISING = frozenset({"mps", "robinson", "dma_choice", "do_not_call", "do_not_mail"})
+"""Lists that are against advertising alone: what a contract needs is sent all the same."""
+
 LEGAL_FORMS = ("individual", "sole_trader", "corporate")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -168,6 +169,27 @@ def address_text(medium: Medium, to: Mapping[str, str]) -> str:
             return " ".join(to.get(part, "") for part in ("name", "company", *_MAIL))
         case _:
             return to.get("address") or to.get("name", "")
+
+
+_LISTED = ("street", "postcode", "country")
+"""Of an address on a list, the parts that are written alike everywhere; towns and regions are not."""
+_SHORT = {"str": "strasse", "st": "street", "rd": "road", "ave": "avenue", "av": "avenue"}
+
+
+def listed_texts(to: Mapping[str, str]) -> tuple[str, str]:
+    """A postal address as lists are matched by: (with the name, for everybody there).
+
+    Without accents, case, punctuation and common abbreviations: lists of others are written otherwise than ours.
+    """
+    place = "\n".join(_plainly(to.get(part, "")) for part in _LISTED)
+    return f"{_plainly(to.get('name', ''))}\n{place}", f"\n{place}"
+
+
+def _plainly(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    words = "".join(c if c.isalnum() else " " for c in folded if not unicodedata.combining(c)).split()
+    whole = [_SHORT.get(w, w[:-3] + "strasse" if w.endswith("str") else w) for w in words]
+    return " ".join(whole)
 
 
 def household_text(to: Mapping[str, str]) -> str:

@@ -161,7 +161,8 @@ def test_an_unsubscription_is_a_no_to_the_topic_and_a_stop_to_all_texts(world: W
     world.pass_time(minutes=1)
     world.hear("m2a1", EventKind.RESUBSCRIBED)
     now = {(r.medium, r.topic): r.state for r in world.rows(sa.select(t.consent_current))}
-    assert now[("sms", "*")] == "granted"
+    assert now[("sms", "offers")] == "granted"  # what was given before, and newer than the no
+    assert now[("sms", "*")] == "withdrawn"
 
 
 def test_a_complaint_withdraws_and_is_heard_once(world: World):
@@ -170,7 +171,8 @@ def test_a_complaint_withdraws_and_is_heard_once(world: World):
         world.hear("m1a1", EventKind.COMPLAINED)
     assert world.one(sa.select(sa.func.count()).where(t.consent_event.c.action == "withdraw")) == 1
     world.pass_time(days=1)
-    assert world.tick() == {"deny consent_withdrawn": 1}
+    assert world.tick() == {"deny suppressed": 1}
+    assert {v["rule"] for v in world.log(2)[0]["detail"]["verdicts"] if v["say"] == "deny"} == {"suppression", "consent"}
 
 
 def test_a_reply_is_an_event(world: World):

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
-ImportKind = Literal["customers", "accounts", "records", "events", "consents", "devices", "touches", "cases"]
+ImportKind = Literal[
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions"
+]
+
+SuppressionList = Literal["mps", "robinson", "dma_choice", "do_not_call", "do_not_mail", "deceased", "house"]
 
 
 def register(app: App) -> None:
@@ -51,8 +55,9 @@ def import_(
     *,
     quarantine: Path | None = None,
     again: Annotated[bool, FLAG] = False,
+    list_: Annotated[SuppressionList | None, Parameter(name="--list")] = None,
 ) -> int:
-    """Take in a file of customers, accounts, records, events, consents, devices, touches or cases.
+    """Take in a file of customers, accounts, records, events, consents, devices, touches, cases or suppressions.
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1
@@ -68,6 +73,8 @@ def import_(
         The folder for rows put aside; without it, the file's own.
     again
         Import content that was imported before once more.
+    list_
+        Of suppressions: which list they are from.
     """
     from orchestrator.importing import ImportRefused, import_file
 
@@ -76,6 +83,8 @@ def import_(
         raise CannotRun(f"there is no file {file}")
     if quarantine is not None and not quarantine.is_dir():
         raise Usage(f"--quarantine names a folder, and {quarantine} is none")
+    if (kind == "suppressions") != (list_ is not None):
+        raise Usage("`import suppressions` says which list it is, such as `--list mps`, and nothing else does")
     with opened(call.workspace) as wired:
         project = words(wired, draft=False)
         with _progress(call, file.name) as moved:
@@ -91,6 +100,7 @@ def import_(
                     progress=moved,
                     again=again,
                     clock=wired.clock,
+                    list_name=list_ or "",
                 )
             except ImportRefused as error:
                 raise CannotRun(str(error)) from None
@@ -192,7 +202,9 @@ def _show_import(console: Console, report: ImportReport, reasons: list[dict[str,
         console.print(rows_)
     if len(reasons) > 8:
         console.print(f"  [dim]and {counted(len(reasons) - 8, 'other problem')}[/]")
-    if report.quarantine_file is not None:
+    if report.kind == "suppressions":
+        console.print(f"[dim]nobody's data is kept there: mend the lines in {file.name}, and import it again[/]")
+    elif report.quarantine_file is not None:
         command = f"orchestrator import {report.kind} {near(report.quarantine_file)}"
         console.print(f"[dim]mend them there, then:[/] {command}", soft_wrap=True)
 

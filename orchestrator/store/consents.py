@@ -46,7 +46,7 @@ def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str,
     action, occurred_at, received_at, and what is known of: basis, method, expires_at, jurisdiction, wording (the words
     shown), wording_version, language, answers (the sender's id of the request that is confirmed), and EVIDENCE.
 
-    A fixed number of statements for any number of rows. Evidence of one who was erased is not kept: nobody could open it.
+    A fixed number of statements. Evidence of one who was erased is not kept: nobody could open it.
     """
     if not rows:
         return 0
@@ -238,7 +238,7 @@ def current_of(customers: Any | None) -> Any:
     ).where(f.n == 1, f.kind.isnot(None))
 
 
-def _said(customers: Any | None) -> sa.Subquery:
+def _said(customers: Any | None, medium: str = "") -> sa.Subquery:
     """Every event with when it counts (`at`), the last no about its topic (`no_at`), its ground and its end."""
     event, asked = consent_event, consent_event.alias("asked")
     e, a = event.c, asked.c
@@ -264,7 +264,46 @@ def _said(customers: Any | None) -> sa.Subquery:
     ).select_from(event.outerjoin(asked, answered))
     if customers is not None:
         query = query.where(e.customer_id.in_(customers))
+    if medium:
+        query = query.where(e.medium == medium)
     return query.subquery()
+
+
+# ---- what a START brings back ---------------------------------------------------------------------------------------
+
+
+class Given(NamedTuple):
+    """A yes as it stood before a no."""
+
+    topic: str
+    basis: str
+    confirmed: bool
+    until: datetime | None
+
+
+def given_before(conn: sa.Connection, customer_id: int, medium: str, topic: str) -> list[Given]:
+    """What was in force until the last withdrawal of exactly this topic ("*": of the medium), and only that: no topic
+    that was refused by itself. One statement."""
+    said = _said(sa.select(sa.literal(customer_id, sa.BigInteger())), medium)
+    rows = conn.execute(sa.select(said).order_by(said.c.at, said.c.id)).all()
+    stop = max((row.at for row in rows if row.topic == topic and row.action == "withdraw"), default=None)
+    if stop is None:
+        return []
+    noes: dict[str, list[datetime]] = {}
+    for row in rows:
+        if row.action in ("withdraw", "expire") and not (row.topic == topic and row.at >= stop):
+            noes.setdefault(row.topic, []).append(row.at)
+    general = max((at for at in noes.get("*", ()) if at < stop), default=None)
+    found: dict[tuple[str, str], Given] = {}
+    proven = set()
+    for row in rows:
+        own = max(noes.get(row.topic, ()), default=None)
+        old = any(no is not None and row.at <= no for no in (own, general))
+        if row.action in ("grant", "confirm", "import") and not old and row.at < stop and topic in ("*", row.topic):
+            found[row.topic, row.ground] = Given(row.topic, row.ground, False, row.until)
+            if row.proves:
+                proven.add(row.topic)
+    return [given._replace(confirmed=given.topic in proven) for given in found.values()]
 
 
 # ---- two records of one person --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from channels.base import Medium
+from orchestrator.model import AGAINST_ADVERTISING
 from orchestrator.outbound import Due
 from orchestrator.outcome import Look
 from orchestrator.rules.consent import EXPLICIT
@@ -330,6 +331,7 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
             suppression.c.medium == message.c.medium,
             suppression.c.address_key == pairs.c.key,
             sa.or_(suppression.c.until.is_(None), suppression.c.until > now),
+            sa.or_(message.c.purpose == "marketing", suppression.c.reason.not_in(sorted(AGAINST_ADVERTISING))),
         )
         .label("suppressed"),
     ).select_from(
