@@ -29,6 +29,7 @@ from orchestrator.steps.sending import SendStep
 from orchestrator.trigger import _GOES_WITH, _LATER, TriggerForm
 from orchestrator.words import Duration
 from orchestrator.workspace import Class, Record, Reviewed, SegmentEntry, Sender, TopicEntry, Workspace
+from tests.docs.legal_hours import legal_hours
 
 PART = re.compile(r"(?P<begin><!-- made of: (?P<name>[\w. ]+) -->\n)(?P<text>.*?)(?P<end><!-- /made -->)", re.DOTALL)
 
@@ -191,4 +192,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "customer fields": lambda: _fields(CUSTOMER_FIELDS),
     "account fields": lambda: _fields(ACCOUNT_FIELDS),
     "settings": setting_keys,
+    "legal hours": legal_hours,
 }
