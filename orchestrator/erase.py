@@ -27,6 +27,7 @@ from orchestrator.problems import Conflict
 from orchestrator.store import log, rights
 from orchestrator.store.database import TRIES, Store, insert_many
 from orchestrator.store.keys import Attempt, Keys
+from orchestrator.store.people import take_turns
 from orchestrator.store.rights import Emptied, Hash, Person
 from orchestrator.store.tables import customer, erased
 
@@ -409,6 +410,7 @@ def replay(store: Store, keys: Keys, places: Places, *, now: datetime, by: str) 
         known = [(medium, key, rights.ERASED, None) for entry in entries for medium, key in entry.addresses]
         suppress(conn, known, now=now)
         rows = [(kind, value, 0, now) for entry in entries for kind, value in entry.hashes]
+        take_turns(conn, "erased")  # ids in the order of commits, for `seal`
         insert_many(conn, erased, rows, columns=("kind", "hash", "customer_id", "at"), ignore_conflicts=True)
     return ReplayReport(len(entries), len(people), tuple(dict.fromkeys(left)))
 

@@ -23,6 +23,7 @@ from orchestrator.store.database import Store, id_list, insert_many, key_list, u
 from orchestrator.store.feedback import lock_runs, suppress
 from orchestrator.store.journeys import cancel_messages, wake_settled, withdraw
 from orchestrator.store.keys import Keys, postal
+from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
     account,
     consent_evidence,
@@ -84,13 +85,18 @@ def known_erased(conn: sa.Connection, hashes: Iterable[Hash]) -> dict[Hash, date
     return {(row.kind, row.hash): row.at for row in rows if (row.kind, row.hash) in wanted}
 
 
+def any_erased(conn: sa.Connection) -> bool:
+    """Whether anybody was ever erased."""
+    return conn.execute(sa.select(erased.c.id).limit(1)).one_or_none() is not None
+
+
 _BY = {"key": "this key", "email": "this e-mail address", "sms": "this number", "mail": "this name and address"}
 
 
 def turned_away(conn: sa.Connection, keys: Keys, rows: Mapping[str, Row]) -> dict[str, str]:
     """Rows that would bring back somebody who was erased: by the rows' own names, what to tell of them (no person's
     data). Two statements; one where nobody was ever erased."""
-    if not rows or conn.execute(sa.select(erased.c.id).limit(1)).one_or_none() is None:
+    if not rows or not any_erased(conn):
         return {}
     hashes = {name: hashes_of(keys, row) for name, row in rows.items()}
     known = known_erased(conn, (h for some in hashes.values() for h in some))
@@ -207,6 +213,7 @@ def empty(
     done.runs_ended, done.messages_cancelled = _end(conn, one, now)
     done.addresses_suppressed = suppress(conn, [(medium, key, ERASED, None) for medium, key in addresses], now)
     rows = [(kind, value, one.id, now) for kind, value in hashes]
+    take_turns(conn, "erased")  # ids in the order of commits, for `seal`
     insert_many(conn, erased, rows, columns=("kind", "hash", "customer_id", "at"), ignore_conflicts=True)
     done.under_way = conn.execute(
         sa.select(sa.func.count()).select_from(message).where(message.c.customer_id.in_(hers), _in_hand())
