@@ -117,7 +117,7 @@ def write_files(folder: Path, count: int) -> None:
     with (folder / "consents.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("customer", "medium", "topic", "action", "occurred_at", "method"))
-        rows.writerows((f"p{n}", "email", "offers", "grant", "2026-01-01T00:00:00Z", "form") for n in range(count))
+        rows.writerows((f"p{n}", "email", "offers", "confirm", "2026-01-01T00:00:00Z", "form") for n in range(count))
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("type", "event_id", "customer", "occurred_at", "order_id", "amount", "channel"))
