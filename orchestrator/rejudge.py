@@ -23,7 +23,7 @@ from orchestrator.holiday import HOLIDAYS
 from orchestrator.leaf import Finding, name_of
 from orchestrator.model import Policies
 from orchestrator.rules import Judgement, judge, stamp
-from orchestrator.store import judged, vault, versions
+from orchestrator.store import judged, retention, vault, versions
 from orchestrator.store.judged import Line, Said
 from orchestrator.store.keys import Keys
 from orchestrator.zones import TZDATA
@@ -116,6 +116,7 @@ class _Work:
         self.sent: set[int] = set()
         self.numbers: set[tuple[str, str]] = set()
         self.own = _made_by(decision.rules_version(), TZDATA, HOLIDAYS)
+        self.retained = retention.destroyed_before(conn, "decision_details")
 
     def tell(self, line: Line, code: str, what: str) -> None:
         self.found.append((line.id, name_of("log", line.id), what, code))
@@ -213,10 +214,12 @@ class _Work:
                 case.detail = self._opened(line, known[owner])
 
     def _absent(self, line: Line) -> None:
-        if line.commitment is None:
+        if line.commitment is not None and self.retained is not None and line.at < self.retained:
+            self.checked["destroyed in time"] += 1  # by `retain`, which said so in the log
+        elif line.commitment is None:
             self.tell(line, "detail", "it says nothing of what it was made on, though nobody was erased")
         else:
-            self.tell(line, "detail", "what it was made on is gone, though nobody was erased")
+            self.tell(line, "detail", "what it was made on is gone, though nobody was erased and its time was not over")
 
     def _opened(self, line: Line, person_key: bytes) -> Detail | None:
         assert line.salt is not None and line.detail is not None

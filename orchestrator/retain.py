@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from orchestrator.apply import in_force
 from orchestrator.model import Policies
+from orchestrator.rules import stamp
 from orchestrator.store import log, retention
 from orchestrator.store.database import Store
 
@@ -84,5 +85,7 @@ def _batch(
     """One batch and the log's line about it, in one transaction: (how many, where to go on)."""
     gone, last = part.batch(conn, now - span, after, batch)
     if gone:
-        log.operation(conn, now, "retained", by=by, reason=kind, body={"kind": kind, "destroyed": gone})
+        # `before` tells an auditor which lines may lack their details since.
+        body = {"kind": kind, "destroyed": gone, "before": stamp(now - span)}
+        log.operation(conn, now, "retained", by=by, reason=kind, body=body)
     return gone, last
