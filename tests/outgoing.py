@@ -321,7 +321,7 @@ def audit(world: World) -> None:
         by_message.setdefault(line["message_id"], []).append(line)
     with world.store.read() as conn:
         examined = examine(conn, world.keys)
-    assert not examined.findings and not examined.notes, examined
+    assert not examined.findings and not any("otherwise" in note for note in examined.notes), examined
     outbox = world.outbox()
     assert not any(k.duplicate for k in outbox)
     handed = [Attempt.read(k.attempt) or Attempt(0, 0) for k in outbox]

@@ -119,9 +119,9 @@ POLICY = st.builds(
 
 def due_of(subject: Subject) -> Due:
     s = subject
-    own: Any = ("journey", 1, "j", "v", "email:x", 0)
-    to: Any = (s.addressee, 7, s.customer_id, s.account_id, s.medium, "x", s.topic, s.purpose, s.priority)
-    return Due(s.id, 1, *own, *to, "planned", s.planned_at, s.due_at, s.expires_at, 0, {})
+    to = (s.addressee, 7, s.customer_id, s.account_id, s.medium, "x", s.topic, s.purpose, s.priority, "planned")
+    fields: Any = (s.id, 1, "journey", 1, "j", "v", "email:x", 0, *to, s.planned_at, s.due_at, s.expires_at, 0, {})
+    return Due(*fields)
 
 
 def logged(subject: Subject, standing: Standing, policies: Policies, now: datetime = NOW) -> Entry:
@@ -339,6 +339,24 @@ def test_a_detail_that_is_gone_is_found_unless_the_person_was_erased(world: Worl
     found = examined(world)
     assert found.findings == () and found.checked["erased"] == 1 and found.checked["judged again"] == 2
     assert world.log(1)[0]["detail"] is None and world.log(1)[0]["sealed"] == "erased"
+
+
+def test_a_detail_whose_time_was_over_is_not_missed(world: World):
+    sent(world)
+    with world.store.write() as conn:
+        conn.execute(t.log_detail.delete())
+        body = {"kind": "decision_details", "destroyed": 3, "before": rules.stamp(world.now + timedelta(seconds=1))}
+        send_log.operation(conn, world.now, "retained", by="retention", reason="decision_details", body=body)
+    found = examined(world)
+    assert found.findings == () and found.checked["destroyed in time"] == 3
+    world.pass_time(days=2)
+    world.event([1], "left", why="x")
+    world.apply(files({"more": journey("more", "- email: second", "{ event: left }")}, CAPPED))
+    world.event([1], "left", why="x")
+    assert world.tick()["sent"] == 1
+    with world.store.write() as conn:
+        conn.execute(t.log_detail.delete())
+    assert [code for _, code in codes(world)] == ["detail"], "what came later is missed"
 
 
 def test_sealed_details_of_an_erased_person_open_no_more(world: World):
