@@ -70,7 +70,8 @@ _PLACES = (
     _Place("CH", "Zürich", "8001", "", "Europe/Zurich", "de-CH", "Quellenstrasse {}", "+4178123", 4),
     _Place("FR", "Lyon", "69002", "", "Europe/Paris", "fr", "{} rue des Tilleuls", "+33612345", 3),
     _Place("DE", "Hamburg", "20095", "", "Europe/Berlin", "de", "Fährstieg {}", "+49171392", 4),
-    _Place("US", "Chicago", "60601", "IL", "America/Chicago", "en-US", "{} Prairie Court", "+131255501", 2),
+    # Texas has two zones and hours of its own: a text waits until nine in El Paso, too.
+    _Place("US", "Dallas", "75201", "TX", "America/Chicago", "en-US", "{} Prairie Court", "+121455501", 2),
     _Place("US", "Honolulu", "96813", "HI", "Pacific/Honolulu", "en-US", "{} Plumeria Lane", "+180855501", 2),
     _Place("GB", "Edinburgh", "EH1 1YZ", "", "Europe/London", "en-GB", "{} Weaver's Close", "+447400123", 3),
 )
@@ -310,6 +311,13 @@ def _unknown_zone(member: _Member) -> bool:
     return member.account is None and member.number % 40 == 12
 
 
+def _legal_form(member: _Member) -> str:
+    """Law asks more for a person than for a company; a few small partners are persons."""
+    if member.account is None:
+        return "individual"
+    return "sole_trader" if member.account % 10 == 4 else "corporate"
+
+
 def customers(n: int = N, seed: int = SEED, start: date = START, on: date | None = None) -> list[Row]:
     """Members of the shop and contacts of companies, as known at the end of `on` (default: `start`)."""
     today = on or start
@@ -339,6 +347,7 @@ def customers(n: int = N, seed: int = SEED, start: date = START, on: date | None
                 "postcode": "" if _unknown_zone(m) else m.place.postcode,
                 "birthday": _birthday(m, seed, start),
                 "joined": m.joined.isoformat(),
+                "legal_form": _legal_form(m),
                 "favourite_store": _STORES.get(m.place.country, "") if m.account is None else "",
             }
         )
@@ -356,6 +365,42 @@ def _topics(member: _Member) -> tuple[tuple[str, str], ...]:
 
 _SAID_YES = {"email": 0.9, "sms": 0.7, "push": 0.85, "mail": 0.9}
 _SERVICE = ("getting-started", "contract-notices")
+_WORDS = {
+    "email": "Yes, Acme may send me e-mail about: {}. I can take that back at any time.",
+    "sms": "Yes, Acme may text me about: {}. Message and data rates may apply. No purchase needed. Reply STOP to end.",
+    "push": "Show me messages in the app about: {}.",
+    "mail": "Acme may write to me about: {}. I can object at any time.",
+}
+
+
+def _said_yes(m: _Member, medium: str, topic: str) -> list[Row]:
+    """A yes as the member's country wants it: in writing for American texts, asked and confirmed for German mails."""
+    country = "US" if _unknown_zone(m) else m.place.country
+    service = topic in _SERVICE
+    name, minute = f"{m.key}-{medium}-{topic}", m.number % 60
+    row: Row = {
+        "event_id": name,
+        "customer": m.key,
+        "medium": medium,
+        "topic": topic,
+        "action": "grant",
+        "occurred_at": f"{m.joined.isoformat()}T07:{minute:02}:00Z",
+        "basis": "express_written" if country == "US" and medium == "sms" else "express",
+        "method": "contract" if service else "app" if medium == "push" else "form",
+        "jurisdiction": country,
+        "wording": "" if service else _WORDS[medium].format(topic),
+        "wording_version": "" if service else "3",
+        "language": "en",
+        "source": "order form" if service else "sign-up page",
+        "source_url": "" if service else "https://acme.example/join",
+        "ip": "" if service else f"192.0.2.{1 + m.number % 250}",
+        "answers": "",
+    }
+    if service or country != "DE" or medium not in ("email", "sms"):
+        return [row]
+    asked = row | {"event_id": f"{name}-asked", "action": "request"}
+    answer = {"action": "confirm", "method": "double opt-in", "answers": f"{name}-asked", "basis": "", "wording": ""}
+    return [asked, row | answer | {"occurred_at": f"{m.joined.isoformat()}T08:{minute:02}:00Z"}]
 
 
 def consents(n: int = N, seed: int = SEED, start: date = START, on: date | None = None) -> list[Row]:
@@ -368,27 +413,20 @@ def consents(n: int = N, seed: int = SEED, start: date = START, on: date | None 
         for medium, topic in _topics(m):
             if topic not in _SERVICE and _draw(seed, "yes", m.key, medium, topic) >= _SAID_YES[medium]:
                 continue
-            row = {
-                "customer": m.key,
-                "medium": medium,
-                "topic": topic,
-                "action": "grant",
-                "occurred_at": f"{m.joined.isoformat()}T07:{m.number % 60:02}:00Z",
-                "method": "contract" if topic in _SERVICE else "double opt-in",
-                "source": "order form" if topic in _SERVICE else "sign-up page",
-            }
-            rows.append(row)
+            said = _said_yes(m, medium, topic)
+            rows += said
             gone = start - timedelta(days=5)
             if m.account is None and m.number % 13 == 5 and topic == "offers" and m.joined < gone:
-                rows.append(
-                    row
-                    | {
-                        "action": "withdraw",
-                        "occurred_at": _at(gone, seed, m.key, medium),
-                        "method": "link",
-                        "source": "preference centre",
-                    }
-                )
+                no = {
+                    "action": "withdraw",
+                    "occurred_at": _at(gone, seed, m.key, medium),
+                    "basis": "",
+                    "method": "link",
+                    "source": "preference centre",
+                    "wording": "",
+                    "answers": "",
+                }
+                rows.append(said[0] | no | {"event_id": f"{m.key}-{medium}-{topic}-no"})
     return rows
 
 
