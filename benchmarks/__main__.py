@@ -9,13 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import sealing
 from benchmarks.campaign import Line, stages
 from tests.postgres import DURABLE, server
 
@@ -60,8 +61,8 @@ def main(arguments: list[str]) -> None:
             continue
         for size in sizes:
             with tempfile.TemporaryDirectory() as folder, databases(kind, Path(folder)) as fresh:
-                found = track(stages(Path(folder), size, fresh), f"{kind} {size:,}", total=7, console=console)
-                lines = list(found)
+                made = chain(stages(Path(folder), size, fresh), sealing.stages(size, fresh))
+                lines = list(track(made, f"{kind} {size:,}", total=11, console=console))
             console.print(table(kind, size, lines))
 
 

@@ -58,21 +58,22 @@ def seal(
         return SealReport(0, done.size, 0, 0.0)
     name = name or _named(store, keys)
     _trusted(head, name, keys)
-    held_up, sealed = "", 0
+    held_up = ""
     try:
         tops = _settled(store)
     except StoreUnavailable as error:
         tops, held_up = {}, f"nothing was sealed this time: {error}"
+    work = _Work(store, chunk, stop)
     with uncollected():
         for ledger in LEDGERS if tops else ():
-            sealed = _seal_ledger(store, ledger, tops[ledger], chunk, sealed, stop)
-            if sealed >= chunk and stop():
+            work.take(ledger, tops[ledger])
+            if work.over():
                 break
-        _sign(store, keys, name, now)
+        _sign(store, keys, name, now, work.edge)
     with store.read() as conn:
         done = tree.sealed(conn)
         left = tree.waiting(conn, done.below)
-    return SealReport(sealed, done.size, left.rows, left.lag(now), held_up)
+    return SealReport(work.sealed, done.size, left.rows, left.lag(now), held_up)
 
 
 def _settled(store: Store) -> dict[str, int]:
@@ -88,28 +89,43 @@ def _settled(store: Store) -> dict[str, int]:
     return found
 
 
-def _seal_ledger(store: Store, ledger: str, upto: int, chunk: int, sealed: int, stop: Callable[[], bool]) -> int:
-    """How many are sealed by now, those of this ledger added."""
-    while True:
-        with store.read() as conn:
-            done = tree.sealed(conn)
-            ids, leaves = tree.rows_after(conn, ledger, done.below[ledger], upto, chunk)
-        if not ids:
-            return sealed
-        hashes = leaf_hashes(leaves)
-        with store.write() as conn:
-            if tree.add_leaves(conn, done.size, ledger, ids, hashes):
-                sealed += len(ids)
-        if sealed >= chunk and stop():
-            return sealed
+class _Work:
+    """Leaves being added. `edge`: the tree's right edge after them; None until the first, and when another sealer came
+    between, for then it has to be read."""
+
+    def __init__(self, store: Store, chunk: int, stop: Callable[[], bool]) -> None:
+        self.store, self.chunk, self.stop = store, chunk, stop
+        self.sealed = 0
+        self.edge: Frontier | None = None
+
+    def over(self) -> bool:
+        return self.sealed >= self.chunk and self.stop()
+
+    def take(self, ledger: str, upto: int) -> None:
+        """All rows of a ledger up to this one, in chunks."""
+        while not self.over():
+            with self.store.read() as conn:
+                done = tree.sealed(conn)
+                ids, leaves = tree.rows_after(conn, ledger, done.below[ledger], upto, self.chunk)
+                if ids and (self.edge is None or self.edge.size != done.size):
+                    self.edge = tree.frontier_now(conn, tree.newest(conn))
+            if not ids:
+                return
+            hashes = leaf_hashes(leaves)
+            with self.store.write() as conn:
+                added = tree.add_leaves(conn, done.size, ledger, ids, hashes)
+            if added and self.edge is not None:
+                self.sealed += len(ids)
+                self.edge.extend(hashes)
 
 
-def _sign(store: Store, keys: Keys, name: str, now: datetime) -> None:
+def _sign(store: Store, keys: Keys, name: str, now: datetime, edge: Frontier | None) -> None:
     with store.read() as conn:
         head, done = tree.newest(conn), tree.sealed(conn)
         if done.size == (head.size if head else 0):
             return
-        edge = tree.frontier_now(conn, head)
+        if edge is None or edge.size != done.size:
+            edge = tree.frontier_now(conn, head)
     _trusted(head, name, keys)
     note = Checkpoint(name, edge.size, edge.root()).signed(keys.sign)
     with store.write() as conn:
