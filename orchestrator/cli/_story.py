@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.consider import Entry, Part
-    from orchestrator.why import Decision, Moment, Notice, Run, Said, Sent, Story
+    from orchestrator.model import Json
+    from orchestrator.why import Decision, Moment, Notice, Run, Said, Sent, Story, Word
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -340,18 +341,37 @@ def _told(verdict: Said, sent: Sent) -> list[str]:
 
 def _consent(verdict: Said, sent: Sent) -> list[str]:
     inputs = verdict.inputs
+    where = ", ".join(inputs.get("countries", ()))
+    rules = ", ".join(inputs.get("rules", ()))
+    if verdict.reason == "no_consent_needed":
+        return [f"none is needed for {sent.medium} in {where}, and none is on record (by {rules})"]
+    law = [f"judged for {where}, by {rules}"] if where and rules and verdict.say == "deny" else []
     if not inputs.get("states"):
-        if verdict.reason in ("transactional", "not_applicable"):
+        if verdict.reason in ("transactional", "not_applicable", "no_consent_rule"):
             return [verdict.meaning]
-        return [f"there is no yes to {inputs.get('topic', sent.topic)} on {inputs.get('medium', sent.medium)}"]
+        return [f"there is no yes to {inputs.get('topic', sent.topic)} on {inputs.get('medium', sent.medium)}", *law]
     words = {word.id: word for word in sent.relied_on}
     told = []
     for number, state in zip(inputs.get("events", ()), inputs["states"], strict=False):
-        word = words.get(number)
-        how = listed([word.method or "", word.source or ""]) if word is not None else ""
-        topic = "everything" if state["topic"] == "*" else state["topic"]
-        source = f"{how}; consent event {number}" if how else f"consent event {number}"
-        told.append(f"{state['state']} for {topic} on {sent.medium} since {_short(state['since'])} ({source})")
+        told += _state(number, state, words.get(number), sent)
+    return [*told, *law]
+
+
+def _state(number: int, state: Json, word: Word | None, sent: Sent) -> list[str]:
+    """One consent that was weighed: the ground, how it is known, and the words that were shown."""
+    topic = "everything" if state["topic"] == "*" else state["topic"]
+    ground = str(state.get("basis", "")).replace("_", " ") + (", confirmed" if state.get("confirmed") else "")
+    until = f"until {_short(state['until'])}" if state.get("until") else ""
+    how = sealed = ""
+    if word is not None:
+        how = listed([word.method or "", word.source or ""])
+        sealed = f"its source is {word.sealed}" if word.sealed else ""
+    known = "; ".join(part for part in (ground, until, how, sealed, f"consent event {number}") if part)
+    told = [f"{state['state']} for {topic} on {sent.medium} since {_short(state['since'])} ({known})"]
+    if word is not None and word.wording:
+        text = word.wording if len(word.wording) <= 160 else f"{word.wording[:157]}…"
+        version = f"version {word.wording_version}, " if word.wording_version else ""
+        told.append(f"shown: “{text}” ({version}SHA-256 {(word.wording_hash or '')[:12]}…)")
     return told
 
 
@@ -363,12 +383,16 @@ def _hours(verdict: Said, medium: str) -> list[str]:
         return [f"unknown: {', '.join(unknown)}; candidates: {where}"]
     if not zones:
         return ["no time zone is known: none stated, none by address, phone number or account"]
-    if "window" not in inputs:
-        return [f"{verdict.reason}: {where}"]
-    window = inputs["window"]
-    days = "every day" if len(window["days"]) == 7 else " ".join(_DAYS[d] for d in window["days"])
-    state = "open" if verdict.reason == "open" else verdict.reason.replace("_", " ")
-    told = [f"{state}: {medium} {window['open']}–{window['close']}, {days}, in {where}"]
+    state = verdict.reason.replace("_", " ")
+    told = [f"{state}: {where}"]
+    if "window" in inputs:
+        window = inputs["window"]
+        days = "every day" if len(window["days"]) == 7 else " ".join(_DAYS[d] for d in window["days"])
+        told = [f"{state}: {medium} {window['open']}–{window['close']}, {days}, in {where}"]
+    if inputs.get("rules"):
+        told.append(f"law and custom: {', '.join(inputs['rules'])} (ruleset {inputs['ruleset']})")
+    if inputs.get("without_rule"):
+        told.append(f"no legal hours are known for {', '.join(inputs['without_rule'])}")
     if "next_open" in inputs:
         told.append(f"opens {_short(inputs['next_open'])} UTC{_there(inputs['next_open'], inputs['zones'][0]['name'])}")
     return told
