@@ -16,8 +16,11 @@ import sqlalchemy as sa
 
 from channels import sandbox
 from channels.base import EventKind
+from orchestrator.audit import verify
 from orchestrator.erase import Places, Refused, erase, finish, missing, read_list, replay, unreplayed
 from orchestrator.importing import import_rows, merge_customers
+from orchestrator.rejudge import examine
+from orchestrator.seal import seal
 from orchestrator.store import rights
 from orchestrator.store import tables as t
 from tests.outgoing import World, audit, files, journey, world_of
@@ -185,7 +188,11 @@ def test_postgresql_keeps_nothing_in_the_files_of_its_tables(postgres, postgresq
     which the guide says.)"""
     world = world_of(postgresql_database_url)
     lived(world)
-    erased_one(world, tmp_path)
+    with world.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("ANALYZE")  # samples of her values are in the statistics now
+        assert WHO["email"] in str(conn.exec_driver_sql("SELECT array_agg(histogram_bounds::text) FROM pg_stats "
+                                                        "WHERE tablename = 'customer'").scalar_one())  # fmt: skip
+    assert erased_one(world, tmp_path).left == ()
     with world.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("CHECKPOINT")
         folder = Path(conn.exec_driver_sql("SHOW data_directory").scalar_one())
@@ -220,6 +227,22 @@ def test_the_ledgers_stand_and_the_log_says_erased(world, tmp_path):
     others = [x for x in decided if x["message_id"] not in hers]
     assert others
     assert all(x["detail"] for x in others)
+
+
+def test_the_log_verifies_and_says_erased(world, tmp_path):
+    """Sealed before and after: the tree stands, and every decision about her is told as erased, not as lost."""
+    lived(world)
+    seal(world.store, world.keys, now=world.now)
+    before = verify(world.store, world.keys, now=world.now, examine=examine)
+    assert before.ok, before.findings
+    erased_one(world, tmp_path)
+    seal(world.store, world.keys, now=world.now)
+    report = verify(world.store, world.keys, now=world.now, examine=examine)
+    assert report.ok, report.findings
+    assert report.judged["erased"] == 5, "each decision about her"
+    assert before.judged.get("erased", 0) == 0
+    assert report.size > before.size
+    assert report.entries["erased"] >= 5
 
 
 def test_her_addresses_are_suppressed_and_nothing_more_goes_out(world, tmp_path):

@@ -417,29 +417,30 @@ def _scrub_sqlite(store: Store) -> list[str]:
 
 
 def _scrub_postgresql(store: Store) -> list[str]:
+    """The tables, with the statistics that hold samples of their values."""
+    owner = sa.text(
+        "SELECT c.relname FROM pg_class c WHERE c.relname = ANY(:names) AND c.relkind = 'r' "
+        "AND pg_table_is_visible(c.oid) AND pg_has_role(c.relowner, 'USAGE') "
+        "UNION ALL SELECT 'pg_statistic' FROM pg_database d WHERE d.datname = current_database() "
+        "AND pg_has_role(d.datdba, 'USAGE')"
+    )
     names = [table.name for table in _TABLES]
     with store.read() as conn:
-        owned = set(
-            conn.execute(
-                sa.text(
-                    "SELECT c.relname FROM pg_class c WHERE c.relname = ANY(:names) AND c.relkind = 'r' "
-                    "AND pg_table_is_visible(c.oid) AND pg_has_role(c.relowner, 'USAGE')"
-                ),
-                {"names": names},
-            ).scalars()
-        )
+        owned = set(conn.execute(owner, {"names": names}).scalars())
+    quote = store.engine.dialect.identifier_preparer.quote
+    wanted = {name: f"VACUUM (FULL, ANALYZE) {quote(name)}" for name in names}
+    # Last: the samples of before are dead rows of it now.
+    wanted["pg_statistic"] = "VACUUM (FULL) pg_catalog.pg_statistic"
     left = []
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        quote = conn.dialect.identifier_preparer.quote
-        for name in names:
-            if name not in owned:
-                left.append(quote(name))
-                continue
+        for name, statement in wanted.items():
             try:
-                conn.exec_driver_sql(f"VACUUM (FULL) {quote(name)}")
+                if name in owned:
+                    conn.exec_driver_sql(statement)
+                else:
+                    left.append(statement)
             except sa.exc.OperationalError:  # somebody holds rows for longer than we wait
-                left.append(quote(name))
+                left.append(statement)
     if not left:
         return []
-    return ["so that the tables' files keep nothing of what was deleted, their owner runs: "
-            + " ".join(f"VACUUM (FULL) {name};" for name in left)]  # fmt: skip
+    return ["so that the tables' files keep nothing of what was deleted, their owner runs: " + "; ".join(left) + ";"]
