@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import sealing
+from benchmarks import gate, sealing
 from benchmarks.campaign import Line, stages
 from tests.postgres import DURABLE, server
 
@@ -61,8 +61,12 @@ def main(arguments: list[str]) -> None:
             continue
         for size in sizes:
             with tempfile.TemporaryDirectory() as folder, databases(kind, Path(folder)) as fresh:
-                made = chain(stages(Path(folder), size, fresh), sealing.stages(size, fresh))
-                lines = list(track(made, f"{kind} {size:,}", total=11, console=console))
+                made = chain(
+                    stages(Path(folder), size, fresh),
+                    gate.stages(Path(folder), size, fresh),
+                    sealing.stages(size, fresh),
+                )
+                lines = list(track(made, f"{kind} {size:,}", total=13, console=console))
             console.print(table(kind, size, lines))
 
 

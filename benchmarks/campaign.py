@@ -147,18 +147,18 @@ def stages(folder: Path, count: int, fresh: Callable[[], str]) -> Iterator[Line]
     """Every stage for so many customers; `fresh` makes an empty database and returns its URL."""
     write_files(folder, count)
     loaded = project.load(WORKSPACE)
-    store, floor = _opened(fresh()), _opened(fresh())
+    store, floor = opened(fresh()), opened(fresh())
     with counted(store) as statements:
-        spent = timed(lambda: _import(store, loaded, "customers", folder / "customers.csv"))
+        spent = timed(lambda: imported(store, loaded, "customers", folder / "customers.csv"))
     least = timed(lambda: _floor_import(floor, folder / "customers.csv"))
     yield Line("import customers", count, spent, least, statements.count / count * 1000)
-    yield Line("import consents", count, timed(lambda: _import(store, loaded, "consents", folder / "consents.csv")))
-    yield Line("import orders", count * 2, timed(lambda: _import(store, loaded, "events", folder / "orders.csv")))
-    _analyze(store)
+    yield Line("import consents", count, timed(lambda: imported(store, loaded, "consents", folder / "consents.csv")))
+    yield Line("import orders", count * 2, timed(lambda: imported(store, loaded, "events", folder / "orders.csv")))
+    analyzed(store)
     yield _segment(store, loaded, count)
     apply(store, loaded, author="bench", message="bench", now=APPLIED)
     with counted(store) as statements:
-        spent = timed(lambda: _enter(store))
+        spent = timed(lambda: entered(store))
     yield Line("enroll and advance", count, spent, _floor_enter(store, floor), statements.count / count * 1000)
     with counted(store) as statements:
         channel = Null(Medium.EMAIL)
@@ -172,18 +172,18 @@ def stages(folder: Path, count: int, fresh: Callable[[], str]) -> Iterator[Line]
     floor.close()
 
 
-def _opened(url: str) -> Store:
+def opened(url: str) -> Store:
     store = Store.open(url, create=url.startswith("sqlite"))
     store.migrate()
     return store
 
 
-def _import(store: Store, loaded: Project, kind: Any, path: Path) -> None:
+def imported(store: Store, loaded: Project, kind: Any, path: Path) -> None:
     report = import_file(store, KEYS, loaded.vocabulary, kind, path, now=APPLIED)
     assert not report.quarantined, report
 
 
-def _analyze(store: Store) -> None:
+def analyzed(store: Store) -> None:
     with store.write() as conn:
         conn.exec_driver_sql("ANALYZE")
 
@@ -210,7 +210,7 @@ def _median(work: Callable[[], object]) -> float:
     return sorted(timed(work) for _ in range(7))[3]
 
 
-def _enter(store: Store) -> None:
+def entered(store: Store) -> None:
     enroll(store, now=NOW)
     advance(store, now=NOW)
 
@@ -292,12 +292,12 @@ def template_sources(loaded: Project) -> list[str]:
 
 def _again(fresh: Callable[[], str], folder: Path, loaded: Project) -> float:
     """The delivery once more, to a channel that needs whole messages."""
-    store = _opened(fresh())
+    store = opened(fresh())
     for kind, name in (("customers", "customers.csv"), ("consents", "consents.csv")):
-        _import(store, loaded, kind, folder / name)
+        imported(store, loaded, kind, folder / name)
     apply(store, loaded, author="bench", message="bench", now=APPLIED)
-    _enter(store)
-    _analyze(store)
+    entered(store)
+    analyzed(store)
     spent = timed(lambda: deliver(store, {Medium.EMAIL: Filled(Medium.EMAIL)}, KEYS, now=NOW, worker="bench"))
     store.close()
     return spent
