@@ -325,7 +325,12 @@ def _told(verdict: Said, sent: Sent) -> list[str]:
         case "quiet_hours" if "zones" in inputs:
             return _hours(verdict, sent.medium)
         case "frequency_cap" if "caps" in inputs:
-            return [_cap(cap) for cap in inputs["caps"]]
+            first = [f"made way for {listed(f'message {i}' for i in inputs['first'])}"] if "first" in inputs else []
+            return [*first, *(_cap(cap) for cap in inputs["caps"])]
+        case "budget" if "budget" in inputs:
+            return [_budget(inputs)]
+        case "open_case" if verdict.say != "allow":
+            return ["a case is open with support"]
         case "suppression" if "suppressions" in inputs:
             return [_suppressed(one) for one in inputs["suppressions"]]
         case "dedupe" if "last_sent_at" in inputs:
@@ -341,11 +346,11 @@ def _told(verdict: Said, sent: Sent) -> list[str]:
 
 def _consent(verdict: Said, sent: Sent) -> list[str]:
     inputs = verdict.inputs
-    where = ", ".join(inputs.get("countries", ()))
-    rules = ", ".join(inputs.get("rules", ()))
+    where = ", ".join("a country not known" if c == "unknown" else c for c in inputs.get("countries", ()))
+    rules = listed(f"`{row}`" for row in inputs.get("rules", ()))
     if verdict.reason == "no_consent_needed":
-        return [f"none is needed for {sent.medium} in {where}, and none is on record (by {rules})"]
-    law = [f"judged for {where}, by {rules}"] if where and rules and verdict.say == "deny" else []
+        return [f"none is needed for {sent.medium} in {where}, and none is on record (by the ruleset's {rules})"]
+    law = [f"judged for {where}, by the ruleset's {rules}"] if where and rules and verdict.say == "deny" else []
     if not inputs.get("states"):
         if verdict.reason in ("transactional", "not_applicable", "no_consent_rule"):
             return [verdict.meaning]
@@ -412,6 +417,12 @@ def _suppressed(one: Mapping[str, Any]) -> str:
 
 def _cap(cap: Mapping[str, Any]) -> str:
     return f"{cap['counted']} of {cap['allowed']} since {_short(cap['since'])}, by `{cap['line']}`"
+
+
+def _budget(inputs: Mapping[str, Any]) -> str:
+    spent, limit, price = (f"{inputs[name] / 1_000_000:.6f}".rstrip("0") for name in ("spent", "budget", "price"))
+    spent, limit, price = (f"{text}{'0' * (2 - len(text.partition('.')[2]))}" for text in (spent, limit, price))
+    return f"{spent} of {limit} {inputs['currency']} were spent this {inputs['per']}; one costs {price}"
 
 
 def _short(stamp: str) -> str:
