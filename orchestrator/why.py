@@ -30,7 +30,7 @@ from orchestrator.journey import (
 )
 from orchestrator.model import Json
 from orchestrator.problems import ProjectError
-from orchestrator.store import explain, log, versions
+from orchestrator.store import consents, explain, log, versions
 from orchestrator.store.database import Store
 from orchestrator.store.explain import Row, Who
 from orchestrator.store.keys import Keys
@@ -111,7 +111,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A consent event that a decision relied on."""
+    """A consent event that a decision relied on. `wording`: what was shown, with its hash and version.
+
+    `sealed`: why its source cannot be told: erased, damaged (changed, or kept under another key) or closed (no keys are
+    here); "" where it is told, or none was given.
+    """
 
     id: int
     medium: str
@@ -121,6 +125,11 @@ class Word:
     method: str | None
     source: str | None
     basis: str | None
+    wording: str | None
+    wording_hash: str | None
+    wording_version: str | None
+    jurisdiction: str | None
+    sealed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +399,7 @@ def _sent(conn: sa.Connection, keys: Keys | None, rows: Sequence[Row], places: M
     lines: dict[int, list[Json]] = defaultdict(list)
     for line in log.of_messages(conn, [row["id"] for row in rows], keys):
         lines[line["message_id"]].append(line)
-    words = explain.consent_words(conn, {i for some in lines.values() for line in some for i in _relied_on(line)})
+    words = consents.words_of(conn, keys, {i for some in lines.values() for line in some for i in _relied_on(line)})
     return [_one(row, lines[row["id"]], words, places.get(row["version"])) for row in rows]
 
 
@@ -427,16 +436,9 @@ def _one(row: Row, lines: Sequence[Json], words: Mapping[int, Row], place: _Line
 
 
 def _word(row: Row) -> Word:
-    return Word(
-        row["id"],
-        row["medium"],
-        row["topic"],
-        row["action"],
-        row["occurred_at"],
-        row["method"],
-        None,
-        row["basis"],
-    )
+    same = ("method", "source", "basis", "wording", "wording_hash", "wording_version", "jurisdiction", "sealed")
+    told = {name: row[name] for name in same}
+    return Word(row["id"], row["medium"], row["topic"], row["action"], row["occurred_at"], **told)
 
 
 def _decision(line: Json) -> Decision:

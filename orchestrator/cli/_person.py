@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from channels.base import Medium
 from orchestrator.cli._look import counted, fate, heard, plain, table, when
 from orchestrator.outbound import About, Due, address_text, destinations
-from orchestrator.store import explain, log
+from orchestrator.store import consents, explain, log
+from orchestrator.store.suppressions import VOICE, postal_keys
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -41,7 +42,7 @@ def read(conn: sa.Connection, wired: Wired, key: str, limit: int) -> dict[str, A
         "attributes": own["attributes"],
         **_whereabouts(conn, one, own),
         "devices": [{k: v for k, v in d.items() if k != "token"} for d in devices],
-        "consents": explain.consents(conn, one.customer_id),
+        "consents": consents.standing(conn, wired.keys_if_any(), one.customer_id),
         "suppressions": _suppressed(conn, wired, one, own, devices),
         "runs": [_run(run) for run in runs if run["ended_at"] is None],
         "timeline": sorted(_timeline(conn, one, runs, limit), key=lambda e: e["at"], reverse=True)[:limit],
@@ -76,6 +77,13 @@ def _suppressed(conn: sa.Connection, wired: Wired, one: Who, own: Row, devices: 
         for medium in (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
         for to in destinations(_addressed(medium), about)
     ]
+    found += [
+        (Medium.MAIL.value, key)
+        for to in destinations(_addressed(Medium.MAIL), about)
+        for key in postal_keys(wired.keys, to)
+    ]
+    if own["phone"]:
+        found.append((VOICE, wired.keys.address_key(VOICE, own["phone"])))
     return explain.suppressions(conn, found)
 
 
@@ -106,7 +114,7 @@ def _timeline(conn: sa.Connection, one: Who, runs: Sequence[Row], limit: int) ->
         if run["ended_at"] is not None:
             what = f"left {run['journey']}: {run['ended_because']}"
             yield _entry(run["ended_at"], "journey", what, journey=run["journey"])
-    for consent in explain.consents(conn, one.customer_id or 0):
+    for consent in consents.standing(conn, None, one.customer_id or 0):
         topic = "everything" if consent["topic"] == "*" else consent["topic"]
         what = f"{consent['state']} {topic} on {consent['medium']}"
         yield _entry(consent["since"], "consent", what, state=consent["state"])
@@ -180,13 +188,22 @@ def _show_consents(console: Console, consents: Sequence[Row]) -> None:
     for consent in consents:
         style = {"granted": "green", "withdrawn": "red"}.get(consent["state"], "yellow")
         topic = "everything" if consent["topic"] == "*" else consent["topic"]
-        how = ", ".join(part for part in (consent["method"],) if part)
+        how = _how(consent)
         state = Text(consent["state"], style=style)
         rows.add_row(f"  {consent['medium']}", topic, state, when(consent["since"]), Text(how))
     if consents:
         console.print(rows)
     else:
         console.print("  no consent is known: no marketing goes out", style="yellow")
+
+
+def _how(consent: Row) -> str:
+    """How a consent is known, on what ground, and until when."""
+    sealed = f"its source is {consent['sealed']}" if consent["sealed"] in ("erased", "damaged") else ""
+    known = ", ".join(part for part in (consent["method"], consent["source"], sealed) if part)
+    ground = (consent["basis"] or "").replace("_", " ") + (", confirmed" if consent["confirmed"] else "")
+    until = f"until {when(consent['until'])}" if consent["until"] else ""
+    return "; ".join(part for part in (known, ground, until) if part)
 
 
 def _show_timeline(console: Console, found: Mapping[str, Any]) -> None:

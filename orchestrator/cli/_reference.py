@@ -152,7 +152,9 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "zones": "`name`, `source` (stated, address, phone, account), `known` each",
         "places": "`country`, `region` (null: not known, or there are none), `source` (address, phone, account) each",
         "devices": "`platform`, `created_at`, `retired_at` each",
-        "consents": "`medium`, `topic`, `state`, `since`, `event_id`, `method`, `source`, `basis` each",
+        "consents": "`medium`, `topic`, `state`, `since`, `until`, `basis`, `confirmed`, `event_id`, `method`, "
+        "`source`, `sealed` (why its source cannot be told), `jurisdiction`, `wording`, `wording_hash`, "
+        "`wording_version` each",
         "suppressions": "`medium`, `reason`, `since`, `until` each",
         "runs": "under way: `id`, `journey`, `unit`, `step`, `entered_at`, `wake_at` each",
         "timeline": "newest first: `at`, `kind`, `what`, and by kind `state`, `detail`, `journey`, `step`, `message`",

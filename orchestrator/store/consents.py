@@ -155,6 +155,53 @@ def _opened(person_key: bytes, row: Any) -> Known:
     return Known(_DECODE(told), "")
 
 
+def words_of(conn: sa.Connection, keys: Keys | None, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Consent events by id, as people are told of them: what was said, when and how, the words shown, the source.
+
+    A confirmation is on the ground, and of the words, of the request that it answers, where it has none of its own.
+    `sealed` is why there is no source: "erased", "damaged", "closed" (no keys are here), or "" (or none was given).
+    """
+    wanted = sorted(set(ids))
+    listed = id_list(conn, wanted)
+    asked, text = consent_event.alias("asked"), consent_wording.c
+    e, a = consent_event.c, asked.c
+    shown = sa.func.coalesce(e.wording, a.wording)
+    ground = sa.case(
+        (e.action.in_(("grant", "confirm", "import")), sa.func.coalesce(e.basis, a.basis, "express")), else_=e.basis
+    )
+    query = (
+        sa.select(e.id, e.medium, e.topic, e.action, e.occurred_at, e.method, e.jurisdiction, e.commitment)
+        .add_columns(ground.label("basis"), shown.label("wording_hash"), text.text.label("wording"))
+        .add_columns(sa.func.coalesce(e.wording_version, a.wording_version).label("wording_version"))
+        .select_from(consent_event.outerjoin(asked, _answers(e, a)).outerjoin(consent_wording, text.hash == shown))
+        .join(listed, listed.c.id == e.id)
+    )
+    known = evidence_of(conn, keys, wanted) if keys is not None else {}
+    found = {}
+    for row in conn.execute(query).mappings():
+        told = {name: value for name, value in row.items() if name != "commitment"}
+        evidence, gone = known.get(row["id"], (None, "closed" if row["commitment"] is not None else ""))
+        source = (evidence or {}).get("source") or (evidence or {}).get("source_url")
+        found[row["id"]] = {**told, "source": source, "sealed": gone}
+    return found
+
+
+def standing(conn: sa.Connection, keys: Keys | None, customer_id: int) -> list[dict[str, Any]]:
+    """What stands of a customer's consents, each with the event it follows from; a no that a yes has answered, not."""
+    c = consent_current.c
+    columns = (c.medium, c.topic, c.state, c.since, c.event_id, c.basis, c.confirmed, c.until)
+    rows = conn.execute(sa.select(*columns).where(c.customer_id == customer_id).order_by(c.medium, c.topic, c.basis))
+    current = [dict(row) for row in rows.mappings()]
+    agreed = {(row["medium"], row["topic"]) for row in current if row["state"] == "granted"}
+    current = [row for row in current if row["state"] == "granted" or (row["medium"], row["topic"]) not in agreed]
+    words = words_of(conn, keys, (row["event_id"] for row in current))
+    more = ("method", "source", "sealed", "jurisdiction", "wording", "wording_hash", "wording_version")
+    for row in current:
+        row["basis"] = row["basis"] if row["state"] == "granted" else None
+        row |= {name: words[row["event_id"]][name] for name in more}
+    return current
+
+
 # ---- what is current ------------------------------------------------------------------------------------------------
 
 
@@ -184,10 +231,11 @@ def _derive(conn: sa.Connection, customers: Any) -> None:
 
 
 def differing(conn: sa.Connection) -> int:
-    """How many rows of what is current the ledger does not say, or says otherwise, or says and they are missing."""
+    """How many rows of what is current the ledger says otherwise, does not say, or says and they are missing; the
+    greater of what is too much and what is too little, so that one row that says something else is one."""
     stands = sa.select(*(consent_current.c[name] for name in _CURRENT))
     said = sa.select(current_of(None).subquery())
-    return sum(
+    return max(
         int(conn.execute(sa.select(sa.func.count()).select_from(one.except_(other).subquery())).scalar_one())
         for one, other in ((stands, said), (said, stands))
     )
@@ -238,6 +286,12 @@ def current_of(customers: Any | None) -> Any:
     ).where(f.n == 1, f.kind.isnot(None))
 
 
+def _answers(e: Any, a: Any) -> Any:
+    """The request that a confirmation names: of the same customer, medium and topic."""
+    same = (a.customer_id == e.customer_id, a.medium == e.medium, a.topic == e.topic)
+    return sa.and_(e.action == "confirm", a.key == e.answers, a.action == "request", *same)
+
+
 def _said(customers: Any | None, medium: str = "") -> sa.Subquery:
     """Every event with when it counts (`at`), the last no about its topic (`no_at`), its ground and its end."""
     event, asked = consent_event, consent_event.alias("asked")
@@ -245,10 +299,6 @@ def _said(customers: Any | None, medium: str = "") -> sa.Subquery:
     # A yes dated in the future (a wrong clock, a wrong zone) must not outlive a no that came after it.
     at = sa.case((e.occurred_at > e.received_at, e.received_at), else_=e.occurred_at)
     no = e.action.in_(("withdraw", "expire"))
-    answered = sa.and_(
-        e.action == "confirm", a.key == e.answers, a.action == "request",
-        a.customer_id == e.customer_id, a.medium == e.medium, a.topic == e.topic,
-    )  # fmt: skip
     proves = sa.and_(e.action == "confirm", sa.or_(e.answers.is_(None), a.id.isnot(None)))
     query = sa.select(
         e.customer_id,
@@ -261,7 +311,7 @@ def _said(customers: Any | None, medium: str = "") -> sa.Subquery:
         sa.func.coalesce(e.basis, a.basis, "express").label("ground"),
         sa.func.coalesce(e.expires_at, a.expires_at).label("until"),
         sa.case((proves, 1), else_=0).label("proves"),
-    ).select_from(event.outerjoin(asked, answered))
+    ).select_from(event.outerjoin(asked, _answers(e, a)))
     if customers is not None:
         query = query.where(e.customer_id.in_(customers))
     if medium:

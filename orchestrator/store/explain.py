@@ -23,8 +23,6 @@ from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
     account,
     batch,
-    consent_current,
-    consent_event,
     customer,
     device,
     enrollment,
@@ -177,23 +175,6 @@ def profile(conn: sa.Connection, one: Who) -> Row:
     """The person's or the company's own row."""
     table, found = (customer, one.customer_id) if one.customer_id is not None else (account, one.account_id)
     return dict(conn.execute(sa.select(table).where(table.c.id == found)).mappings().one())
-
-
-def consents(conn: sa.Connection, customer_id: int) -> list[Row]:
-    """What stands of a customer's consents, each with the event it follows from."""
-    c, e = consent_current.c, consent_event.c
-    query = sa.select(c.medium, c.topic, c.state, c.since, c.event_id, e.method, e.basis).join(
-        consent_event, e.id == c.event_id
-    )
-    return _rows(conn, query.where(c.customer_id == customer_id).order_by(c.medium, c.topic))
-
-
-def consent_words(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
-    """Consent events by id: what was said, when, and how it is known."""
-    listed = id_list(conn, sorted(set(ids)))
-    e = consent_event.c
-    columns = (e.id, e.medium, e.topic, e.action, e.occurred_at, e.basis, e.method)
-    return {row["id"]: row for row in _rows(conn, sa.select(*columns).join(listed, listed.c.id == e.id))}
 
 
 def suppressions(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> list[Row]:
