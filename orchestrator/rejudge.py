@@ -114,6 +114,7 @@ class _Work:
         self.policies: dict[str, Policies | None] = {}
         self.allowed: dict[int, int] = {}
         self.sent: set[int] = set()
+        self.crossed: set[int] = set()
         self.numbers: set[tuple[str, str]] = set()
         self.own = _made_by(decision.rules_version(), TZDATA, HOLIDAYS)
         self.retained = retention.destroyed_before(conn, "decision_details")
@@ -134,8 +135,10 @@ class _Work:
         for made_by, n in sorted(self.others.items()):
             told = f"{n['all']:,} decisions were made by {made_by}; they were judged again by {self.own}"
             yield f"{told}, and {n['otherwise']:,} came out otherwise" if n["otherwise"] else told
-        if crossed := self.checked["crossed"]:
-            yield f"{crossed:,} decisions crossed a no that arrived less than a minute before: see their outcomes"
+        if self.crossed:
+            all_the_same = len(self.crossed & self.sent)
+            told = f"{len(self.crossed):,} decisions crossed a no that arrived less than a minute before"
+            yield f"{told}; {all_the_same:,} of these messages were handed over all the same"
 
     # ---- a chunk
 
@@ -322,6 +325,7 @@ class _Work:
                 continue
             if line.at - no.received_at < CROSSED:
                 self.checked["crossed"] += 1
+                self.crossed.add(line.message_id)
                 continue
             what = f"customer {body.customer} had said no to it (consent event {no.id}) and not yes again"
             self.tell(line, "withdrawn", what)
