@@ -29,6 +29,7 @@ from orchestrator.places import (
     zones_of,
 )
 from orchestrator.rules import Place, Zone
+from orchestrator.store import wellbeing
 from orchestrator.store.standing import whereabouts
 from orchestrator.zones import zone
 from tests.outgoing import World, audit, files, journey, world_of
@@ -503,6 +504,22 @@ def test_a_message_is_judged_on_all_of_it(world: World):
     assert first["legal_form"] == "sole_trader" and first["country"] == "US"
     assert second["zones"] == [[CHICAGO, "stated"]] and second["places"] == [["US", "IL", "address"]]
     assert second["legal_form"] is None
+
+
+def test_who_is_nowhere_is_counted(world: World):
+    """What `doctor` says: whose law holds is not known, in all or in which state."""
+    nothing: dict[str, Any] = {"timezone": None, "country": None, "postcode": None}
+    world.people(1)
+    world.people(2, **nothing)
+    world.people(3, **nothing, phone=None)  # no text goes to them anyway
+    world.people(4, **{**nothing, "country": "US"})
+    world.people(5, **nothing, phone_places="US-NY", phone_zones=NY)
+    world.people(6, country="US", region=None, postcode="10001")
+    world.people(7, **{**nothing, "country": "US"}, region="NY")
+    with world.store.read() as conn:
+        assert wellbeing.in_no_country(conn) == 2
+        assert wellbeing.in_no_state(conn) == 4
+        assert wellbeing.lost_for_texts(conn) == 2
 
 
 def test_a_text_waits_for_the_last_zone_of_the_state(world: World):
