@@ -381,3 +381,27 @@ def test_an_open_case_pauses_marketing_until_it_is_closed(database_url: str):
     world.pass_time(hours=1)
     assert world.tick()["sent"] == 2, "the offer, and then the receipt"
     world.store.close()
+
+
+def test_a_rival_that_went_meanwhile_counts_once(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Room for two: while one is judged, another worker lets the higher one go. Both fit."""
+    world = world_of(database_url)
+    world.apply(files({"low": LOW}, policies('caps: [ "2 per day across email, sms" ]')))
+    [person] = world.people(1)
+    queue(world, [person], "sms", "short", planned_at=world.now - timedelta(hours=1))
+    queue(world, [person])
+    other, plain = open_store(database_url), delivering.gather
+    text = {Medium.SMS: world.channels.pop(Medium.SMS)}
+
+    def gather(conn: Any, batch: Any, *given: Any) -> Any:
+        found = plain(conn, batch, *given)
+        if batch[0].medium is Medium.EMAIL:
+            monkeypatch.setattr(delivering, "gather", plain)
+            deliver(other, text, world.keys, now=world.now, worker="other")
+        return found
+
+    monkeypatch.setattr(delivering, "gather", gather)
+    assert world.deliver().total("allow") == 1
+    assert world.states() == {"sent": 2}
+    other.close()
+    world.store.close()

@@ -77,14 +77,16 @@ class Around:
 class Contacts:
     """What was allowed before, within this batch too, by customer, by account and by content. Grows as one allows.
 
-    `spent`: millionths of the workspace currency on the batch's medium in its budget's period; `price` of one message;
-    `day`: the workspace's local day that costs are booked on, "" where a message costs nothing.
+    `reserved`: ids of messages that were allowed before, as far as they count. `spent`: millionths of the workspace
+    currency on the batch's medium in its budget's period; `price` of one message; `day`: the workspace's local day that
+    costs are booked on, "" where a message costs nothing.
     """
 
     by_customer: dict[int, list[Contact]]
     by_account: dict[int, list[Contact]]
     sent_at: dict[str, datetime]
     around: Around = field(default_factory=Around)
+    reserved: set[int] = field(default_factory=set)
     spent: int = 0
     price: int = 0
     day: str = ""
@@ -117,7 +119,8 @@ class Contacts:
         own = _rank(due.priority, due.planned_at, due.id)
         patient = due.state == "planned"  # its first turn: whoever was ready before it may have had none either
         first = (w.rival for w in waiting if w.rank < own and (patient or now - w.since < PATIENCE))
-        return tuple(islice(first, _MOST_RIVALS))
+        # What was allowed since we looked who waits is among the contacts by now.
+        return tuple(islice((rival for rival in first if rival.message_id not in self.reserved), _MOST_RIVALS))
 
 
 def counted(
@@ -139,7 +142,7 @@ def counted(
     contacts = Contacts(defaultdict(list), defaultdict(list), {}, around)
     for contact in around.touches:
         contacts.put(contact)
-    reserved: set[int] = set()
+    reserved = contacts.reserved
     if since is not None:
         for message_id, contact in _reservations(conn, marketing, policies.caps, since):
             reserved.add(message_id)
