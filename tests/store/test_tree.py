@@ -267,12 +267,13 @@ def test_appending_and_sealing_at_once(store: Store):
             raise
 
     def write() -> None:
-        for n in range(30):
+        for n in range(12):
             append(store, 1 + n % 7)
 
     def keep_sealing() -> None:
         while not over.is_set():
             seal(store, KEYS, now=NOW, chunk=5)
+            over.wait(0.01)
 
     writers = [threading.Thread(target=guarded, args=(write,)) for _ in range(3)]
     sealers = [threading.Thread(target=guarded, args=(keep_sealing,)) for _ in range(2)]
@@ -288,7 +289,7 @@ def test_appending_and_sealing_at_once(store: Store):
     with store.read() as conn:
         rows = set(conn.execute(sa.select(t.log.c.id)).scalars())
     found = leaves(store)
-    assert len(found) == len(rows) == 3 * sum(1 + n % 7 for n in range(30))
+    assert len(found) == len(rows) == 3 * sum(1 + n % 7 for n in range(12))
     assert {row[2] for row in found} == rows
     check(store)
 
