@@ -185,9 +185,9 @@ class Ruleset:
     which age on somebody consents alone."""
 
     version: str = ""
-    hours: tuple[HoursRule, ...] = ()
-    consent: tuple[ConsentRule, ...] = ()
-    ages: Mapping[str, int] = field(default_factory=dict)
+    hours: tuple[HoursRule, ...] = field(default=(), repr=False)
+    consent: tuple[ConsentRule, ...] = field(default=(), repr=False)
+    ages: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def hours_in(self, country: str | None, region: str | None, medium: str) -> tuple[HoursRule, ...]:
         """The rows that speak for a place: those of all the country beside the region's own; where the region is not

@@ -30,6 +30,9 @@ HORIZON_DAYS = 29
 """How far `next_open` looks, in UTC days after today: on a Monday-only window, Christmas Day and New Year's Day fall in
 two weeks running, and a clock change may swallow a third."""
 
+CLOSING_DAYS = 4
+"""How far `open_until` looks, in UTC days from today on: nothing waits in a queue for longer than that."""
+
 Period = Literal["day", "week", "month"]
 _DAY = timedelta(days=1)
 _KEPT = 20_000
@@ -145,7 +148,7 @@ def next_open(hours: Sequence[Open], now: datetime) -> datetime | None:
 def open_until(hours: Sequence[Open], now: datetime) -> datetime | None:
     """When what is open at `now` closes: the first instant after it at which some item is not open any more.
 
-    `now` itself when it is not open; None when it stays open as far as the horizon. Raises UnknownCalendar.
+    `now` itself when it is not open; None when it stays open for days (CLOSING_DAYS). Raises UnknownCalendar.
     """
     key = tuple(hours)
     kept = _ends.get(key)
@@ -154,7 +157,8 @@ def open_until(hours: Sequence[Open], now: datetime) -> datetime | None:
     items = _items(key)
     if items is None or not _all_open(items, now):
         return now
-    end = next((at for at in _edges(key, now, closing=True) if not _all_open(items, at)), None)
+    edges = _edges(key, now, closing=True, days=CLOSING_DAYS)
+    end = next((at for at in edges if not _all_open(items, at)), None)
     if len(_ends) >= _KEPT:
         _ends.clear()
     _ends[key] = (now, end)

@@ -1,11 +1,11 @@
 """Marketing goes out only while law's hours and the house's are open wherever the customer may be.
 
-Law and custom are the rows of the ruleset in force (`orchestrator/ruleset/hours.yaml`, each with its source): 47 CFR
-64.1200(c)(1) knows no texts before 8 or after 21 at the called party's location, several states are narrower, some
-countries have no Sundays and holidays. Every candidate place (of the address, of the number's area, of the account)
+Law: the rows of the ruleset in force (`orchestrator/ruleset/hours.yaml`, each with its source), and custom among them.
+47 CFR 64.1200(c)(1) knows no texts before 8 or after 21 at the called party's location, several states are narrower,
+some countries have no Sundays and holidays. Every candidate place (of the address, of the number's area, of the account)
 brings its rows: those of the whole country, and those of the region, or of "region unknown" where a country is divided.
 Each is judged by the clock of every candidate zone, for an area code is only where a number was sold; all must be open.
-The house's own window (`policies.quiet_hours`) comes on top: it may narrow, never widen.
+House policy (`policies.quiet_hours`) comes on top: it may narrow, never widen.
 
 Fail closed: an unknown country has a row of its own, the narrowest. With no zone at all, or one that tzdata does not
 know, no text, no push and no call goes out whether or not a window is declared, and nothing else where one is. A
