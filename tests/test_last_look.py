@@ -1,0 +1,99 @@
+"""Between decision and hand-over: a no that came in since is found, whatever else was said; nothing else stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator.ingest import record_consents
+from orchestrator.store import outbox
+from tests.outgoing import World, email, files, journey, world_of
+
+SERVICE = email("Your account", "A word about it.", "service")
+HOUR = timedelta(hours=1)
+Word = tuple[Any, ...]  # action, topic, hours before now, ground
+
+YES = ("confirm", "offers", 9, "express")
+CASES: list[tuple[str, list[Word], list[Word], str, str]] = [
+    # title, before the decision, after it, which message, what becomes of it
+    ("nothing", [YES], [], "hello", "sent"),
+    ("a no", [YES], [("withdraw", "offers", 0)], "hello", "cancelled"),
+    ("a general no", [YES], [("withdraw", "*", 0)], "hello", "cancelled"),
+    ("another topic's no", [YES], [("withdraw", "news", 0)], "hello", "sent"),
+    ("a no of yesterday that comes in now", [("confirm", "offers", 30, "express")], [("withdraw", "offers", 20)],
+     "hello", "cancelled"),
+    ("a no, and a yes on a ground that is too little", [YES],
+     [("withdraw", "offers", 2), ("grant", "offers", 1, "legitimate_interest")], "hello", "cancelled"),
+    ("a no, answered at once", [YES], [("withdraw", "offers", 2), ("confirm", "offers", 1, "express")],
+     "hello", "cancelled"),  # what was relied on is gone; the next message is judged on the new one
+    ("a no to one of two grounds' topic", [YES, ("confirm", "*", 8, "express_written")], [("withdraw", "offers", 2)],
+     "hello", "cancelled"),
+    ("another ground", [YES], [("grant", "offers", 1, "soft_opt_in")], "hello", "sent"),
+    ("asked once more", [YES], [("request", "offers", 1, "express")], "hello", "sent"),
+    ("an old no that was answered", [("withdraw", "offers", 20), YES], [], "hello", "sent"),
+    ("two grounds and an old general no", [("withdraw", "*", 20), YES, ("grant", "offers", 5, "soft_opt_in")], [],
+     "hello", "sent"),
+    ("its end", [YES], [("expire", "offers", 0)], "hello", "cancelled"),
+    ("its end, under a general yes", [YES, ("confirm", "*", 8, "express")], [("expire", "offers", 0)], "hello", "sent"),
+    ("a letter nobody objected to", [], [], "letter", "sent"),
+    ("a letter, objected", [], [("withdraw", "offers", 0)], "letter", "cancelled"),
+    ("a letter, a consent's end", [], [("expire", "offers", 0)], "letter", "cancelled"),
+    ("transactional, a general no", [], [("withdraw", "*", 0)], "service", "sent"),
+    ("transactional, a no to exactly this", [], [("withdraw", "service", 0)], "service", "cancelled"),
+]  # fmt: skip
+STEPS = {"hello": "- email: hello", "letter": "- mail: letter", "service": "- email: service"}
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    made = world_of(database_url)
+    yield made
+    made.store.close()
+
+
+def say(world: World, who: int, medium: str, words: list[Word], when: str) -> None:
+    rows = [
+        {
+            "key": f"{when}-{number}",
+            "customer_id": who,
+            "medium": medium,
+            "topic": topic,
+            "action": action,
+            "occurred_at": world.now - hours * HOUR,
+            "basis": ground[0] if ground else None,
+        }
+        for number, (action, topic, hours, *ground) in enumerate(words)
+    ]
+    with world.store.write() as conn:
+        record_consents(conn, world.keys, rows, now=world.now)
+
+
+@pytest.mark.parametrize(("title", "before", "after", "step", "end"), CASES, ids=[case[0] for case in CASES])
+def test_what_came_in_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, title: str, before: Any, after: Any, step: str, end: str
+) -> None:
+    world.apply(files({"j": journey("j", STEPS[step])}, templates__email__service_dot_mjml=SERVICE))
+    [who] = world.people(1, consents=None)
+    medium = "mail" if step == "letter" else "email"
+    say(world, who, medium, before, "before")
+    world.pass_time(minutes=1)
+    world.event([who])
+    world.move()
+    plain, told = outbox.last_look, [False]
+
+    def first_they_speak(conn: Any, deliveries: Any, at: Any) -> Any:
+        if not told[0]:
+            told[0] = True
+            world.pass_time(seconds=1)
+            say(world, who, medium, after, "after")
+        with world.store.read() as fresh:
+            return plain(fresh, deliveries, at)
+
+    monkeypatch.setattr(outbox, "last_look", first_they_speak)
+    world.deliver()
+    assert told[0], "it was not allowed in the first place"
+    [message] = world.messages()
+    assert (message.state, message.reason) == (end, "consent_withdrawn" if end == "cancelled" else None)
