@@ -125,6 +125,21 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "root": "in hexadecimal",
         "new": "whether it did not stand there already",
     },
+    "audit export": {
+        "file": "where",
+        "manifest": "where",
+        "rows": "written",
+        "counts": "kind of line → how many",
+        "unsealed": "of them without a leaf yet",
+        "erased": "of which what was judged on is destroyed",
+        "bytes": "of the file",
+        "sha256": "of the file, in hexadecimal",
+    },
+    "audit report": {
+        "file": "where",
+        "headline": "numbers of the period, by name",
+        "verification": "`ok`, `verdict`; null where it was not verified",
+    },
     "audit seal": {
         "sealed": "rows, now",
         "size": "entries in all",

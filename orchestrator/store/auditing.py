@@ -195,13 +195,13 @@ def first_and_last(conn: sa.Connection, since: datetime | None, until: datetime)
     return None if row[0] is None else (row[0], row[1])
 
 
-def bodies_of_allowed(
+def decisions(
     conn: sa.Connection, since: datetime | None, until: datetime, after: int, limit: int
-) -> list[tuple[int, bytes]]:
-    """(line, body) of the next decisions that allowed a message."""
-    where = [log.c.id > after, log.c.kind == "decision", log.c.verdict == "allow", *_within(log.c.at, since, until)]
-    query = sa.select(log.c.id, log.c.body).where(*where).order_by(log.c.id).limit(limit)
-    return [(row.id, bytes(row.body)) for row in conn.execute(query)]
+) -> list[tuple[int, datetime, str, bytes]]:
+    """(line, instant, verdict, body) of the next decisions."""
+    where = [log.c.id > after, log.c.kind == "decision", *_within(log.c.at, since, until)]
+    query = sa.select(log.c.id, log.c.at, log.c.verdict, log.c.body).where(*where).order_by(log.c.id).limit(limit)
+    return [(row.id, row.at, row.verdict, bytes(row.body)) for row in conn.execute(query)]
 
 
 def said(conn: sa.Connection, since: datetime | None, until: datetime) -> list[tuple[str, str, str, str, int]]:
