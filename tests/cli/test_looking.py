@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,21 @@ def test_a_message_in_the_log(told: World):
     assert told.json("log", "--message", str(number))["reason"] == "no_consent"
     assert "by the rule consent" in told("log", "--message", str(number)).out
     assert told("log", "--message", "4711").code == 2
+
+
+def test_operations_are_in_the_log(told: World):
+    """A pause and its end are about no message, and on the record like everything else."""
+    copy = World(told.folder.parent / "paused", told.at)
+    shutil.copytree(told.folder, copy.folder)
+    assert copy("pause", "hello", "--reason", "typo", "--by", "mara").code == 0
+    assert copy("resume", "hello").code == 0
+    resumed, paused = copy.json("log", "--limit", "2")["lines"]
+    assert (resumed["kind"], resumed["verdict"], resumed["message_id"]) == ("operation", "resumed", None)
+    assert (paused["verdict"], paused["reason"], paused["by"]) == ("paused", "typo", "mara")
+    assert paused["about"] == {"scope": "hello"}
+    for width in (100, 60):
+        shown = copy("log", "--limit", "2", width=width).out
+        assert "resumed" in shown and "scope hello" in shown and "by mara" in shown
 
 
 @pytest.mark.parametrize(

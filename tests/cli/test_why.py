@@ -158,6 +158,28 @@ def test_what_was_judged_on_can_be_gone(told: World):
     assert "no_consent" in said.out
 
 
+def test_what_was_judged_on_is_sealed(told: World):
+    """Without the key file everything else is told; a detail that was changed is not taken for one that was erased."""
+    import shutil
+    import sqlite3
+
+    copy = World(told.folder.parent / "closed", told.at)
+    shutil.copytree(told.folder, copy.folder)
+    keys = copy.folder / ".orchestrator" / "orchestrator.keys"
+    kept = keys.read_bytes()
+    keys.unlink()
+    said = copy("why", "cleo", "hello")
+    assert said.code == 0 and "no_consent" in said.out and "key file is not here" in " ".join(said.out.split())
+    assert decision(copy.json("why", "cleo", "hello"))["sealed"] == "closed"
+    keys.write_bytes(kept)
+    keys.chmod(0o600)
+    assert decision(copy.json("why", "cleo", "hello"))["verdicts"]
+    with sqlite3.connect(copy.folder / ".orchestrator" / "orchestrator.db") as connection:
+        connection.execute("update log_detail set body = zeroblob(200)")
+    assert decision(copy.json("why", "cleo", "hello"))["sealed"] == "damaged"
+    assert "does not open" in copy("why", "cleo", "hello").out
+
+
 def test_the_way_through_is_told(told: World):
     """Two days later: the wait, the branch with what it tried, the end."""
     import shutil
