@@ -495,15 +495,17 @@ def test_a_message_is_judged_on_all_of_it(world: World):
         phone_places=" ".join(phone_places(number)),
         legal_form="sole_trader",
     )
-    ids += world.people(1, timezone=CHICAGO, country="US", postcode="60601")
+    ids += world.people(1, timezone=CHICAGO, country="US", postcode="60601", phone=None)
+    ids += world.people(1, phone="+12135550100")  # not by an import: its places are told all the same
     world.event(ids)
     world.tick()
-    first, second = (world.log(message.id)[0]["detail"]["standing"] for message in world.messages())
+    first, second, third = (world.log(message.id)[0]["detail"]["standing"] for message in world.messages())
     assert first["zones"] == [[CHICAGO, "address"], [DENVER, "address"], [NY, "phone"]]
     assert first["places"] == [["US", "TX", "address"], ["US", "NY", "phone"]]
     assert first["legal_form"] == "sole_trader" and first["country"] == "US"
     assert second["zones"] == [[CHICAGO, "stated"]] and second["places"] == [["US", "IL", "address"]]
     assert second["legal_form"] is None
+    assert third["places"] == [["DE", None, "address"], ["US", "CA", "phone"]]
 
 
 def test_who_is_nowhere_is_counted(world: World):

@@ -14,7 +14,15 @@ import sqlalchemy as sa
 from channels.base import Medium
 from orchestrator.model import Json, Policies, Vocabulary
 from orchestrator.outbound import About, Due, address_text, destinations, household_text, tier
-from orchestrator.places import TOLD_BY_POSTCODE, address_zones, canonical, jurisdictions, parsed, region_of
+from orchestrator.places import (
+    TOLD_BY_POSTCODE,
+    address_zones,
+    canonical,
+    jurisdictions,
+    parsed,
+    phone_places,
+    region_of,
+)
 from orchestrator.rules import Consent, Place, Standing, Zone
 from orchestrator.store import consents
 from orchestrator.store.counting import Contacts, Counted, counted
@@ -132,10 +140,13 @@ def whereabouts(person: Json, company: Json) -> Whereabouts:
     country, region = person.get("country"), person.get("region")
     # A postcode is asked only where nothing else tells the region: there are too many of them to remember.
     ask = country in TOLD_BY_POSTCODE and region_of(country, region) is None
+    places = person.get("phone_places")
+    if places is None and (number := person.get("phone")):
+        places = " ".join(phone_places(number))  # an import tells them; a number that came otherwise counts no less
     return _whereabouts(
         (person.get("timezone"), company.get("timezone")),
         (country, region, person.get("postcode") if ask else None),
-        (person.get("phone_zones"), person.get("phone_places")),
+        (person.get("phone_zones"), places),
         company.get("country"),
     )
 
