@@ -25,6 +25,7 @@ NAMES = [
     "allow_list",
     "suppression",
     "consent",
+    "minor",
     "dedupe",
     "open_case",
     "frequency_cap",
@@ -305,7 +306,9 @@ def test_an_unknown_zone_never_lets_a_text_out(
 def test_no_marketing_without_a_yes(there: Standing, house: Policies) -> None:
     never = replace(there, consents=tuple(c for c in there.consents if c.state != "granted"))
     for medium in Medium:
-        assert judge(subject(medium=medium), never, house, NOW).say == "deny"
+        found = judge(subject(medium=medium), never, house, NOW)
+        heard = next(v for v in found.verdicts if v.rule == "consent")
+        assert found.say == "deny" or heard.reason == "no_consent_needed", medium  # letters, in some countries
     allowed = judge(SUBJECT, replace(there, consents=(says("granted"),)), house, NOW)
     if allowed.say == "allow":
         relied = next(v for v in allowed.verdicts if v.rule == "consent")
