@@ -7,9 +7,10 @@ its own, so a sealer that dies leaves leaves without a checkpoint, and the next 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 
 from orchestrator.apply import in_force
 from orchestrator.leaf import LEDGERS
@@ -58,22 +59,25 @@ def seal(
         return SealReport(0, done.size, 0, 0.0)
     name = name or _named(store, keys)
     _trusted(head, name, keys)
-    held_up = ""
     try:
         tops = _settled(store)
     except StoreUnavailable as error:
-        tops, held_up = {}, f"nothing was sealed this time: {error}"
-    work = _Work(store, chunk, stop)
+        tops, held_up = dict.fromkeys(LEDGERS, 0), f"nothing was sealed this time: {error}"
+    else:
+        held_up = ""
+    sealed, edge, over = 0, None, False
     with uncollected():
-        for ledger in LEDGERS if tops else ():
-            work.take(ledger, tops[ledger])
-            if work.over():
-                break
-        _sign(store, keys, name, now, work.edge)
+        while not over:
+            step = _next(store, tops, chunk, edge)
+            edge, over = step.edge, step.last or (sealed + len(step.rows) >= chunk and stop())
+            if not _added(store, step, keys if over else None, name, now):
+                edge, over = None, False  # another sealer came between: look again
+                continue
+            sealed += len(step.rows)
     with store.read() as conn:
         done = tree.sealed(conn)
         left = tree.waiting(conn, done.below)
-    return SealReport(work.sealed, done.size, left.rows, left.lag(now), held_up)
+    return SealReport(sealed, done.size, left.rows, left.lag(now), held_up)
 
 
 def _settled(store: Store) -> dict[str, int]:
@@ -82,6 +86,9 @@ def _settled(store: Store) -> dict[str, int]:
     The log is asked first: what its lines rely on was committed before them, so it is within what the others say, and
     (since the others are sealed first) has the smaller index.
     """
+    if store.dialect == "sqlite":  # one writer: ids are in the order of commits
+        with store.read() as conn:
+            return tree.highest(conn)
     found = {}
     for ledger in reversed(LEDGERS):
         with store.write() as conn:
@@ -89,47 +96,48 @@ def _settled(store: Store) -> dict[str, int]:
     return found
 
 
-class _Work:
-    """Leaves being added. `edge`: the tree's right edge after them; None until the first, and when another sealer came
-    between, for then it has to be read."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Leaves to be added in one transaction. `edge`: the tree's right edge after them; `last`: nothing is left then."""
 
-    def __init__(self, store: Store, chunk: int, stop: Callable[[], bool]) -> None:
-        self.store, self.chunk, self.stop = store, chunk, stop
-        self.sealed = 0
-        self.edge: Frontier | None = None
-
-    def over(self) -> bool:
-        return self.sealed >= self.chunk and self.stop()
-
-    def take(self, ledger: str, upto: int) -> None:
-        """All rows of a ledger up to this one, in chunks."""
-        while not self.over():
-            with self.store.read() as conn:
-                done = tree.sealed(conn)
-                ids, leaves = tree.rows_after(conn, ledger, done.below[ledger], upto, self.chunk)
-                if ids and (self.edge is None or self.edge.size != done.size):
-                    self.edge = tree.frontier_now(conn, tree.newest(conn))
-            if not ids:
-                return
-            hashes = leaf_hashes(leaves)
-            with self.store.write() as conn:
-                added = tree.add_leaves(conn, done.size, ledger, ids, hashes)
-            if added and self.edge is not None:
-                self.sealed += len(ids)
-                self.edge.extend(hashes)
+    done: tree.Sealed
+    head: tree.Head | None
+    rows: list[tuple[str, int, bytes]]
+    edge: Frontier
+    last: bool
 
 
-def _sign(store: Store, keys: Keys, name: str, now: datetime, edge: Frontier | None) -> None:
+def _next(store: Store, tops: Mapping[str, int], chunk: int, edge: Frontier | None) -> _Step:
+    rows: list[tuple[str, int, bytes]] = []
     with store.read() as conn:
-        head, done = tree.newest(conn), tree.sealed(conn)
-        if done.size == (head.size if head else 0):
-            return
+        done, head = tree.sealed(conn), tree.newest(conn)
+        for ledger in LEDGERS:
+            room = chunk - len(rows)
+            if room and tops[ledger] > done.below[ledger]:
+                ids, leaves = tree.rows_after(conn, ledger, done.below[ledger], tops[ledger], room)
+                rows += zip(repeat(ledger), ids, leaf_hashes(leaves), strict=False)
         if edge is None or edge.size != done.size:
             edge = tree.frontier_now(conn, head)
-    _trusted(head, name, keys)
-    note = Checkpoint(name, edge.size, edge.root()).signed(keys.sign)
+    edge.extend(row[2] for row in rows)
+    return _Step(done, head, rows, edge, len(rows) < chunk)
+
+
+def _added(store: Store, step: _Step, keys: Keys | None, name: str, now: datetime) -> bool:
+    """Leaves, and with `keys` the checkpoint over all there are, in one transaction; False when the tree has moved."""
+    edge, head = step.edge, step.head
+    note = ""
+    if keys is not None:
+        _trusted(head, name, keys)
+        note = Checkpoint(name, edge.size, edge.root()).signed(keys.sign)
+    if not step.rows and (keys is None or edge.size == (head.size if head else 0)):
+        return True
+    below = dict(step.done.below) | {ledger: i for ledger, i, _ in step.rows}
     with store.write() as conn:
-        tree.add_head(conn, tree.Head(edge.size, now, edge.root(), note, edge.dump(), done.below))
+        if not tree.add_leaves(conn, step.done.size, step.rows):
+            return False
+        if keys is not None:
+            tree.add_head(conn, tree.Head(edge.size, now, edge.root(), note, edge.dump(), below))
+    return True
 
 
 def _trusted(head: tree.Head | None, name: str, keys: Keys) -> None:

@@ -146,14 +146,15 @@ def of_rows(conn: sa.Connection, ledger: str, ids: Iterable[int]) -> dict[int, b
     return dict(zip((row[0] for row in rows), encoded(ledger, rows), strict=True))
 
 
-def add_leaves(conn: sa.Connection, at: int, ledger: str, ids: Sequence[int], hashes: Sequence[bytes]) -> bool:
-    """Append leaves at index `at`; False, and nothing done, when the tree is no longer of that size."""
+def add_leaves(conn: sa.Connection, at: int, rows: Sequence[tuple[str, int, bytes]]) -> bool:
+    """Append leaves (ledger, row id, hash) at index `at`; False, and nothing done, when the tree has another size."""
     take_turns(conn, "seal")
     top = conn.execute(sa.select(sa.func.max(_entry))).scalar_one()
     if (0 if top is None else top + 1) != at:
         return False
-    rows = [(n, ledger, i, hashed) for n, (i, hashed) in enumerate(zip(ids, hashes, strict=True), at)]
-    insert_many(conn, leaf, rows, columns=("index", "ledger", "row_id", "hash"))
+    insert_many(
+        conn, leaf, [(n, *row) for n, row in enumerate(rows, at)], columns=("index", "ledger", "row_id", "hash")
+    )
     return True
 
 
