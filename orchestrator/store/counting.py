@@ -90,6 +90,7 @@ class Contacts:
     spent: int = 0
     price: int = 0
     day: str = ""
+    accounts: bool = True  # whether a cap is an account's: then a contact is its colleagues' too, and in their lines
 
     def of(self, due: Due) -> list[Contact]:
         """Each once: the customer's own, and those of the account's other contacts."""
@@ -105,7 +106,7 @@ class Contacts:
 
     def put(self, contact: Contact) -> None:
         self.by_customer.setdefault(contact.customer_id, []).append(contact)
-        if contact.account_id is not None:
+        if self.accounts and contact.account_id is not None:
             self.by_account.setdefault(contact.account_id, []).append(contact)
 
     def rivals(self, due: Due, now: datetime) -> tuple[Rival, ...]:
@@ -140,6 +141,7 @@ def counted(
     since = _reaches_back(asked) if marketing else None
     around = again.around if again is not None else _around(conn, batch, marketing, since, asked)
     contacts = Contacts(defaultdict(list), defaultdict(list), {}, around)
+    contacts.accounts = any(cap.scope == "account" for cap in policies.caps)
     for contact in around.touches:
         contacts.put(contact)
     reserved = contacts.reserved
