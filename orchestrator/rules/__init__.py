@@ -27,6 +27,7 @@ class Consent(NamedTuple):
     """What the ledger says of one (medium, topic, basis); `topic` "*" speaks for all.
 
     `event_id` is what a send relies on. `basis` "": a state other than granted, or a yes that does not say its ground.
+    A no stands beside the yeses that came since: it ends older ones to everything, or to the topic.
     `confirmed`: by double opt-in since the last no. `until`: given for a time only.
     """
 

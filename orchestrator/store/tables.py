@@ -241,8 +241,8 @@ consent_current = Table(  # derived from consent_event: rebuildable
     Column("customer_id", BigId, ForeignKey("customer.id"), primary_key=True),
     Column("medium", Text, primary_key=True),
     Column("topic", Text, primary_key=True),
-    # One row for each basis on which there is a yes since the last no; or one row, basis "", that says what there is
-    # instead: a no, an expiry, an unanswered request.
+    # One row for each ground on which there is a yes since the last no, and one, basis "", for that no (withdrawn or
+    # expired): it ends older yeses to everything, or to the topic. Basis "request": asked for, and no yes is there.
     Column("basis", Text, primary_key=True, server_default=""),
     Column("state", Text, nullable=False),  # granted, withdrawn, requested, expired
     Column("event_id", BigId, ForeignKey("consent_event.id"), nullable=False),

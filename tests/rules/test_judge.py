@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import orchestrator.rules as package
 from channels.base import Medium
 from orchestrator.model import Cap, HouseHours, Policies, Window
-from orchestrator.rules import Consent, Contact, Rival, Standing, Subject, Verdict, Zone, judge, reasons, rules
+from orchestrator.rules import Consent, Contact, Place, Rival, Standing, Subject, Verdict, Zone, judge, reasons, rules
 from tests.rules.cases import CONSENT_LAW, DAY, HOUR, NOW, POLICIES, STANDING, SUBJECT, hours, says, standing, subject
 
 NAMES = [
@@ -167,7 +167,10 @@ zone_names = st.sampled_from(
 )
 zones = st.lists(st.builds(Zone, zone_names, st.sampled_from(["stated", "address", "phone", "account"])), max_size=3)
 states = st.sampled_from(["granted", "withdrawn", "requested", "expired"])
-consents = st.builds(Consent, topics, states, instants, st.integers(1, 99))
+grounds = st.sampled_from(["", "express", "express_written", "soft_opt_in", "implied_purchase", "of my own"])
+consents = st.builds(
+    Consent, topics, states, instants, st.integers(1, 99), grounds, st.booleans(), st.none() | instants
+)
 suppressions = st.tuples(st.sampled_from(["bounced", "complained", "opted_out"]), st.none() | instants)
 contacts = st.builds(Contact, instants, media, topics, purposes, st.integers(1, 2), st.none() | st.integers(1, 2))
 rivals = st.builds(Rival, st.integers(2, 9), media, topics, st.integers(0, 100), st.none() | st.integers(1, 2))
@@ -200,6 +203,10 @@ standings = st.builds(
     open_case=st.booleans(),
     rivals=st.lists(rivals, max_size=2).map(tuple),
     spent=st.integers(0, 3_000_000),
+    places=st.lists(st.builds(Place, st.sampled_from(["DE", "US", "GB", "CA", "XX"]), st.none(), st.just("phone"))).map(
+        tuple
+    ),
+    legal_form=st.sampled_from([None, "individual", "sole_trader", "corporate", "odd"]),
 )
 windows = st.builds(Window, st.times(), st.times(), st.frozensets(st.integers(0, 6)))
 caps = st.builds(

@@ -158,7 +158,7 @@ def check(store: Store, batches: list[list[Event]]) -> None:
     assert told() == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(st.lists(events, max_size=8), min_size=1, max_size=4))
 def test_what_is_current_is_the_model_and_can_be_rebuilt(migrated_once: Store, batches: list[list[Event]]) -> None:
     check(migrated_once, batches)
@@ -271,3 +271,98 @@ def test_the_number_of_statements_does_not_grow(store: Store) -> None:
         counted.break_after(None)
         record(store, *(said(f"b{n}", customer_id=n, source="s", wording="w") for n in range(1, 61)))
         assert counted.count <= few <= 22
+
+
+# ---- two records of one person --------------------------------------------------------------------------------------
+
+
+def merged(store: Store, keep: int = 1, drop: int = 2) -> list[tuple[Any, ...]]:
+    with store.write() as conn:
+        rows = consents.to_carry(conn, keep, drop, now=NOW + HOUR)
+        consents.record_consents(conn, KEYS, [{**row, "received_at": NOW + HOUR} for row in rows])
+        assert consents.differing(conn) == 0
+    return [row for row in current(store) if row[0] == keep]
+
+
+def test_a_confirmed_yes_goes_over_as_it_is(store: Store) -> None:
+    people(store)
+    until = NOW + 99 * HOUR
+    asked = said("r", "request", customer_id=2, basis="express_written", wording="Yes.", expires_at=until)
+    record(store, asked, said("c", "confirm", customer_id=2, answers="r", occurred_at=NOW + HOUR / 2))
+    [row] = merged(store)
+    assert row[:5] == (1, "email", "offers", "express_written", "granted")
+    assert row[6:] == (min(NOW + HOUR / 2, NOW), True, until)
+    with store.read() as conn:
+        told = consents.words_of(conn, KEYS, [row[5]])[row[5]]
+    assert (told["method"], told["source"]) == ("merge", "consent event 2 of customer 2")
+
+
+def test_two_grounds_go_over_with_the_no_between(store: Store) -> None:
+    people(store)
+    record(
+        store,
+        said("1", "withdraw", customer_id=2, occurred_at=NOW - 9 * HOUR),
+        said("2", customer_id=2, basis="soft_opt_in", occurred_at=NOW - 5 * HOUR),
+        said("3", customer_id=2, basis="express", occurred_at=NOW - 3 * HOUR),
+    )
+    found = {row[3]: (row[4], row[6], row[7]) for row in merged(store)}
+    assert found == {
+        "": ("withdrawn", NOW - 9 * HOUR, False),
+        "soft_opt_in": ("granted", NOW - 5 * HOUR, False),
+        "express": ("granted", NOW - 3 * HOUR, False),
+    }
+
+
+def test_a_no_of_the_one_who_goes_is_said_anew(store: Store) -> None:
+    people(store)
+    record(store, said("1", occurred_at=NOW - HOUR), said("2", "withdraw", customer_id=2, occurred_at=NOW - 9 * HOUR))
+    assert [(row[4], row[6]) for row in merged(store)] == [("withdrawn", NOW + HOUR)]
+
+
+def test_what_the_one_who_stays_has_said_stands(store: Store) -> None:
+    people(store)
+    record(
+        store,
+        said("1", "withdraw", topic="*", medium="sms"),
+        said("2", customer_id=2, medium="sms"),
+        said("3", "expire"),
+        said("4", customer_id=2),
+    )
+    assert [(row[1], row[2], row[4]) for row in merged(store)] == [
+        ("email", "offers", "expired"),
+        ("sms", "*", "withdrawn"),
+    ]
+
+
+# ---- what people are told -------------------------------------------------------------------------------------------
+
+
+def test_a_confirmation_is_told_with_its_requests_ground_and_words(store: Store) -> None:
+    people(store)
+    record(store, said("r", "request", basis="express_written", wording="Yes.", wording_version="3"))
+    record(store, said("c", "confirm", answers="r", method="double opt-in", source="form 7"))
+    with store.read() as conn:
+        told = consents.words_of(conn, KEYS, [2])[2]
+        closed = consents.words_of(conn, None, [2])[2]
+        [row] = consents.standing(conn, KEYS, 1)
+    assert (told["basis"], told["wording"], told["wording_version"]) == ("express_written", "Yes.", "3")
+    assert (told["source"], told["sealed"]) == ("form 7", "")
+    assert (closed["source"], closed["sealed"]) == (None, "closed")
+    assert (row["state"], row["basis"], row["confirmed"], row["source"]) == (
+        "granted",
+        "express_written",
+        True,
+        "form 7",
+    )
+
+
+def test_a_no_that_was_answered_is_not_told_again(store: Store) -> None:
+    people(store)
+    record(
+        store, said("1", "withdraw", occurred_at=NOW - HOUR), said("2"), said("3", "withdraw", topic="*", medium="sms")
+    )
+    with store.read() as conn:
+        assert [(r["medium"], r["state"]) for r in consents.standing(conn, None, 1)] == [
+            ("email", "granted"),
+            ("sms", "withdrawn"),
+        ]
