@@ -172,7 +172,10 @@ def test_a_complaint_withdraws_and_is_heard_once(world: World):
     assert world.one(sa.select(sa.func.count()).where(t.consent_event.c.action == "withdraw")) == 1
     world.pass_time(days=1)
     assert world.tick() == {"deny suppressed": 1}
-    assert {v["rule"] for v in world.log(2)[0]["detail"]["verdicts"] if v["say"] == "deny"} == {"suppression", "consent"}
+    assert {v["rule"] for v in world.log(2)[0]["detail"]["verdicts"] if v["say"] == "deny"} == {
+        "suppression",
+        "consent",
+    }
 
 
 def test_a_reply_is_an_event(world: World):
