@@ -18,6 +18,8 @@ ORDER = (
         "Auditing",
         (
             "audit verify",
+            "audit report",
+            "audit export",
             "audit proof",
             "audit leaves",
             "audit anchor",

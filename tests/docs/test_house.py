@@ -12,7 +12,7 @@ import pytest
 
 import channels.base
 import orchestrator
-from orchestrator import outbound, outcome, rules, settings, template
+from orchestrator import exporting, outbound, outcome, rules, settings, template
 from orchestrator.jinja import Sandbox
 from orchestrator.model import Kind
 from orchestrator.proof import LINKS, Names
@@ -249,3 +249,8 @@ def test_the_readme_is_short_and_leads_to_the_rest():
 def test_nothing_of_a_machine_is_on_a_page():
     for page in every_page():
         assert not re.search(r"/(root|home|work)/", text_of(page)), name_of(page)
+
+
+def test_every_column_of_the_export_is_on_its_page():
+    found = {row[0].strip("`"): row[1] for row in rows(section(REFERENCE / "audit-export.md", "## Columns"))}
+    assert found == dict(exporting.COLUMNS)
