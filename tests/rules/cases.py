@@ -15,9 +15,8 @@ NOW = datetime(2027, 1, 13, 12, 0, tzinfo=UTC)  # a Wednesday; 13:00 in Berlin
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 BERLIN = Zone("Europe/Berlin", "stated")
 RULESET = Path(orchestrator.ruleset.__file__).parent
-SHIPPED = orchestrator.ruleset.read_ruleset(
-    *((RULESET / name).read_text(encoding="utf-8") for name in ("hours.yaml", "consent.yaml")), Problems()
-)
+HOURS, CONSENT = ((RULESET / name).read_text(encoding="utf-8") for name in ("hours.yaml", "consent.yaml"))
+SHIPPED = orchestrator.ruleset.read_ruleset(HOURS, CONSENT, Problems())
 assert SHIPPED is not None
 CONSENT_LAW = Ruleset(SHIPPED.version, (), SHIPPED.consent, SHIPPED.ages)
 WRITTEN = frozenset({Medium.EMAIL, Medium.SMS, Medium.PUSH})

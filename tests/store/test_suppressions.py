@@ -36,7 +36,8 @@ def counts(report: ImportReport) -> tuple[int, ...]:
 def entries(store: Store) -> list[Any]:
     s = t.suppression.c
     with store.read() as conn:
-        return conn.execute(sa.select(s.medium, s.address_key, s.reason, s.until, s.source).order_by(s.id)).all()
+        query = sa.select(s.medium, s.address_key, s.reason, s.until, s.source).order_by(s.id)
+        return list(conn.execute(query))
 
 
 def test_only_keyed_hashes_are_kept(store: Store, tmp_path: Path) -> None:
