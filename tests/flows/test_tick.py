@@ -6,12 +6,15 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import wiring
+from orchestrator.audit import verify
 from orchestrator.project import load
-from orchestrator.store import versions
+from orchestrator.seal import SealBroken
+from orchestrator.store import tree, versions
 from orchestrator.store.tables import message
 from orchestrator.store.tables import tick as ticks
 from orchestrator.tick import Tally, TickReport, tick
@@ -38,6 +41,32 @@ def test_goes_on_until_nothing_is_due_and_keeps_a_row(waiting: Path):
     assert row.counts["summary"] == report.summary
     again = run(waiting)
     assert (again.name, again.summary, again.rounds) == ("Idle", "nothing was due", 1)
+
+
+def test_what_a_tick_wrote_is_sealed_at_its_end(waiting: Path):
+    report = run(waiting)
+    with wiring.connected(waiting) as wired:
+        with wired.store.read() as conn:
+            done, head = tree.sealed(conn), tree.newest(conn)
+            left = tree.waiting(conn, done.below)
+        verified = verify(wired.store, wired.keys, now=wired.clock())
+    assert head is not None
+    assert (report.sealed, report.seal_lag, left.rows) == (done.size, 0.0, 0)
+    assert head.size == done.size >= 3
+    assert report.counts()["sealed"] == report.sealed
+    assert verified.ok, verified.findings
+    again = run(waiting)
+    assert (again.sealed, again.seal_lag) == (0, 0.0)
+
+
+def test_a_log_that_cannot_be_sealed_is_told_and_stops_nothing(waiting: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise SealBroken("the checkpoint of size 3 was changed")
+
+    monkeypatch.setattr("orchestrator.tick.seal", broken)
+    report = run(waiting)
+    assert report.by_verdict() == {"sent": 1}
+    assert report.problems == ("the checkpoint of size 3 was changed",)
 
 
 def test_a_budget_of_nothing_does_nothing_and_says_so(waiting: Path):
