@@ -314,6 +314,30 @@ def test_rebuilt_consent_is_the_same(people_there: Store):
     assert consent(people_there) == incremental
 
 
+def test_everything_a_consent_brings_is_kept_where_it_belongs(people_there: Store):
+    asked = {"wording": "Yes, offers.", "wording_version": "7", "language": "DE-de", "jurisdiction": "DE"}
+    proof = {"source": "form", "source_url": "https://acme.example/j", "ip": "192.0.2.9", "agent": "Firefox"}
+    day = NOW - timedelta(days=2)
+    rows = (
+        said("request", day, event_id="r", basis="express_written", expires_at="2030-01-01", **asked, **proof),
+        said("confirm", day + timedelta(hours=1), event_id="c", answers="r", method="double opt-in"),
+        said("grant", day, event_id="odd", basis="expres"),
+    )
+    report = take(people_there, "consents", *rows)
+    assert counts(report) == (2, 0, 0, 1)
+    assert "basis `expres` is not a ground" in report.refused[0].problem and "express" in report.refused[0].problem
+    columns = ("basis", "state", "event_id", "confirmed", "until")
+    assert all_of(people_there, t.consent_current, *columns) == [
+        ("express_written", "granted", 2, True, datetime(2029, 12, 31, 23, tzinfo=UTC))
+    ]
+    with people_there.read() as conn:
+        found = consents.evidence_of(conn, KEYS, [1, 2])
+        told = consents.words_of(conn, KEYS, [2])[2]
+    assert found[1].evidence == proof and found[2] == (None, "")
+    assert (told["wording"], told["wording_version"], told["jurisdiction"]) == ("Yes, offers.", "7", None)
+    assert all_of(people_there, t.consent_event, "language", "answers")[0] == ("de-DE", None)
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 HEADER = "key,class,first_name,country,phone\n"
