@@ -2,7 +2,7 @@
 
 Law: the rows of the ruleset in force (`orchestrator/ruleset/hours.yaml`, each with its source), and custom among them.
 47 CFR 64.1200(c)(1) knows no texts before 8 or after 21 at the called party's location, several states are narrower,
-some countries have no Sundays and holidays. Every candidate place (of the address, of the number's area, of the account)
+some countries have no Sundays and holidays. Every candidate place (of the address, the number's area, the account)
 brings its rows: those of the whole country, and those of the region, or of "region unknown" where a country is divided.
 Each is judged by the clock of every candidate zone, for an area code is only where a number was sold; all must be open.
 House policy (`policies.quiet_hours`) comes on top: it may narrow, never widen.
