@@ -271,7 +271,7 @@ def _finish_one(store: Store, kept: int, ids: Sequence[int], places: Places) -> 
         if waiting:
             rights.note_left(conn, kept, ids, ("outbox", "files"))
         else:
-            rights.clear_provider_ids(conn, ids)
+            rights.sweep(conn, ids)
             rights.note_left(conn, kept, ids, ("files",))
     if not waiting:
         return count, []

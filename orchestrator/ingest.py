@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from orchestrator.problems import ProjectError
 from orchestrator.store import consents, log, people, suppressions, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
+from orchestrator.store.auditing import erased_among
 from orchestrator.store.database import Store
 from orchestrator.store.feedback import Told
 from orchestrator.store.keys import Attempt, Keys
@@ -165,6 +166,8 @@ def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime)
 def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attempt]], now: datetime) -> ReceiveReport:
     messages = heard.lock_messages(conn, {attempt.message_id for _, attempt in found})
     ours = [(e, a) for e, a in found if a.message_id in messages]
+    if any(event.url for event, _ in ours):
+        ours = _without_the_erased(conn, ours, messages)
     rows = [
         {
             "message_id": a.message_id,
@@ -197,6 +200,15 @@ def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attem
     paused = pause_failing(conn, work.wrong, now)
     known = len(ours) - sum(counts.values())
     return ReceiveReport(counts, known, len(found) - len(ours), suppressed, withdrawn, paused)
+
+
+def _without_the_erased(
+    conn: sa.Connection, ours: Sequence[tuple[Event, Attempt]], messages: Mapping[int, Told]
+) -> list[tuple[Event, Attempt]]:
+    """The same, without the addresses of links that people followed who have been erased since: they may name them."""
+    people = {told.id: told.customer_id for told in messages.values() if told.customer_id is not None}
+    gone = erased_among(conn, people.values())
+    return [(replace(e, url="") if people.get(a.message_id) in gone else e, a) for e, a in ours]
 
 
 def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:

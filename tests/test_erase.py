@@ -278,6 +278,37 @@ def test_what_was_planned_is_cancelled_and_said(world, tmp_path):
     assert (run.ended_because, run.run_key, run.memory) == ("erased", f"erased-{run.id}", {})
 
 
+def test_what_is_heard_of_her_later_names_her_no_more(world, tmp_path):
+    """A click that comes in after the erasure: counted, and the address of the link is not kept."""
+    lived(world)
+    attempt = next(k.attempt for k in world.outbox() if k.medium == "email" and WHO["first_name"] in world.opened(k))
+    erased_one(world, tmp_path)
+    world.pass_time(hours=1)
+    report = world.hear(attempt, EventKind.CLICKED, url=f"https://shop.example/?for={quote(WHO['email'])}")
+    assert report.new == {"clicked": 1}
+    assert in_rows(world) == {}
+
+
+def test_what_others_wrote_meanwhile_is_swept_up(world, tmp_path):
+    """A run that was just beginning, an event that was just coming in: the erasure waits for neither."""
+    her, _ = lived(world)
+    places = places_of(world, tmp_path)
+
+    def late(mine: Any) -> int:
+        world.event([her], "bought", order_id="order-of-wilhelmina-4711")
+        with world.store.write() as conn:
+            version = conn.execute(sa.select(t.enrollment.c.version).limit(1)).scalar_one()
+            row = {"journey": "hello", "version": version, "unit": "customer", "unit_id": her, "customer_id": her}
+            row |= {"run_key": "order-of-wilhelmina-4711", "live_key": "", "entered_at": world.now, "since": world.now}
+            conn.execute(t.enrollment.insert().values(**row))
+        return 0
+
+    erase(world.store, world.keys, WHO["key"], Places(places.listed, (*places.forget, late), places.exports),
+          now=world.now, by="dpo")  # fmt: skip
+    assert in_rows(world) == {}
+    assert all(run.ended_at for run in world.rows(sa.select(t.enrollment)) if run.customer_id == her)
+
+
 def test_a_company_keeps_its_totals(world, tmp_path):
     lived(world)
     with world.store.write() as conn:

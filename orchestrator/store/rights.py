@@ -383,9 +383,18 @@ def under_way(conn: sa.Connection, ids: Sequence[int]) -> int:
     return int(conn.execute(query.where(message.c.customer_id.in_(sa.select(listed.c.id)), _in_hand())).scalar_one())
 
 
-def clear_provider_ids(conn: sa.Connection, ids: Sequence[int]) -> None:
-    """Of messages that were under way during the erasure, and are settled now."""
-    _empty_messages(conn, sa.select(id_list(conn, ids).c.id))
+def sweep(conn: sa.Connection, ids: Sequence[int]) -> None:
+    """Once more over what others may have written while the erasure waited for nobody: a run that was just beginning,
+    an event that was just coming in, a message that was under way and is settled now."""
+    listed = id_list(conn, ids)
+    hers = sa.select(listed.c.id)
+    rows = tuple(dict(row) for row in conn.execute(sa.select(customer).where(customer.c.id.in_(hers))).mappings())
+    lock_runs(conn, sa.select(enrollment.c.id).where(enrollment.c.customer_id.in_(hers)))
+    _end(conn, Person(ids[0], rows, ()), rows[0]["erased_at"])
+    events = _empty_events(conn, hers)
+    _delete_details(conn, hers)
+    _empty_messages(conn, hers)
+    _empty_runs(conn, hers, events)
 
 
 def scrub(store: Store) -> list[str]:
