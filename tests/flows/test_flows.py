@@ -92,3 +92,15 @@ def test_a_stop_ends_a_tick_before_its_next_batch(waiting: Path, monkeypatch: py
     assert not counts["finished"] and counts["messages"] == []
     monkeypatch.undo()
     assert flows.run_tick(str(waiting), 30)["summary"].endswith("sent 1")
+
+
+def test_the_flow_that_seals(waiting: Path):
+    from orchestrator import flows
+
+    async def seal() -> Any:
+        return await flows.seal(workspace=str(waiting), return_state=True)
+
+    state = asyncio.run(seal())
+    assert state.name == "Sealed"
+    assert state.message.endswith("in all, 0 waiting")
+    assert asyncio.run(seal()).name == "Idle"

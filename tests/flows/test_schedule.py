@@ -29,7 +29,7 @@ SHIPPED = starter.folder() / "prefect.yaml"
 
 
 def shortened(text: str) -> str:
-    """The shipped declaration with its schedules every few seconds instead of every minute, and nothing else changed."""
+    """The shipped declaration with its schedules every few seconds instead of every minute; nothing else changed."""
     found, n = re.subn(r'cron: "\* \* \* \* \*"', f"interval: {INTERVAL}", text)
     assert n == 2, "tick and seal are no longer what runs every minute: this test must follow"
     return found
