@@ -187,7 +187,9 @@ class _Bad:
     ledger: str
     row_id: int
     hash: bytes
+    gone: bool
     data: bytes | None
+    """What the row is now, of the first LISTED: it may have been moved."""
 
 
 class _Walk:
@@ -274,7 +276,8 @@ class _Walk:
         above = self._above[ledger]
         for one, hashed in zip(found, made, strict=True):
             if one.data is None or hashed != one.hash:
-                self.bad.append(_Bad(one.entry, ledger, one.row_id, one.hash, one.data))
+                data = one.data if len(self.bad) < LISTED else None
+                self.bad.append(_Bad(one.entry, ledger, one.row_id, one.hash, one.data is None, data))
             if one.row_id <= above:
                 what = f"it stands after {name_of(ledger, above)}, and was sealed before it"
                 self.tell(one.entry, name_of(ledger, one.row_id), what, "order")
@@ -373,7 +376,7 @@ def _rows_found(conn: sa.Connection, walk: _Walk, done: tree.Sealed) -> None:
         row = name_of(one.ledger, one.row_id)
         if now_in is not None:
             walk.tell(one.entry, row, f"what was sealed as this row stands in {name_of(one.ledger, now_in)}", "moved")
-        elif one.data is None:
+        elif one.gone:
             walk.tell(one.entry, row, "the row is not there", "missing")
         else:
             walk.tell(one.entry, row, "the row is not the one that was sealed", "changed")

@@ -132,7 +132,7 @@ def _show_report(console: Console, report: VerifyReport, wired: Wired) -> None:
     rows.add_row("checkpoints", f"{report.checkpoints:,} signed by this log and of this tree")
     rows.add_row("kept outside", f"{counted(report.anchors, 'checkpoint')} compared and agreeing")
     for what, count in report.judged.items():
-        rows.add_row(what, f"{count:,}")
+        rows.add_row("erased, commitment intact" if what == "erased" else what, f"{count:,}")
     console.print(rows)
     if report.waiting:
         since = f"the oldest for {report.lag:,.0f} s" if report.lag else "written ahead of the clock"
@@ -336,7 +336,9 @@ def seal() -> int:
         raise CannotRun(report.held_up)
     call.answer(
         lambda: {"sealed": report.sealed, "size": report.size, "waiting": report.waiting, "lag": report.lag},
-        lambda console: console.print(f"{counted(report.sealed, 'row')} sealed; the tree has {report.size:,} entries"),
+        lambda console: console.print(
+            f"{counted(report.sealed, 'row')} sealed; the log has {counted(report.size, 'entry', 'entries')}"
+        ),
     )
     return FINE
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_run(small: World, world: World, tmp_path: Path):
 
 def test_seal_by_hand(small: World):
     assert small("apply", "-m", "x", "--yes").code == 0
-    assert "1 row sealed; the tree has 1 entries" in small("audit", "seal").out
+    assert "1 row sealed; the log has 1 entry" in small("audit", "seal").out
     assert small.json("audit", "seal") == {"sealed": 0, "size": 1, "waiting": 0, "lag": 0.0}
     assert small("audit", "key").out.startswith(VKEY)
 
