@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -29,10 +30,11 @@ def world(database_url: str) -> Iterator[World]:
     made.store.close()
 
 
-def pause(world: World, scope: str = "*", reason: str = "a wrong price") -> None:
-    """As another process does it, while this one is under way."""
+def pause(world: World, scope: str = "*", reason: str = "a wrong price") -> Any:
+    """As another process does it, while this one is under way; what the provider answers meanwhile."""
     with world.store.write() as conn:
         versions.pause(conn, scope, by="mara", reason=reason, now=world.now)
+    return ACCEPT
 
 
 def resume(world: World, scope: str = "*") -> None:
@@ -74,7 +76,7 @@ def test_what_no_journey_says_stops_too(world: World):
     world.move()
     with world.store.write() as conn:
         conn.execute(t.message.update().values(journey=None, enrollment_id=None, origin="test"))
-    world.behaviour = lambda outbound, number: pause(world) or ACCEPT
+    world.behaviour = lambda outbound, number: pause(world)
     assert world.deliver().total("sent") == 2
     resume(world)
     world.behaviour = None
@@ -146,12 +148,11 @@ def test_a_tick_under_way_ends_with_nothing_more_done(world: World):
     steps = "- email: hello\n- sms: short\n- email: second"
     world.apply(files({"hello": journey("hello", steps)}))
     world.event(world.people(2))
-    world.behaviour = lambda outbound, number: pause(world) or ACCEPT
+    world.behaviour = lambda outbound, number: pause(world)
 
     def once() -> dict[str, int]:
-        report = tick(
-            world.store, world.channels, world.keys, clock=lambda: world.now, budget_seconds=60, worker="w"  # type: ignore[arg-type]
-        )  # fmt: skip
+        channels: Any = world.channels
+        report = tick(world.store, channels, world.keys, clock=lambda: world.now, budget_seconds=60, worker="w")
         assert report.finished
         return report.by_verdict()
 
@@ -210,9 +211,9 @@ def test_errors_of_two_workers_are_counted_together(world: World):
     world.event(world.people(2))
     world.move()
     world.behaviour = lambda outbound, number: rejected(Reason.CONTENT)
-    from orchestrator import deliver as verb
+    from orchestrator.ingest import pause_failing as plain
 
-    plain, settled = verb.pause_failing, []
+    settled: list[int] = []
 
     def blind_while_settling(conn, names, now):
         """What PostgreSQL shows each of them: nothing of the other's transaction."""
@@ -220,7 +221,7 @@ def test_errors_of_two_workers_are_counted_together(world: World):
         return plain(conn, names, now) if len(settled) % 2 == 0 else ()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verb, "pause_failing", blind_while_settling)
+        patch.setattr("orchestrator.deliver.pause_failing", blind_while_settling)
         assert world.deliver(worker="one", limit=2).paused == ()
         assert world.deliver(worker="two", limit=2).paused == ("hello",)
 

@@ -357,7 +357,8 @@ def test_a_pause_of_everything_stops_at_the_next_trigger(world: World):
     texts = {name: journey(name, STEP, "{ at: 2027-03-01 13:00 }") for name in ("a", "b", "c")}
     world.apply(files(texts))
     world.pass_time(hours=2)
-    plain, looked = versions.hold_trigger, []
+    plain = versions.hold_trigger
+    looked: list[str] = []
 
     def after_the_first(conn, name, key):
         if looked:

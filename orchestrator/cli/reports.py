@@ -212,7 +212,8 @@ def _period(wired: Wired, first: str | None, last: str | None) -> tuple[datetime
         force = in_force(conn)
     zone = force.project.vocabulary.timezone if force else "UTC"
     since = None if first is None else _at(first, "--from", zone, 0)
-    until = wired.clock() if last is None else _at(last, "--to", zone, 1)
+    # What was written this very moment is in it.
+    until = wired.clock() + timedelta(microseconds=1) if last is None else _at(last, "--to", zone, 1)
     if since is not None and since >= until:
         raise Usage("--from comes before --to")
     return since, until
