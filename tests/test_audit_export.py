@@ -19,8 +19,8 @@ from channels.sandbox import ACCEPT, rejected
 from orchestrator import exporting
 from orchestrator.exporting import COLUMNS, CannotExport, export
 from orchestrator.seal import seal
+from orchestrator.store import auditing, versions
 from orchestrator.store import tables as t
-from orchestrator.store import versions
 from tests.outgoing import NOON, POLICIES, World, files, journey, world_of
 
 CAPPED = POLICIES + '  caps: [ "1 per day across email, sms" ]\n'
@@ -102,7 +102,7 @@ def test_one_customer_and_her_key(world: World, tmp_path: Path):
 
 
 def test_what_was_destroyed_says_so(world: World, tmp_path: Path):
-    world.erase("c1") if hasattr(world, "erase") else _erase(world, tmp_path, "c1")
+    _erase(world, tmp_path, "c1")
     report = exported(world, tmp_path)
     hers = [row for row in rows_of(report.file) if row["customer"] == "1" and row["kind"] == "decision"]
     assert hers and report.erased == len(hers)
@@ -223,13 +223,13 @@ def test_memory_does_not_grow_with_the_log(world: World, tmp_path: Path, monkeyp
     """No more than a chunk is held at a time."""
     monkeypatch.setattr(exporting, "CHUNK", 3)
     held: list[int] = []
-    plain = exporting.auditing.lines
+    plain = auditing.lines
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         found = plain(*args, **kwargs)
         held.append(len(found))
         return found
 
-    monkeypatch.setattr(exporting.auditing, "lines", counted)
+    monkeypatch.setattr(auditing, "lines", counted)
     exported(world, tmp_path)
     assert max(held) == 3 and len(held) > 4

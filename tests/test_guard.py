@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -342,9 +343,8 @@ def test_the_operator_is_told_by_the_tick(world: World):
     world.people(100, tier="gold")
     put_in_force(world, CLUB)
     world.people(100, tier="gold")
-    report = tick(
-        world.store, world.channels, world.keys, clock=lambda: world.now, budget_seconds=60, worker="w"  # type: ignore[arg-type]
-    )  # fmt: skip
+    channels: Any = world.channels
+    report = tick(world.store, channels, world.keys, clock=lambda: world.now, budget_seconds=60, worker="w")
     assert report.paused == ("club",) and "paused club" in report.summary
     [problem] = report.problems
     assert "200 customers now, and had 100" in problem and "`orchestrator resume club`" in problem
