@@ -125,8 +125,9 @@ def _show_report(console: Console, report: VerifyReport, wired: Wired) -> None:
     from rich.markup import escape
 
     console.print(f"[bold]{report.log or 'a log without a name'}[/]  [dim]in {wired.store.where}[/]", soft_wrap=True)
-    kinds = {"log": "log lines", "consent_event": "consent events", "applied": "applies", "erased": "erasures"}
-    parts = listed(f"{report.entries.get(name, 0):,} {what}" for name, what in kinds.items())
+    kinds = {"log": "log line", "consent_event": "consent event", "applied": "apply", "erased": "erasure"}
+    many = {"applied": "applies"}
+    parts = listed(counted(report.entries.get(name, 0), what, many.get(name, "")) for name, what in kinds.items())
     rows = table("", "checked", "", wrap=("",))
     rows.add_row("entries", f"{report.size:,}: {parts}; each against its row")
     rows.add_row("checkpoints", f"{report.checkpoints:,} signed by this log and of this tree")
