@@ -66,6 +66,7 @@ def test_the_wheel_carries_the_starter_workspace_and_nothing_of_the_house(tmp_pa
         names = set(archive.namelist())
     shipped = {"orchestrator/py.typed", "channels/py.typed", "orchestrator/starter/prefect.yaml"}
     shipped |= {f"orchestrator/ruleset/{name}" for name in ("__init__.py", "hours.yaml", "consent.yaml")}
+    shipped |= {f"orchestrator/pages/{name}" for name in ("report.html", "report.typ", "listing.typ")}
     shipped |= {"orchestrator/starter/verifier/verify.py"}
     shipped |= {f"orchestrator/starter/{path}" for path in ("orchestrator.toml", "journeys/workspace.yaml")}
     assert shipped <= names
