@@ -70,7 +70,7 @@ def shipped() -> Ruleset:
 
 
 def test_every_row_says_where_it_is_from_how_sure_it_is_and_when_it_was_looked_up() -> None:
-    assert len(shipped().hours) == 37
+    assert len(shipped().hours) == 38
     rows: list[HoursRule | ConsentRule] = [*shipped().hours, *shipped().consent]
     for row in rows:
         assert row.source and row.confidence in ("statute", "vendor", "practice") and row.as_of >= date(2026, 11, 21)

@@ -9,9 +9,10 @@ House policy (`policies.quiet_hours`) comes on top: it may narrow, never widen.
 
 Fail closed: an unknown country has a row of its own, the narrowest. With no zone at all, or one that tzdata does not
 know, no text, no push and no call goes out whether or not a window is declared, and nothing else where one is. A
-country without a row has the house's hours only, and the inputs say so. Transactional messages are exempt. Staff and
-systems are at work: only a text or a push to staff is held back by the house's hours; a task that is a call to the
-customer (`call: yes`) is judged by calling hours where the customer is, marketing or not.
+country without a row for texts has the house's hours only, one without a row for calls those of an unknown country,
+and the inputs say so. Transactional messages are exempt. Staff and systems are at work: only a text or a push to staff
+is held back by the house's hours; a task that is a call to the customer (`call: yes`) is judged by calling hours where
+the customer is, marketing or not.
 """
 
 from __future__ import annotations
@@ -159,6 +160,8 @@ def _law(
         rows = ruleset.hours_in(country, region, medium)
         if not rows and country is not None:
             without.append(country)
+            if medium == _VOICE:  # fail closed: nobody knows that an hour is allowed there
+                rows = ruleset.hours_in(None, None, medium)
         for row in (row for row in rows if _binds(row, dates)):
             found.append(_windows(row, country, region))
             heard.append(row.id)
