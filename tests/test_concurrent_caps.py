@@ -20,6 +20,7 @@ from orchestrator.importing import import_rows
 from orchestrator.store import insert_ids, outbox
 from orchestrator.store import tables as t
 from orchestrator.store.counting import Contacts, period
+from orchestrator.store.standing import gather as gathering
 from tests.outgoing import NOON, POLICIES, World, audit, files, journey, open_store, world_of
 
 LETTER = journey("letters", "- mail: letter")
@@ -288,7 +289,7 @@ def test_nobody_waits_for_ever_for_a_channel_that_is_out_of_use(database_url: st
     world.apply(files({"low": LOW, "high": HIGH}, ONE))
     world.event(world.people(1))
     del world.channels[Medium.SMS]
-    decisions = []
+    decisions: list[str] = []
     for _ in range(15):
         decisions += world.tick(1)
         world.pass_time(minutes=6)
@@ -390,7 +391,7 @@ def test_a_rival_that_went_meanwhile_counts_once(database_url: str, monkeypatch:
     [person] = world.people(1)
     queue(world, [person], "sms", "short", planned_at=world.now - timedelta(hours=1))
     queue(world, [person])
-    other, plain = open_store(database_url), delivering.gather
+    other, plain = open_store(database_url), gathering
     text = {Medium.SMS: world.channels.pop(Medium.SMS)}
 
     def gather(conn: Any, batch: Any, *given: Any) -> Any:

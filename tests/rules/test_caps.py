@@ -14,6 +14,7 @@ from orchestrator.rules import Contact, Place, Rival, Standing, Subject, Zone, r
 from tests.rules.cases import DAY, HOUR, MINUTE, NOW, SHIPPED, cap, capped, sent, standing, subject
 
 MICRO = timedelta(microseconds=1)
+assert SHIPPED is not None
 SMS, EMAIL, MAIL = Medium.SMS, Medium.EMAIL, Medium.MAIL
 FLORIDA, GEORGIA = Place("US", "FL", "address"), Place("US", "GA", "phone")
 LAW = Policies(ruleset=SHIPPED)
