@@ -202,7 +202,7 @@ def test_postgresql_keeps_nothing_in_the_files_of_its_tables(postgres, postgresq
         oid = conn.exec_driver_sql("SELECT oid FROM pg_database WHERE datname = current_database()").scalar_one()
         live = conn.exec_driver_sql("SELECT pg_relation_filenode(oid) FROM pg_class").scalars().all()
     names = {str(node) for node in live if node}
-    found = {}
+    found: dict[str, Any] = {}
     for file in (folder / "base" / str(oid)).iterdir():
         if file.name.split(".")[0] in names:
             found |= told(file)
@@ -365,7 +365,12 @@ def test_a_message_that_went_out_meanwhile_is_forgotten_by_the_next_finish(world
     world.event([her])
     world.move()
     reports: list[Any] = []
-    world.behaviour = lambda outbound, number: reports.append(erased_one(world, tmp_path)) or sandbox.ACCEPT
+
+    def erased_at_the_provider(outbound: Any, number: int) -> Any:
+        reports.append(erased_one(world, tmp_path))
+        return sandbox.ACCEPT
+
+    world.behaviour = erased_at_the_provider
     world.deliver()
     assert reports[0].left
     assert told(world.folder), "it was in the provider's hand already"
@@ -493,7 +498,7 @@ def test_a_restored_backup_sends_nothing_until_the_erasures_are_replayed(sqlite_
     world.store.close()
     backup = tmp_path / "backup.db"
     with world.store.engine.connect() as conn:
-        conn.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     world.store.close()
     shutil.copy(tmp_path / "test.db", backup)
     erased_one(world, tmp_path)

@@ -50,7 +50,7 @@ def test_the_shipped_workspace_is_sound() -> None:
 def test_a_folder_and_its_texts_give_the_same_project(tmp_path: Path) -> None:
     folder = write(tmp_path, GOOD | {"journeys/b2c/notes.md": "# how we do it", "journeys/x.test.yaml": "test: {"})
     found = load(folder)
-    assert found.files == GOOD | shipped_ruleset() and found.hash == load_files(read_files(folder)).hash
+    assert found.files == {**GOOD, **shipped_ruleset()} and found.hash == load_files(read_files(folder)).hash
     assert {n: j.version for n, j in found.journeys.items()} == {n: j.version for n, j in project().journeys.items()}
 
 
