@@ -369,9 +369,14 @@ def to_carry(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> lis
         if _word(rows) == "withdrawn":
             no = next(row for row in rows if row["state"] == "withdrawn")
             carried.append(_said_anew(no, keep, drop) | {"action": "withdraw", "occurred_at": now})
-        elif (medium, topic) not in ours and (medium, "*") not in refused:
+        elif (medium, topic) not in ours and not _answers_one(medium, topic, refused):
             carried += _carried(rows, keep, drop)
     return carried
+
+
+def _answers_one(medium: str, topic: str, refused: Iterable[tuple[str, str]]) -> bool:
+    """Whether a yes of the other record would speak against a no of ours: the general one, or under "*" any."""
+    return any(where == medium and (topic == "*" or about == "*") for where, about in refused)
 
 
 def _rows_of(conn: sa.Connection, customer_id: int) -> dict[tuple[str, str], list[Mapping[str, Any]]]:

@@ -334,6 +334,22 @@ def test_what_the_one_who_stays_has_said_stands(store: Store) -> None:
     ]
 
 
+def test_a_general_yes_of_the_one_who_goes_answers_no_no_of_the_one_who_stays(store: Store) -> None:
+    people(store)
+    record(
+        store,
+        said("1", "withdraw", occurred_at=NOW - 9 * HOUR),
+        said("2", customer_id=2, topic="*", occurred_at=NOW - HOUR),
+        said("3", customer_id=2, topic="news", occurred_at=NOW - HOUR),
+        said("4", customer_id=2, topic="*", medium="sms", occurred_at=NOW - HOUR),
+    )
+    assert [(row[1], row[2], row[4]) for row in merged(store)] == [
+        ("email", "news", "granted"),
+        ("email", "offers", "withdrawn"),
+        ("sms", "*", "granted"),
+    ]
+
+
 # ---- what people are told -------------------------------------------------------------------------------------------
 
 
