@@ -330,7 +330,7 @@ class _Run:
             to, key = usable[0]
             attempt = str(Attempt(case.due.id, case.attempt))
             outbound = case.written.outbound(attempt, case.due, to, closes)
-            return Delivery(case.due, case.attempt, (outbound,), (key,))
+            return Delivery(case.due, case.attempt, (outbound,), (key,), facts.listed.get(case.due.id, ()))
         outbounds = []
         for n, (to, _) in enumerate(usable, 1):
             each = Attempt(case.due.id, case.attempt, n)
@@ -378,12 +378,13 @@ class _Run:
 
     def _last_look(self, chunk: Sequence[Delivery], at: datetime) -> tuple[list[Delivery], list[End]]:
         with self.store.read() as conn:
-            pairs = [(d.due.id, key) for d in chunk for key in d.addresses]
+            pairs = [(d.due.id, key) for d in chunk for key in (*d.addresses, *d.listed)]
             looks = outbox.last_look(conn, pairs, at)
         going, stopped = [], []
         for delivery in chunk:
             seen = [looks.get((delivery.due.id, key)) for key in delivery.addresses]
-            end = stopped_by(delivery, seen, at)
+            barred = any(look.suppressed for key in delivery.listed if (look := looks.get((delivery.due.id, key))))
+            end = stopped_by(delivery, seen, at, barred)
             if end is not None:
                 stopped.append(end)
             elif seen[0] is not None and seen[0].state == "sending":

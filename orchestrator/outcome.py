@@ -37,12 +37,13 @@ REASONS: Mapping[str, str] = {
 
 
 class Delivery(NamedTuple):
-    """One message on its way, to each of its addresses."""
+    """One message on its way, to each of its addresses. `listed`: further keys under which lists may know them."""
 
     due: Due
     number: int
     outbounds: tuple[Outbound, ...]
     addresses: tuple[str, ...]
+    listed: tuple[str, ...] = ()
 
 
 class End(NamedTuple):
@@ -146,8 +147,9 @@ def pause_after(error: Exception, attempt: int) -> timedelta:
     return LATER if isinstance(error, Misconfigured) else _backoff(getattr(error, "retry_after", None), attempt)
 
 
-def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime) -> End | None:
-    """Why a message that was allowed is not handed over after all; None when nothing has changed."""
+def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime, barred: bool = False) -> End | None:
+    """Why a message that was allowed is not handed over after all; None when nothing has changed. `seen`: of each
+    address; `barred`: somebody's list has come to know the recipient."""
     look = seen[0] if seen else None
     if look is None or look.state != "sending":
         return None
@@ -156,7 +158,7 @@ def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime) ->
         return End(delivery, "cancelled", "exited", given_back=True)
     if look.withdrawn:
         return End(delivery, "cancelled", "consent_withdrawn", given_back=True)
-    if all(s is not None and s.suppressed for s in seen):
+    if barred or all(s is not None and s.suppressed for s in seen):
         return End(delivery, "cancelled", "suppressed", given_back=True)
     if expires is not None and expires <= at:
         return End(delivery, "expired", "expired", given_back=True)

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.apply import in_force
+from orchestrator.importing import import_file
 from orchestrator.ingest import record_consents
 from orchestrator.store import outbox
+from orchestrator.store import tables as t
 from tests.outgoing import World, email, files, journey, world_of
 
 SERVICE = email("Your account", "A word about it.", "service")
@@ -97,3 +100,59 @@ def test_what_came_in_since(
     assert told[0], "it was not allowed in the first place"
     [message] = world.messages()
     assert (message.state, message.reason) == (end, "consent_withdrawn" if end == "cancelled" else None)
+
+
+# ---- lists, and calls -----------------------------------------------------------------------------------------------
+
+CALL = "- task: sales@small.example\n  message: Call them\n  call: yes"
+LISTS = [  # step, list, what it says, what becomes of the message
+    ("- mail: letter", "mps", "name,street,postcode,country\nAnn1 Lee,Lindenweg 1,10115,DE\n", "cancelled"),
+    ("- mail: letter", "mps", "name,street,postcode,country\nBob Lee,Lindenweg 1,10115,DE\n", "sent"),
+    ("- mail: letter", "house", "street,postcode,country,reason\nLindenweg 1,10115,DE,no junk\n", "cancelled"),
+    (CALL, "do_not_call", "number\n+491713900001\n", "cancelled"),
+    (CALL, "do_not_call", "number\n+491713900002\n", "sent"),
+    ("- sms: short", "do_not_call", "number\n+491713900001\n", "sent"),
+]
+
+
+@pytest.mark.parametrize(("step", "name", "text", "end"), LISTS)
+def test_a_list_that_is_imported_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, name: str, text: str, end: str
+) -> None:
+    world.apply(files({"j": journey("j", step)}))
+    world.event(world.people(1))
+    world.move()
+    plain = outbox.last_look
+
+    def first_a_list(conn: Any, deliveries: Any, at: Any) -> Any:
+        path = world.folder / "list.csv"
+        path.write_text(text, encoding="utf-8")
+        with world.store.read() as fresh:
+            force = in_force(fresh)
+        assert force is not None
+        found = force.project.vocabulary
+        report = import_file(world.store, world.keys, found, "suppressions", path, now=world.now, list_name=name)
+        assert report.inserted == 1
+        with world.store.read() as fresh:
+            return plain(fresh, deliveries, at)
+
+    monkeypatch.setattr(outbox, "last_look", first_a_list)
+    world.deliver()
+    [message] = world.messages()
+    assert (message.state, message.reason) == (end, "suppressed" if end == "cancelled" else None)
+
+
+@pytest.mark.parametrize("what", ["left_at", "merged_into"])
+def test_nobody_is_called_who_has_left_or_is_another_by_now(world: World, what: str) -> None:
+    world.apply(files({"j": journey("j", CALL), "k": journey("k", CALL.replace("yes", "no"))}))
+    gone, other = world.people(2)
+    world.event([gone])
+    world.move()
+    value = {"left_at": world.now, "merged_into": other}[what]
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().where(t.customer.c.id == gone).values({what: value}))
+    world.deliver()
+    assert {(m.journey, m.state, m.reason) for m in world.messages()} == {
+        ("j", "denied", "exited"),
+        ("k", "sent", None),
+    }

@@ -174,6 +174,21 @@ def test_of_several_devices_only_the_one_on_the_list(world: World) -> None:
     assert "qa-device" in world.opened(kept)
 
 
+def test_a_task_that_has_lost_its_addressee_is_nobodys_on_the_list(world: World) -> None:
+    world.apply(
+        files({"staff": journey("staff", "- task: account_manager\n  message: Call {{ customer.first_name }}")})
+    )
+    told = {"class": "b2b", "name": "Nord", "attributes": {}, "created_at": world.now, "updated_at": world.now}
+    with world.store.write() as conn:
+        row = {**told, "id": 1, "key": "a1", "manager_email": "mo@acme.example"}
+        conn.execute(t.account.insert(), [row])
+    world.event(world.people(1, account_id=1))
+    world.move()
+    with world.store.write() as conn:
+        conn.execute(t.account.update().values(manager_email=None))
+    assert world.tick(permits=Safety(recipients=("*@acme.example",)).permits())["deny not_on_allow_list"] == 1
+
+
 def test_in_production_the_list_is_not_heeded(world: World) -> None:
     world.apply(files({"hello": HELLO}))
     world.event(world.people(2))

@@ -23,6 +23,7 @@ from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
 from orchestrator.store.feedback import lock_runs
 from orchestrator.store.standing import run_is_over
+from orchestrator.store.suppressions import VOICE
 from orchestrator.store.tables import (
     account,
     batch,
@@ -317,6 +318,12 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
     gone = sa.and_(
         message.c.addressee == "customer", sa.or_(person.c.merged_into.isnot(None), person.c.left_at.isnot(None))
     )
+    listed = sa.and_(
+        suppression.c.address_key == pairs.c.key, sa.or_(suppression.c.until.is_(None), suppression.c.until > now)
+    )
+    advertising = sa.or_(message.c.purpose == "marketing", suppression.c.reason.not_in(sorted(AGAINST_ADVERTISING)))
+    # Of a task, only a call's number is asked for among those not to be called; and whatever list it is on counts.
+    not_called = sa.exists().where(suppression.c.medium == VOICE, listed)
     query = sa.select(
         message.c.id,
         pairs.c.key,
@@ -326,14 +333,10 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
         .label("paused"),
         sa.func.coalesce(sa.or_(run_is_over(), gone), sa.false()).label("over"),
         sa.and_(message.c.addressee == "customer", _withdrawn(now)).label("withdrawn"),
-        sa.exists()
-        .where(
-            suppression.c.medium == message.c.medium,
-            suppression.c.address_key == pairs.c.key,
-            sa.or_(suppression.c.until.is_(None), suppression.c.until > now),
-            sa.or_(message.c.purpose == "marketing", suppression.c.reason.not_in(sorted(AGAINST_ADVERTISING))),
-        )
-        .label("suppressed"),
+        sa.or_(
+            sa.exists().where(suppression.c.medium == message.c.medium, listed, advertising),
+            sa.and_(message.c.medium == Medium.TASK.value, not_called),
+        ).label("suppressed"),
     ).select_from(
         pairs.join(message, message.c.id == pairs.c.id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)

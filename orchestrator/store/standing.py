@@ -222,7 +222,9 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
         )
         to = destinations(due, told)
-        if asked.permits is not None and to:
+        if asked.permits is not None and not to and not asked.permits(due.medium, ""):
+            barred.add(due.id)  # a task goes out without a name, too
+        elif asked.permits is not None and to:
             listed = tuple(t for t in to if asked.permits(due.medium, address_text(due.medium, t)))
             if not listed:
                 barred.add(due.id)
@@ -369,9 +371,12 @@ def _ended(conn: sa.Connection, batch: Sequence[Due], people: Mapping[int, Json]
     query = sa.select(enrollment.c.id).join(listed, listed.c.id == enrollment.c.id)
     over = set(conn.execute(query.where(run_is_over())).scalars())
     gone = {i for i, p in people.items() if p["merged_into"] is not None or p["left_at"] is not None}
-    return frozenset(
-        d.id for d in batch if d.enrollment_id in over or (d.addressee == "customer" and d.customer_id in gone)
-    )
+    return frozenset(d.id for d in batch if d.enrollment_id in over or (_is_to(d) and d.customer_id in gone))
+
+
+def _is_to(due: Due) -> bool:
+    """Whether the customer is reached by it: a task that is a call goes to staff, and comes to the customer."""
+    return due.addressee == "customer" or due.payload.get("call") is True
 
 
 def run_is_over() -> Any:
