@@ -102,6 +102,31 @@ def test_what_came_in_since(
     assert (message.state, message.reason) == (end, "consent_withdrawn" if end == "cancelled" else None)
 
 
+@pytest.mark.parametrize(("seconds", "another", "end"), [(30, False, "cancelled"), (90, False, "sent"),
+                                                         (30, True, "sent")])  # fmt: skip
+def test_a_yes_whose_time_is_over_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: int, another: bool, end: str
+) -> None:
+    world.apply(files({"j": journey("j", STEPS["hello"])}))
+    [who] = world.people(1, consents="push email" if another else None)
+    until = world.now + timedelta(seconds=seconds)
+    yes = {"customer_id": who, "medium": "email", "topic": "*", "action": "confirm", "basis": "express"}
+    with world.store.write() as conn:
+        row = {**yes, "key": "for a time", "occurred_at": world.now - HOUR, "expires_at": until}
+        record_consents(conn, world.keys, [row], now=world.now)
+    world.event([who])
+    world.move()
+    plain = outbox.last_look
+
+    def a_minute_later(conn: Any, deliveries: Any, at: Any) -> Any:
+        return plain(conn, deliveries, at + timedelta(minutes=1))
+
+    monkeypatch.setattr(outbox, "last_look", a_minute_later)
+    world.deliver()
+    [message] = world.messages()
+    assert (message.state, message.reason) == (end, "consent_withdrawn" if end == "cancelled" else None)
+
+
 # ---- lists, and calls -----------------------------------------------------------------------------------------------
 
 CALL = "- task: sales@small.example\n  message: Call them\n  call: yes"

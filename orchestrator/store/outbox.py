@@ -353,7 +353,7 @@ def _withdrawn(now: datetime) -> Any:
 
     A no that no newer yes answers; and any no that came in since the decision: which yes was relied on cannot be told
     here, and another one, newer than the no, may be too little for the law. A transactional message heeds only a no to
-    exactly its topic. A consent's end counts where it came in since, and no yes is left.
+    exactly its topic. A consent's end counts where it came in, or was reached, since, and no yes is left.
     """
     yes, no, said = consent_current.alias("yes"), consent_current.alias("no"), consent_event.alias("said")
 
@@ -371,7 +371,11 @@ def _withdrawn(now: datetime) -> Any:
     objected = sa.exists().where(of(no, message.c.topic), no.c.state == "withdrawn", newer)
     none_left = ~sa.exists().where(left).correlate(message)
     ended = sa.exists().where(of(no, *any_topic), no.c.state == "expired", since.correlate(no, message))
-    marketing = sa.or_(refused.correlate(message), sa.and_(ended.correlate(message), none_left))
+    over = sa.exists().where(
+        of(yes, *any_topic), yes.c.state == "granted", yes.c.until > message.c.decided_at, yes.c.until <= now
+    )
+    ended = sa.or_(ended.correlate(message), over.correlate(message))
+    marketing = sa.or_(refused.correlate(message), sa.and_(ended, none_left))
     return sa.case((message.c.purpose == "marketing", marketing), else_=objected.correlate(message))
 
 
