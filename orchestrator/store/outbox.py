@@ -374,8 +374,8 @@ def _withdrawn(now: datetime) -> Any:
     over = sa.exists().where(
         of(yes, *any_topic), yes.c.state == "granted", yes.c.until > message.c.decided_at, yes.c.until <= now
     )
-    ended = sa.or_(ended.correlate(message), over.correlate(message))
-    marketing = sa.or_(refused.correlate(message), sa.and_(ended, none_left))
+    ends = sa.or_(ended.correlate(message), over.correlate(message))
+    marketing = sa.or_(refused.correlate(message), sa.and_(ends, none_left))
     return sa.case((message.c.purpose == "marketing", marketing), else_=objected.correlate(message))
 
 
