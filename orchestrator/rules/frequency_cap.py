@@ -2,8 +2,8 @@
 
 House policy (`policies.caps`), and the law's own caps, as the ruleset has them: at most three texts on one subject in a
 rolling 24 hours in Florida (Fla. Stat. 501.059(8)), Oklahoma (15 O.S. 775C.4) and Maryland (Com. Law 14-3201 and
-following). The subject is the topic. Those of every candidate jurisdiction count, and where only the country is known,
-those of each of its regions; no house policy widens them, and no tier.
+following). The subject is the topic. Those of every candidate jurisdiction count, where only the country is known
+those of each of its regions, and all where no country is; no house policy widens them, and no tier.
 
 A cap counts marketing messages that were allowed (reservations), on its media and of its topic, to the customer, or
 with scope account to all contacts of the company together; and contacts of the departments that `policies.counting`
@@ -65,7 +65,7 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
         return _verdict(subject, standing, policies, now)
     # Without contacts there is nothing of the customer's own in it.
     zone = standing.zones[0].name if standing.zones else None
-    places = standing.places if subject.medium is Medium.SMS else ()
+    places = _candidates(standing) if subject.medium is Medium.SMS else ()
     key = (NAME, subject.medium, subject.topic, subject.account_id is None, standing.tier, zone, places)
     known = worked_out(policies, now)
     verdict = known.get(key)
@@ -106,9 +106,10 @@ def _laws(policies: Policies, subject: Subject, standing: Standing, now: datetim
         return []
     today = now.astimezone(UTC).date()
     day = timedelta(days=1)  # by the place's own calendar it may be the day before or after: in doubt it is in force
+    places = _candidates(standing)
     found = []
     for row in policies.ruleset.hours:
-        if row.cap is None or "sms" not in row.media or not any(_falls_under(row, p) for p in standing.places):
+        if row.cap is None or "sms" not in row.media or not any(_falls_under(row, p) for p in places):
             continue
         if (row.since and row.since > today + day) or (row.until and row.until < today - day):
             continue
@@ -117,8 +118,14 @@ def _laws(policies: Policies, subject: Subject, standing: Standing, now: datetim
     return found
 
 
+def _candidates(standing: Standing) -> tuple[Place, ...]:
+    return standing.places or (Place(standing.country or "", None, "address"),)
+
+
 def _falls_under(row: HoursRule, place: Place) -> bool:
-    """A place whose region is not known may be in any."""
+    """A place whose region is not known may be in any, and one whose country is not known anywhere."""
+    if not place.country:
+        return True
     return row.country == place.country and (row.region == "*" or place.region in (None, row.region))
 
 

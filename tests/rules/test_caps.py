@@ -40,12 +40,12 @@ def text(
     expected: str,
     *contacts: Contact,
     places: Any = (FLORIDA,),
+    country: str | None = "DE",
     policies: Policies = LAW,
     **of: Any,
 ) -> Row:
-    return Row(
-        title, why, expected, policies, subject(**{"medium": SMS, **of}), standing(contacts=contacts, places=places)
-    )
+    there = standing(contacts=contacts, places=places, country=country)
+    return Row(title, why, expected, policies, subject(**{"medium": SMS, **of}), there)
 
 
 def texts(count: int, ago: timedelta = HOUR, **more: Any) -> list[Contact]:
@@ -73,6 +73,10 @@ LEGAL = [
     text("lives in Georgia, number of Florida", "every candidate place counts", FULL, *texts(3),
          places=(GEORGIA, FLORIDA._replace(source="phone"))),
     text("somewhere in the United States", "it may be Florida", FULL, *texts(3), places=(Place("US", None, "phone"),)),
+    text("nobody knows where", "it may be Florida", FULL, *texts(3), places=(), country=None),
+    text("a satellite phone", "a number of no country: it may be Florida", FULL, *texts(3),
+         places=(Place("", None, "phone"),)),
+    text("a country without candidates", "by the address's own", ROOM, *texts(9), places=(), country="DE"),
     text("Germany", "no row of the ruleset", ROOM, *texts(9), places=(Place("DE", None, "address"),)),
     text("one of them exactly a day ago", "24 hours are over: 2 of 3", ROOM, *texts(2), sent(DAY, SMS)),
     text("one of them almost a day ago", "rolling, not the calendar: 3 of 3", FULL, *texts(2), sent(DAY - MICRO, SMS)),
