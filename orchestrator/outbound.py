@@ -213,6 +213,8 @@ def _letter(customer: Json, account: Json | None) -> tuple[Mapping[str, str], ..
 
 def _own_people(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
     """Staff and systems: a task has a name to go under even where there is no address."""
+    if due.medium in (Medium.SMS, Medium.PUSH, Medium.MAIL):
+        return ()  # of our own people only e-mail addresses are known
     to = str(due.payload.get("to") or "")
     if to in ("", "account_manager"):
         account = about.account or {}

@@ -207,13 +207,12 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
     with_record = {d.record_id for d in batch if d.record_id is not None}
     records = _records(conn, with_record, asked.vocabulary) if _names(asked, *asked.vocabulary.records) else {}
-    about, places, addresses, dedupe_keys, lists = {}, {}, {}, {}, {}
-    barred = set()
+    found = _Found(keys, asked)
     for due in batch:
         person = people.get(due.customer_id) if due.customer_id is not None else None
         company_id = due.account_id if due.account_id is not None or person is None else person["account_id"]
         record_type, fields = records.get(due.record_id, ("", None)) if due.record_id is not None else ("", None)
-        about[due.id] = told = About(
+        told = About(
             person,
             companies.get(company_id) if company_id is not None else None,
             events.get(due.event_id) if due.event_id is not None else None,
@@ -221,40 +220,68 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             record_type,
             tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
         )
-        to = destinations(due, told)
-        if asked.permits is not None and not to and not asked.permits(due.medium, ""):
-            barred.add(due.id)  # a task goes out without a name, too
-        elif asked.permits is not None and to:
-            listed = tuple(t for t in to if asked.permits(due.medium, address_text(due.medium, t)))
-            if not listed:
-                barred.add(due.id)
-            to = listed or to
-        places[due.id] = to
-        addresses[due.id] = hashes = tuple(keys.address_key(due.medium, address_text(due.medium, t)) for t in to)
-        if asked.medium in _LISTED and (further := _listed(due, told, to, keys)):
-            lists[due.id] = further
-        if due.addressee == "customer" and hashes:
-            # Letters count by household: people who live together get one copy of a letter.
-            where = hashes[0]
-            if due.medium is Medium.MAIL:
-                where = keys.address_key(due.medium, household_text(to[0]))
-            dedupe_keys[due.id] = keys.dedupe_key(where, due.template or due.step, _business(due, asked))
-    reserved, contacts = counted(conn, batch, dedupe_keys, asked)
+        try:
+            found.add(due, told)
+        except Exception:  # fail closed: what nobody knows is not sent, and stops nobody else
+            found.leave_out(due)
+    reserved, contacts = counted(conn, batch, found.dedupe_keys, asked)
     return Facts(
-        about=about,
-        destinations=places,
-        addresses=addresses,
-        dedupe_keys=dedupe_keys,
+        about=found.about,
+        destinations=found.places,
+        addresses=found.addresses,
+        dedupe_keys=found.dedupe_keys,
         consents=consents.current(conn, people, asked.medium),
-        suppressed=_suppressed(conn, asked, [addresses, lists]),
-        listed=lists,
+        suppressed=_suppressed(conn, asked, [found.addresses, found.lists]),
+        listed=found.lists,
         ended=_ended(conn, batch, people),
         reserved=reserved,
         contacts=contacts,
         vocabulary=asked.vocabulary,
         now=asked.now,
-        barred=frozenset(barred),
+        barred=frozenset(found.barred),
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """Where the messages of a batch go, by message id, as it is found."""
+
+    keys: Keys
+    asked: Asked
+    about: dict[int, About] = field(default_factory=dict)
+    places: dict[int, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+    addresses: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    dedupe_keys: dict[int, str] = field(default_factory=dict)
+    lists: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    barred: set[int] = field(default_factory=set)
+
+    def add(self, due: Due, told: About) -> None:
+        keys, permits = self.keys, self.asked.permits
+        to = destinations(due, told)
+        if permits is not None and not to and not permits(due.medium, ""):
+            self.barred.add(due.id)  # a task goes out without a name, too
+        elif permits is not None and to:
+            listed = tuple(t for t in to if permits(due.medium, address_text(due.medium, t)))
+            if not listed:
+                self.barred.add(due.id)
+            to = listed or to
+        self.places[due.id] = to
+        self.addresses[due.id] = hashes = tuple(keys.address_key(due.medium, address_text(due.medium, t)) for t in to)
+        if self.asked.medium in _LISTED and (further := _listed(due, told, to, keys)):
+            self.lists[due.id] = further
+        if due.addressee == "customer" and hashes:
+            # Letters count by household: people who live together get one copy of a letter.
+            where = hashes[0]
+            if due.medium is Medium.MAIL:
+                where = keys.address_key(due.medium, household_text(to[0]))
+            self.dedupe_keys[due.id] = keys.dedupe_key(where, due.template or due.step, _business(due, self.asked))
+        self.about[due.id] = told
+
+    def leave_out(self, due: Due) -> None:
+        """Nothing is known about it: it cannot be judged, and so is refused."""
+        self.places[due.id], self.addresses[due.id] = (), ()
+        self.dedupe_keys.pop(due.id, None)
+        self.lists.pop(due.id, None)
 
 
 def _business(due: Due, asked: Asked) -> str:
