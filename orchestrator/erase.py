@@ -231,8 +231,8 @@ def _earlier(conn: sa.Connection, keys: Keys, one: Person) -> list[Hash]:
 
 
 def _say(conn: sa.Connection, one: Person, done: Emptied, now: datetime, by: str, reason: str) -> None:
-    """The line in the log: numbers and a code."""
-    body = {"customer": one.id, **{name: n for name, n in asdict(done).items() if n}}
+    """The line in the log: numbers and a code. Only it answers to an auditor for what is not there any more."""
+    body = {"customer": one.id, "ids": list(one.ids), **{name: n for name, n in asdict(done).items() if n}}
     log.operation(conn, now, "erased", by=by, reason=reason, body=body)
 
 

@@ -1,9 +1,12 @@
 """Was every decision right? Each one judged again from what was logged, and held against the ledger of consents.
 
 Nothing but the log, the documents and the ledgers is asked: no customer's present data, no clock. What is proved is
-that the rules, given what the line's sealed detail says, come to what the line says; that each send to a customer
-relies on a yes that was there before it and that no one had taken back; and that messages were tried, sent and told of
-in an order that can have happened.
+that the rules, given what the line's sealed detail says, come to what the line says, under policies that were in force
+then; that each send to a customer relies on a yes that was there before it and that no one had taken back; and that
+messages were tried, sent and told of in an order that can have happened.
+
+A detail that is not there is excused by the log alone: by a line that says whom was erased, or what was destroyed in
+time. What a customer's row says of an erasure anybody could write who wants a decision out of sight.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from orchestrator.decision import Detail, Encoded
 from orchestrator.holiday import HOLIDAYS
 from orchestrator.leaf import Finding, name_of
 from orchestrator.model import Policies
+from orchestrator.problems import ProjectError
+from orchestrator.project import load_files
 from orchestrator.rules import Judgement, judge, stamp
-from orchestrator.store import judged, retention, vault, versions
-from orchestrator.store.judged import Line, Said
+from orchestrator.store import judged, vault, versions
+from orchestrator.store.judged import Destroyed, Line, Put, Said
 from orchestrator.store.keys import Keys
 from orchestrator.zones import TZDATA
 
@@ -36,13 +41,15 @@ CROSSED = timedelta(seconds=60)
 look before the hand-over is there for it. It is counted, and is no finding."""
 SKEW = timedelta(seconds=2)
 """So far apart the clocks of two machines may be, one of which took the consent in and the other decided."""
+REPLACED = timedelta(days=1)
+"""So long a delivery may go on under a workspace that was replaced meanwhile."""
 _YES = ("grant", "confirm", "import")
 _HANDED_OVER = ("sent", "delivered", "bounced", "failed", "uncertain")
 
 CODES: Mapping[str, str] = {
     "judgement": "judged again from what was logged, a decision comes out otherwise",
     "detail": "what a decision was made on is not what was committed to, or is not there",
-    "policies": "the policies that a decision was made under are not among the documents, or were changed",
+    "policies": "what a decision was made under is not among the documents, was changed, or was not in force",
     "consent": "a send relies on a consent that is not there, is another's, or came after it",
     "withdrawn": "a send went out although the customer had said no",
     "attempt": "a message's attempts are not counted one by one",
@@ -73,7 +80,9 @@ class _Body(msgspec.Struct, frozen=True):  # no dataclass: msgspec 0.22 reads no
     consents: tuple[int, ...] = ()
     until: str = ""
     verdicts: msgspec.Raw = msgspec.Raw()
+    project: str = ""
     policies: str = ""
+    ruleset: str = ""
     rules: str = ""
     tzdata: str = ""
     holidays: str = ""
@@ -117,7 +126,9 @@ class _Work:
         self.crossed: set[int] = set()
         self.numbers: set[tuple[str, str]] = set()
         self.own = _made_by(decision.rules_version(), TZDATA, HOLIDAYS)
-        self.retained = retention.destroyed_before(conn, "decision_details")
+        self.force = _Force(conn)
+        self.gone = _Gone(conn, self.force)
+        self.unsealed = 0
 
     def tell(self, line: Line, code: str, what: str) -> None:
         self.found.append((line.id, name_of("log", line.id), what, code))
@@ -139,6 +150,10 @@ class _Work:
             all_the_same = len(self.crossed & self.sent)
             told = f"{len(self.crossed):,} decisions crossed a no that arrived less than a minute before"
             yield f"{told}; {all_the_same:,} of these messages were handed over all the same"
+        if self.unsealed:
+            told = f"what {self.unsealed:,} decisions were made on is gone, by lines of the log that are not sealed yet"
+            yield f"{told}: seal, and verify again"
+        yield from self.force.notes()
 
     # ---- a chunk
 
@@ -157,6 +172,7 @@ class _Work:
                 self._outcome(line, body)
         self._open(cases)
         self._load_policies({case.body.policies for case in cases})
+        self._in_force(cases)
         # Rules keep what is the same for many messages of one instant under one policy.
         encoded = Encoded()
         for case in sorted(cases, key=lambda c: (c.body.policies, c.line.at, c.line.id)):
@@ -200,25 +216,40 @@ class _Work:
     # ---- details
 
     def _open(self, cases: Sequence[_Case]) -> None:
-        ids = {i for case in cases for i in (case.line.owner, case.body.customer) if i is not None}
-        people = judged.people(self.conn, ids)
+        salts = judged.salts(self.conn, {i for case in cases if (i := case.body.customer) is not None})
         known: dict[int | None, bytes] = {None: self.keys.person_key(b"")}
-        known |= {i: self.keys.person_key(bytes(salt)) for i, (salt, gone) in people.items() if salt and not gone}
+        known |= {i: self.keys.person_key(salt) for i, salt in salts.items()}
         for case in cases:
-            line = case.line
-            owner = line.owner if line.detail is not None else case.body.customer
-            if owner is not None and people.get(owner, (None, None))[1] is not None:
+            line, whose = case.line, case.body.customer
+            erased = None if whose is None else self.gone.people.get(whose)
+            if erased is not None:
+                self._after(case, erased)
+            if line.detail is not None and line.owner != whose:
+                self.tell(line, "detail", "what it was made on is kept under the key of somebody whom it is not about")
+            elif line.detail is not None and line.salt is not None and whose in known:
+                case.detail = self._opened(line, known[whose])
+            elif erased is not None:
                 self.checked["erased"] += 1
-            elif line.detail is None or line.salt is None:
+                self.unsealed += not erased.sealed
+                if line.commitment is None and line.id < erased.line:
+                    self.tell(line, "detail", "it says nothing of what it was made on, and is older than the erasure")
+            elif line.detail is None:
                 self._absent(line)
-            elif owner not in known:
-                self.tell(line, "detail", "what it was made on is there, and the key of whom it is about is gone")
             else:
-                case.detail = self._opened(line, known[owner])
+                self.tell(line, "detail", "what it was made on is there, and the key of whom it is about is gone")
+
+    def _after(self, case: _Case, erased: Destroyed) -> None:
+        line = case.line
+        late = line.id > erased.line and line.at > erased.at + CROSSED
+        if late and line.verdict == "allow" and case.body.addressee == "customer":
+            what = f"customer {case.body.customer} had been erased {stamp(erased.at)} (log line {erased.line})"
+            self.tell(line, "withdrawn", what)
 
     def _absent(self, line: Line) -> None:
-        if line.commitment is not None and self.retained is not None and line.at < self.retained:
+        by = None if line.commitment is None else self.gone.in_time(line.at)
+        if by is not None:
             self.checked["destroyed in time"] += 1  # by `retain`, which said so in the log
+            self.unsealed += not by.sealed
         elif line.commitment is None:
             self.tell(line, "detail", "it says nothing of what it was made on, though nobody was erased")
         else:
@@ -243,6 +274,16 @@ class _Work:
             return None
 
     # ---- judging again
+
+    def _in_force(self, cases: Sequence[_Case]) -> None:
+        for case in cases:
+            line, body = case.line, case.body
+            if not self.force.was(body.project, line.at):
+                what = f"it was made under the workspace {body.project[:12] or '(none)'}, which was not in force then"
+                self.tell(line, "policies", what)
+            elif not self.force.has(body, self.policies.get(body.policies)):
+                what = f"it was made under the policies {body.policies[:12]}, and the workspace it names has others"
+                self.tell(line, "policies", what)
 
     def _load_policies(self, wanted: set[str]) -> None:
         fresh = wanted - self.policies.keys()
@@ -330,6 +371,95 @@ class _Work:
             what = f"customer {body.customer} had said no to it (consent event {no.id}) and not yes again"
             self.tell(line, "withdrawn", what)
             return
+
+
+# ---- what was in force, and what is gone ----------------------------------------------------------------------------
+
+
+class _Force:
+    """The workspaces that were put in force, by the sealed ledger of applies; their texts are told by their hashes."""
+
+    def __init__(self, conn: sa.Connection) -> None:
+        self.conn = conn
+        puts = judged.applies(conn)
+        ends = [put.at for put in puts[1:]] + [None]
+        self.spans: dict[str, list[tuple[Put, datetime | None]]] = {}
+        for put, end in zip(puts, ends, strict=True):
+            self.spans.setdefault(put.project, []).append((put, end))
+        self._policies: dict[str, Policies | None] = {}
+        self._known: dict[tuple[str, str, str, str], bool] = {}
+        self._others: set[str] = set()
+
+    def notes(self) -> Iterable[str]:
+        if self._others:
+            told = f"of {len(self._others):,} workspaces the policies cannot be told"
+            yield f"{told}: another version of the program, or of the ruleset, made its own of them"
+
+    def was(self, project: str, at: datetime) -> bool:
+        """Whether a workspace was in force at an instant."""
+        return any(
+            put.at <= at + SKEW and (end is None or at <= end + REPLACED) for put, end in self.spans.get(project, ())
+        )
+
+    def has(self, body: _Body, policies: Policies | None) -> bool:
+        """Whether these are the policies of the workspace that the line names; True, too, where nobody can tell."""
+        key = (body.project, body.policies, body.ruleset, body.rules)
+        found = self._known.get(key)
+        if found is None:
+            own = self._of(body.project)
+            if policies is None or body.rules != decision.rules_version():
+                found = True  # told already
+            elif own is None or own.ruleset.version != body.ruleset:
+                self._others.add(body.project)
+                found = True
+            else:
+                found = decision.policies_hash(decision.policies_text(own)) == body.policies
+            self._known[key] = found
+        return found
+
+    def keeps(self, kind: str, at: datetime) -> list[timedelta]:
+        """How long records of a kind were kept by the workspaces in force at an instant; nothing can be held against
+        one that this version of the program cannot read."""
+        found = [self._of(project) for project in self.spans if self.was(project, at)]
+        return [one.retention[kind] if one else timedelta(0) for one in found if one is None or kind in one.retention]
+
+    def _of(self, project: str) -> Policies | None:
+        if project not in self._policies:
+            self._policies[project] = self._read(self.spans[project][0][0])
+        return self._policies[project]
+
+    def _read(self, put: Put) -> Policies | None:
+        bodies = versions.documents(self.conn, set(put.files.values()))
+        try:
+            found = load_files({path: str(bodies[key]["text"]) for path, key in put.files.items()})
+        except (ProjectError, KeyError, TypeError):
+            return None  # a text that is gone is a finding of its own
+        return found.vocabulary.policies if found.hash == put.project else None
+
+
+class _Gone:
+    """What the log says was destroyed: people (customer → the line that says it), and details before an instant."""
+
+    def __init__(self, conn: sa.Connection, force: _Force) -> None:
+        named = judged.erased_people(conn)
+        self.people: dict[int, Destroyed] = {}
+        self._in_time: dict[bool, Destroyed] = {}
+        for one in judged.destroyed(conn):
+            if one.by_request and any(i in named for i in one.customers):
+                self.people |= {i: one for i in one.customers if i not in self.people}
+            elif one.kind == "decision_details" and one.before is not None:
+                kept = any(one.before <= one.at - span for span in force.keeps(one.kind, one.at))
+                last = self._in_time.get(one.sealed)
+                if kept and (last is None or last.before is None or one.before > last.before):
+                    self._in_time[one.sealed] = one
+
+    def in_time(self, at: datetime) -> Destroyed | None:
+        """The line by which what was decided at an instant is not kept any more; a sealed one first."""
+        for sealed in (True, False):
+            one = self._in_time.get(sealed)
+            if one is not None and one.before is not None and at < one.before:
+                return one
+        return None
 
 
 # ---- what is compared -----------------------------------------------------------------------------------------------

@@ -18,13 +18,16 @@ from channels.base import Medium
 from channels.sandbox import rejected, retry
 from orchestrator import decision, rules
 from orchestrator.decision import Case, Entry, Lines
+from orchestrator.erase import Places, erase
 from orchestrator.model import Cap, HouseHours, Policies, Window
 from orchestrator.outbound import Due
 from orchestrator.rejudge import CODES, Examined, examine
+from orchestrator.retain import retain
 from orchestrator.rules import Consent, Contact, Place, Rival, Standing, Subject, Zone, judge
+from orchestrator.seal import seal
+from orchestrator.store import insert_many, vault, versions
 from orchestrator.store import log as send_log
 from orchestrator.store import tables as t
-from orchestrator.store import vault
 from tests.outgoing import NOON, POLICIES, World, audit, files, journey, world_of
 from tests.rules.cases import RULESET, SHIPPED
 
@@ -329,29 +332,77 @@ def test_a_detail_sealed_anew_by_who_has_the_keys_is_found(world: World):
     assert "committed to" in examined(world).findings[0].what
 
 
+def erased(world: World, customer: int) -> None:
+    """As `erase` does it, as far as the log goes."""
+    key = world.one(sa.select(t.customer.c.key).where(t.customer.c.id == customer))
+    erase(world.store, world.keys, key, Places(world.folder / "list.jsonl"), now=world.now, by="me")
+
+
 def test_a_detail_that_is_gone_is_found_unless_the_person_was_erased(world: World):
     first, *_ = sent(world)
     with world.store.write() as conn:
         conn.execute(t.log_detail.delete().where(t.log_detail.c.customer_id == first))
     assert codes(world) == [("log line 1", "detail")]
-    with world.store.write() as conn:
-        conn.execute(t.customer.update().where(t.customer.c.id == first).values(salt=None, erased_at=world.now))
+    erased(world, first)
     found = examined(world)
     assert found.findings == () and found.checked["erased"] == 1 and found.checked["judged again"] == 2
     assert world.log(1)[0]["detail"] is None and world.log(1)[0]["sealed"] == "erased"
+    assert any("not sealed yet" in note for note in found.notes)
+    seal(world.store, world.keys, now=world.now)
+    assert examined(world).notes == ()
+
+
+def test_an_erasure_that_the_log_does_not_know_hides_nothing(world: World):
+    """A customer's row, and whose detail it is, anybody can write who has the database."""
+    first, second, third = sent(world)
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().where(t.customer.c.id == first).values(salt=None, erased_at=world.now))
+        conn.execute(t.log_detail.delete().where(t.log_detail.c.customer_id == second))
+        conn.execute(t.customer.update().where(t.customer.c.id == second).values(salt=None, erased_at=world.now))
+    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+    erased(world, third)
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().where(t.customer.c.id == second).values(merged_into=third))
+        conn.execute(t.log_detail.update().where(t.log_detail.c.log_id == 1).values(customer_id=third))
+    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+    with world.store.write() as conn:  # a line, and nobody whom the ledger of erasures names
+        send_log.operation(conn, world.now, "erased", by="me", reason="request", body={"ids": [first, second]})
+    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+
+
+def test_who_was_merged_is_erased_with_whom_she_was_merged_into(world: World):
+    first, second, _ = sent(world)
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().where(t.customer.c.id == second).values(merged_into=first))
+    erased(world, first)
+    found = examined(world)
+    assert found.findings == () and found.checked["erased"] == 2
+
+
+def test_a_send_after_the_erasure_and_a_line_emptied_before_it_are_found(world: World):
+    first, *_ = sent(world)
+    changed(world, t.log.update().where(t.log.c.id == 1).values(commitment=None), "log")
+    erased(world, first)
+    assert codes(world) == [("log line 1", "detail")]
+    [line] = world.rows(sa.select(t.log).where(t.log.c.id == 1))
+    with world.store.write() as conn:
+        at = world.now + timedelta(hours=1)
+        body = line.body.replace(b"m1a1", b"m1a2")
+        send_log.append(conn, [Entry("decision", at, 1, 2, "allow", body=body, customer_id=first)])
+    assert [code for _, code in codes(world)] == ["detail", "withdrawn"]
 
 
 def test_a_detail_whose_time_was_over_is_not_missed(world: World):
-    sent(world)
-    with world.store.write() as conn:
-        conn.execute(t.log_detail.delete())
-        body = {"kind": "decision_details", "destroyed": 3, "before": rules.stamp(world.now + timedelta(seconds=1))}
-        send_log.operation(conn, world.now, "retained", by="retention", reason="decision_details", body=body)
+    kept = CAPPED + "  retention: { decision_details: 30 days }\n"
+    world.apply(files({"hello": HELLO}, kept))
+    ids = world.people(3)
+    world.event(ids)
+    assert world.tick()["sent"] == 3
+    world.pass_time(days=31)
+    assert retain(world.store, now=world.now).counts == {"decision_details": 3}
     found = examined(world)
     assert found.findings == () and found.checked["destroyed in time"] == 3
-    world.pass_time(days=2)
-    world.event([1], "left", why="x")
-    world.apply(files({"more": journey("more", "- email: second", "{ event: left }")}, CAPPED))
+    world.apply(files({"more": journey("more", "- email: second", "{ event: left }")}, kept))
     world.event([1], "left", why="x")
     assert world.tick()["sent"] == 1
     with world.store.write() as conn:
@@ -359,10 +410,18 @@ def test_a_detail_whose_time_was_over_is_not_missed(world: World):
     assert [code for _, code in codes(world)] == ["detail"], "what came later is missed"
 
 
+def test_a_retention_that_no_policy_asked_for_hides_nothing(world: World):
+    sent(world)
+    with world.store.write() as conn:
+        conn.execute(t.log_detail.delete())
+        body = {"kind": "decision_details", "destroyed": 3, "before": rules.stamp(world.now)}
+        send_log.operation(conn, world.now, "retained", by="retention", reason="decision_details", body=body)
+    assert [code for _, code in codes(world)] == ["detail"] * 3
+
+
 def test_sealed_details_of_an_erased_person_open_no_more(world: World):
     first, *_ = sent(world)
-    with world.store.write() as conn:
-        conn.execute(t.customer.update().where(t.customer.c.id == first).values(salt=None, erased_at=world.now))
+    erased(world, first)
     found = examined(world)
     assert found.findings == () and found.checked["erased"] == 1
     assert world.log(1)[0]["sealed"] == "erased"
@@ -605,8 +664,10 @@ def test_of_somebody_erased_meanwhile_only_the_line_is_kept(world: World):
     [one] = world.people(1)
     world.event([one])
     world.move()
-    with world.store.write() as conn:
+    with world.store.write() as conn:  # the very moment: her run and her message are not withdrawn yet
         conn.execute(t.customer.update().where(t.customer.c.id == one).values(salt=None, erased_at=world.now))
+        insert_many(conn, t.erased, [{"kind": "key", "hash": "h", "customer_id": one, "at": world.now}])
+        send_log.operation(conn, world.now, "erased", by="me", reason="request", body={"ids": [one]})
     world.deliver()
     [line, *_] = world.log(1)
     assert line["kind"] == "decision" and line["commitment"] is None
@@ -623,3 +684,26 @@ def test_what_bounced_is_suppressed_though_the_address_is_sealed(world: World):
     assert [row.address_key for row in rows] == [world.keys.address_key("email", "c1@example.com")]
     world.behaviour = lambda *_: rejected(Reason.INVALID_ADDRESS)
     audit(world)
+
+
+def test_policies_that_were_never_in_force_carry_no_decision(world: World):
+    """Whoever can write documents can write laxer policies, and a hash that fits them."""
+    sent(world)
+    lax = decision.policies_text(Policies())
+    name = decision.policies_hash(lax)
+    [line] = world.rows(sa.select(t.log).where(t.log.c.id == 1))
+    body = msgspec.json.decode(line.body)
+    was = body["policies"]
+    with world.store.write() as conn:
+        versions.add_documents(conn, "policies", {name: ("", msgspec.json.decode(lax))}, world.now)
+    found = [{**body, "policies": name}, {**body, "project": "f" * 64}, body]
+    for one, told in zip(found, (f"the policies {name[:12]}", "which was not in force then", ""), strict=True):
+        text = decision.as_json(one).encode()
+        changed(world, t.log.update().where(t.log.c.id == 1).values(body=text), "log")
+        said = [finding.what for finding in examined(world).findings if finding.code == "policies"]
+        assert [told in what for what in said] == ([True] if told else []), (was, said)
+    world.pass_time(hours=30)
+    world.apply(files({"hello": HELLO}))
+    later = world.now + timedelta(hours=25)
+    changed(world, t.log.update().where(t.log.c.id == 1).values(at=later), "log")
+    assert any("not in force" in finding.what for finding in examined(world).findings)

@@ -5,14 +5,15 @@ Reads only, in batches: a fixed number of statements for thousands of lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
-from orchestrator.store.tables import consent_event, customer, leaf, log, log_detail
+from orchestrator.store.tables import applied, consent_event, customer, erased, leaf, log, log_detail
 
 
 class Line(NamedTuple):
@@ -63,12 +64,66 @@ def lines(conn: sa.Connection, after: int, limit: int) -> list[Line]:
     return [Line._make(row) for row in conn.execute(query)]
 
 
-def people(conn: sa.Connection, ids: Iterable[int]) -> dict[int, tuple[bytes | None, datetime | None]]:
-    """Customer id → (salt, when erased)."""
+def salts(conn: sa.Connection, ids: Iterable[int]) -> dict[int, bytes]:
+    """The salts of those of these customers who have one."""
     listed = id_list(conn, sorted(set(ids)))
     c = customer.c
-    query = sa.select(c.id, c.salt, c.erased_at).join(listed, listed.c.id == c.id)
-    return {row.id: (row.salt, row.erased_at) for row in conn.execute(query)}
+    query = sa.select(c.id, c.salt).join(listed, listed.c.id == c.id).where(c.salt.isnot(None))
+    return {row.id: bytes(row.salt) for row in conn.execute(query)}
+
+
+class Destroyed(NamedTuple):
+    """A line of the log that says what was destroyed. `sealed` False: nobody is bound by it yet."""
+
+    line: int
+    at: datetime
+    by_request: bool
+    """True: an erasure; False: a retention."""
+    sealed: bool
+    customers: tuple[int, ...] = ()
+    kind: str = ""
+    before: datetime | None = None
+
+
+def destroyed(conn: sa.Connection) -> list[Destroyed]:
+    """What the log itself says was destroyed, in its order: only an append-only line answers for what is not there."""
+    query = (
+        sa.select(log.c.id, log.c.at, log.c.verdict, log.c.reason, log.c.body, leaf.c.row_id)
+        .outerjoin(leaf, sa.and_(leaf.c.ledger == "log", leaf.c.row_id == log.c.id))
+        .where(log.c.message_id.is_(None), log.c.kind == "operation", log.c.verdict.in_(("erased", "retained")))
+        .order_by(log.c.id)
+    )
+    found = []
+    for row in conn.execute(query):
+        try:
+            body = json.loads(row.body)
+            ids = tuple(int(i) for i in body.get("ids") or [body["customer"]]) if row.verdict == "erased" else ()
+            before = datetime.fromisoformat(body["before"]) if row.verdict == "retained" else None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue  # a line that cannot be read destroys nothing
+        by_request = row.verdict == "erased"
+        found.append(Destroyed(row.id, row.at, by_request, row.row_id is not None, ids, row.reason, before))
+    return found
+
+
+def erased_people(conn: sa.Connection) -> set[int]:
+    """Whom the ledger of erasures names."""
+    return set(conn.execute(sa.select(erased.c.customer_id).distinct()).scalars())
+
+
+class Put(NamedTuple):
+    """An apply: which workspace was put in force, and when."""
+
+    id: int
+    at: datetime
+    project: str
+    files: Mapping[str, str]
+
+
+def applies(conn: sa.Connection) -> list[Put]:
+    """Every apply, in order."""
+    c = applied.c
+    return [Put(*row) for row in conn.execute(sa.select(c.id, c.at, c.project, c.files).order_by(c.id))]
 
 
 def said(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, list[Said]]:

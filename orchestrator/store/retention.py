@@ -6,7 +6,6 @@ An event is not deleted but becomes nobody's, as in an erasure: runs point at it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,13 +114,6 @@ _NOBODYS: Mapping[str, Any] = {
     "account_id": sa.null(),
     "properties": {},
 }
-
-
-def destroyed_before(conn: sa.Connection, kind: str) -> datetime | None:
-    """The latest instant before which records of a kind were destroyed, by the log; None: none ever were."""
-    query = sa.select(log.c.body).where(log.c.kind == "operation", log.c.verdict == "retained", log.c.reason == kind)
-    said = [json.loads(body)["before"] for body in conn.execute(query).scalars()]
-    return datetime.fromisoformat(max(said)) if said else None
 
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {
