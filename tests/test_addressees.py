@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import outbound
 from orchestrator.store import standing
 from orchestrator.store import tables as t
 from tests.outgoing import World, audit, files, journey, world_of
@@ -39,7 +40,7 @@ def test_one_whose_facts_cannot_be_read_is_refused_and_stops_nobody(
     world.apply(files({"j": journey("j", "- email: hello")}))
     first, *others = world.people(3)
     world.event([first, *others])
-    plain = standing.destinations
+    plain = outbound.destinations
 
     def failing(due: Any, about: Any) -> Any:
         if due.customer_id == first:
