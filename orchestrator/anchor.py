@@ -29,7 +29,6 @@ HASHES = ".hashes"
 """What is added to a file's name for the leaf hashes kept beside it."""
 SECONDS = 120
 """How long Git may take for one command."""
-_NOTE = re.compile(r"(?:[^\n]+\n)+\n(?:— [^\n]+\n)+")
 
 
 class CannotAnchor(Exception):
@@ -100,8 +99,23 @@ def _place(to: str, folder: Path) -> tuple[str, str]:
 
 def read_notes(path: Path) -> tuple[list[str], str]:
     """(signed notes, what is left over) of a file of checkpoints, in its order. Raises OSError, UnicodeDecodeError."""
-    text = path.read_text(encoding="utf-8")
-    return _NOTE.findall(text), _NOTE.sub("", text).strip()
+    lines = path.read_text(encoding="utf-8").split("\n")
+    notes, rest = [], []
+    at = 0
+    while at < len(lines):  # no pattern: what is no file of checkpoints could keep one busy for hours
+        start = at
+        while at < len(lines) and lines[at]:
+            at += 1
+        at += 1
+        signatures = at
+        while at < len(lines) - 1 and lines[at].startswith("— "):
+            at += 1
+        if signatures < at and start < signatures - 1:
+            notes.append("\n".join(lines[start:at]) + "\n")
+        else:
+            at = min(at, len(lines))
+            rest += lines[start:at]
+    return notes, "\n".join(rest).strip()
 
 
 def kept(path: Path) -> list[Anchored]:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import merkle
+from orchestrator.anchor import CannotAnchor, kept
 from orchestrator.audit import MessageProofs, leaves, proof
 from orchestrator.merkle import Proof
 from orchestrator.seal import seal
@@ -173,6 +174,11 @@ def _with_extra(text: str, **changed: str) -> str:
     return Proof(found.index, found.path, found.checkpoint, json.dumps(extra).encode()).text()
 
 
+def _with_raw(text: str, extra: bytes) -> str:
+    found = Proof.read(text)
+    return Proof(found.index, found.path, found.checkpoint, extra).text()
+
+
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -196,6 +202,12 @@ OTHER_KEY = b"x" * 32
         (lambda text: _with_extra(text, key="00" * 32), "not the one that the leaf committed to"),
         (lambda text: _with_extra(text, key="?"), "cannot be checked"),
         (lambda text: text[: len(text) // 2], "DOES NOT HOLD"),
+        (lambda text: _with_raw(text, b"[" * 200_000), "does not carry its leaf"),
+        (lambda text: text + "— other AAAA\n" * 64, "too many signatures"),
+        (lambda text: text.replace("\n", "\r\n"), "no tlog-proof"),
+        (lambda text: text.replace("—", "–"), "malformed"),
+        (lambda text: text.replace("index 13", "index 9223372036854775808"), "there is no entry 9223372036854775808"),
+        (lambda text: text.replace("index 13", "index ١٣"), "which entry"),
     ],
 )
 def test_a_bent_proof_does_not_hold(folder: Path, key: str, bend, told: str):
@@ -227,6 +239,20 @@ def test_checkpoints_hold(folder: Path, key: str):
     assert "signed 31 entries" in told
     (folder / "checkpoints.txt").write_text("hello\n")
     assert run(folder, "checkpoint", "--key", key, "checkpoints.txt")[0] == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a\n" * 200_000, "— a\n" * 100_000, "a\n\n" * 100_000, "a" * 5_000_000])
+def test_a_file_of_something_else_is_refused_at_once(folder: Path, key: str, text: str):
+    """No file keeps an auditor's machine busy; what stands before or behind the notes is told."""
+    notes = (folder / "checkpoints.txt").read_text()
+    for whole in (text, text + "\n" + notes, notes + "\n" + text):
+        (folder / "other.txt").write_text(whole)
+        code, told = run(folder, "checkpoint", "--key", key, "other.txt")
+        assert code == (0 if not text.strip() and notes in whole else 1), told[:200]
+        assert "Traceback" not in told
+        if code:
+            with pytest.raises(CannotAnchor):
+                kept(folder / "other.txt")
 
 
 def test_exported_leaves_hold_at_every_size(folder: Path, key: str):

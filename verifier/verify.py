@@ -126,7 +126,10 @@ def open_checkpoint(note: str, key: Key) -> Checkpoint:
     if not separator or not tail.endswith("\n") or re.search("[\x00-\x09\x0b-\x1f]", note):
         raise Bad("this is no signed note")
     text, signed = head + "\n", False
-    for line in tail[:-1].split("\n"):
+    signatures = tail[:-1].split("\n")
+    if len(signatures) > 64:
+        raise Bad("it has too many signatures")
+    for line in signatures:
         found = re.fullmatch(r"— ([^\s+]+) (\S+)", line)
         if found is None:
             raise Bad("a line of signatures is malformed")
@@ -149,11 +152,26 @@ def open_checkpoint(note: str, key: Key) -> Checkpoint:
 
 def notes(text: str) -> Iterator[str]:
     """The signed notes in a file that has several, one after the other."""
-    pattern = re.compile("(?:[^\n]+\n)+\n(?:— [^\n]+\n)+")
-    rest = pattern.sub("", text).strip()
-    if rest or not pattern.search(text):
-        raise Bad(f"not every line belongs to a signed note: `{rest[:60]}`")
-    return (found[0] for found in pattern.finditer(text))
+    lines, at, found = text.split("\n"), 0, 0
+    if lines.pop() != "":
+        raise Bad("the last line is cut off")
+    while at < len(lines):
+        if lines[at] == "":
+            at += 1
+            continue
+        start = at
+        while at < len(lines) and lines[at] != "":
+            at += 1
+        at += 1
+        signatures = at
+        while at < len(lines) and lines[at].startswith("— "):
+            at += 1
+        if at <= signatures:
+            raise Bad(f"not every line belongs to a signed note: `{lines[start][:60]}`")
+        found += 1
+        yield "\n".join(lines[start:at]) + "\n"
+    if not found:
+        raise Bad("there is no signed note in it")
 
 
 def unbase64(text: str, what: str) -> bytes:
@@ -207,7 +225,7 @@ def read_extra(extra: str | None) -> dict[str, str]:
         return {}
     try:
         found = json.loads(unbase64(extra, "the extra data"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
@@ -217,7 +235,7 @@ def check_record(leaf: bytes, carried: dict[str, str]) -> list[str]:
     try:
         committed = json.loads(leaf)["commitment"]
         key = bytes.fromhex(carried.get("key", ""))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Bad("the record cannot be checked: the leaf has no commitment, or the proof no key") from None
     record = unbase64(carried["record"], "the record")
     made = hmac.new(key, b"commit\x00" + record, hashlib.sha256).hexdigest()
