@@ -308,7 +308,8 @@ def _start(conn: sa.Connection, keys: Keys, work: _Round) -> None:
     pairs = [(told.medium, key) for told, attempt, _ in work.back for key in used.get((told.id, attempt.number), ())]
     suppressions.lift(conn, pairs, Reason.OPTED_OUT.value)
     rows = []
-    for told, _, at in work.back:
+    for told, _, said_at in work.back:
+        at = min(said_at, work.now)  # a provider's clock may be ahead, and nothing is sent on a yes of later
         if told.addressee != "customer" or told.customer_id is None:
             continue
         scope, method = _scope(told.medium, told.topic), EventKind.RESUBSCRIBED.value

@@ -58,6 +58,9 @@ KINDS: tuple[ImportKind, ...] = (
 
 AHEAD = timedelta(days=1)
 """How far in the future something may have happened: senders' clocks and zones are wrong by hours, not by days."""
+SKEW = timedelta(seconds=2)
+"""The same of a yes: so far apart the clocks of two machines may be, and no further."""
+_YES = ("grant", "confirm", "import")
 
 CONSENT_ACTIONS = ("request", "confirm", "grant", "withdraw", "expire", "import")
 CONSENT_EVIDENCE = ("source", "source_url", "ip", "agent", "evidence", "third_parties")
@@ -476,7 +479,11 @@ class RowReader:
                 problems.append(f"{column} is missing")
         if not out.refs.get("customer"):
             problems.append("customer is missing")
-        at = self._occurred(out.values, problems)
+        # What is sent on a yes must be later than it, for an auditor, too. A no is believed whatever its date.
+        action = out.values.get("action")
+        at = self._occurred(
+            out.values, problems, ahead=None if action == "withdraw" else SKEW if action in _YES else AHEAD
+        )
         if row.get("event_id"):
             out.key = self._own_key(row, "event_id", problems)
         elif at is not None:
@@ -542,13 +549,19 @@ class RowReader:
         if opened_at is not None and closed_at is not None and closed_at < opened_at:
             problems.append("closed_at is before opened_at")
 
-    def _occurred(self, values: Mapping[str, Any], problems: list[str], column: str = "occurred_at") -> datetime | None:
+    def _occurred(
+        self,
+        values: Mapping[str, Any],
+        problems: list[str],
+        column: str = "occurred_at",
+        ahead: timedelta | None = AHEAD,
+    ) -> datetime | None:
         at = values.get(column)
         if at is None:
             if not any(p.startswith(f"{column} ") for p in problems):
                 problems.append(f"{column} is missing")
             return None
-        if at > self.now + AHEAD:
+        if ahead is not None and at > self.now + ahead:
             problems.append(f"{column} is in the future")
         assert isinstance(at, datetime)
         return at

@@ -186,6 +186,11 @@ def test_declared_values(cells, expected):
         ("consents", {"customer": "a", "medium": "fax"}, "medium `fax` is not a medium"),
         ("consents", {"customer": "a", "medium": "email", "topic": "offerz"}, "topic `offerz` is not a declared topic"),
         ("consents", {"customer": "a", "medium": "task", "topic": "*", "action": "grant"}, "medium `task` is not"),
+        (
+            "consents",
+            {"customer": "a", "medium": "sms", "topic": "*", "action": "grant", "occurred_at": "2026-12-01T12:00:03Z"},
+            "occurred_at is in the future",
+        ),
         ("devices", {"token": "", "customer": "a", "platform": "ios"}, "token is missing"),
         ("devices", {"token": "t", "customer": "", "platform": "ios"}, "customer is missing"),
         ("devices", {"token": "t", "customer": "a", "platform": "palm"}, "platform `palm` is not a platform"),
@@ -194,6 +199,24 @@ def test_declared_values(cells, expected):
 def test_refusals(kind, row, said):
     found = read(kind, row)
     assert isinstance(found, str) and said in found
+
+
+@pytest.mark.parametrize(
+    ("action", "at", "taken"),
+    [
+        ("grant", "2026-12-01T12:00:02Z", True),  # two clocks
+        ("grant", "2026-12-01T13:00:00Z", False),  # a message could go out on a yes that is dated after it
+        ("confirm", "2026-12-01T13:00:00Z", False),
+        ("import", "2026-12-01T13:00:00Z", False),
+        ("request", "2026-12-01T13:00:00Z", True),
+        ("request", "2026-12-04T12:00:00Z", False),
+        ("withdraw", "2026-12-01T13:00:00Z", True),
+        ("withdraw", "2027-12-01T00:00:00Z", True),  # a no is heeded, whatever somebody's clock says
+    ],
+)
+def test_what_is_said_ahead_of_its_time(action, at, taken):
+    found = read("consents", {"customer": "a", "medium": "sms", "topic": "*", "action": action, "occurred_at": at})
+    assert isinstance(found, str) is not taken, found
 
 
 def test_records_and_events_are_read():
