@@ -250,7 +250,7 @@ def test_a_file_of_something_else_is_refused_at_once(folder: Path, key: str, tex
         code, told = run(folder, "checkpoint", "--key", key, "other.txt")
         assert code == (0 if not text.strip() and notes in whole else 1), told[:200]
         assert "Traceback" not in told
-        if code:
+        if code and "\n" in text:  # else it is a checkpoint with a long first line, that nobody signed
             with pytest.raises(CannotAnchor):
                 kept(folder / "other.txt")
 

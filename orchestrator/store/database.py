@@ -318,7 +318,7 @@ def _plan(
             processors.append((position, dump_json))  # as text on both: COPY reads jsonb from text
             continue
         process = kind.dialect_impl(dialect).bind_processor(dialect)
-        if process is not None and not (dialect.name == "postgresql" and isinstance(kind, sa.LargeBinary)):
+        if process is not None and not isinstance(kind, sa.LargeBinary):  # both drivers take bytes as they are
             processors.append((position, process))
     return ", ".join(quoter(name) for name in columns), tuple(processors)
 
