@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.apply import in_force
 from orchestrator.importing import import_file
 from orchestrator.ingest import record_consents
-from orchestrator.store import outbox
+from orchestrator.store import merging, outbox
 from orchestrator.store import tables as t
-from tests.outgoing import World, email, files, journey, world_of
+from tests.outgoing import POLICIES, World, audit, email, files, journey, world_of
 
 SERVICE = email("Your account", "A word about it.", "service")
 HOUR = timedelta(hours=1)
@@ -181,3 +182,29 @@ def test_nobody_is_called_who_has_left_or_is_another_by_now(world: World, what: 
         ("j", "denied", "exited"),
         ("k", "sent", None),
     }
+
+
+# ---- a merge meanwhile ----------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_becomes_anothers_is_judged_as_theirs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the facts and the commit: or it would count for the one who is gone, and the cap have room again."""
+    caps = POLICIES + "  caps: [ 1 per day across email ]\n"
+    world.apply(files({"j": journey("j", "- email: hello"), "k": journey("k", "- email: second")}, caps))
+    keep, drop = world.people(2)
+    world.event([drop])
+    world.move()
+    plain, done = outbox.lock, [False]
+
+    def first_they_merge(conn: Any, *given: Any) -> Any:
+        if not done[0]:
+            done[0] = True
+            merging.merge(conn, keep, drop, now=world.now)
+        return plain(conn, *given)
+
+    monkeypatch.setattr(outbox, "lock", first_they_merge)
+    assert world.deliver().total("sent") == 1
+    world.event([keep])
+    assert world.tick()["sent"] == 0
+    assert {row.customer_id for row in world.rows(sa.select(t.reservation.c.customer_id))} == {keep}
+    audit(world)

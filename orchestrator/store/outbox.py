@@ -208,6 +208,9 @@ def lock(
 ) -> dict[int, str]:
     """Lock what a decision about these messages hangs on; message id → state as it is now.
 
+    Without those that a merge has made another customer's: what was read is about the one who is gone, and they are
+    looked at again.
+
     Customers, and those who share an address with them, so that caps and dedupe are counted one decision after the
     other; accounts when a cap counts by them; of letters, whose households share no column that could be looked up,
     the dedupe keys. SQLite holds its one write lock since the transaction began.
@@ -222,9 +225,11 @@ def lock(
             _lock(conn, account, sa.select(theirs.c.id))
         if messages[0].medium is Medium.MAIL:
             _lock_letters(conn, dedupe_keys)
-    query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
+    columns = (message.c.id, message.c.state, message.c.customer_id)
+    query = sa.select(*columns).where(message.c.id.in_(sa.select(listed.c.id)))
     query = query.order_by(message.c.id).with_for_update(key_share=True)
-    return dict(conn.execute(query).tuples().all())
+    whose = {d.id: d.customer_id for d in messages}
+    return {i: state for i, state, customer_id in conn.execute(query).tuples() if whose[i] == customer_id}
 
 
 def _lock_customers(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str]) -> None:
