@@ -382,7 +382,7 @@ class _Force:
     def __init__(self, conn: sa.Connection) -> None:
         self.conn = conn
         puts = judged.applies(conn)
-        ends = [put.at for put in puts[1:]] + [None]
+        ends = [*(put.at for put in puts[1:]), None][: len(puts)]
         self.spans: dict[str, list[tuple[Put, datetime | None]]] = {}
         for put, end in zip(puts, ends, strict=True):
             self.spans.setdefault(put.project, []).append((put, end))
