@@ -14,7 +14,6 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-
 SALT = 16
 _NONCE = bytes(12)  # a record's key seals one record and no other
 _COMMIT = b"commit\0"
