@@ -117,7 +117,10 @@ def _next(store: Store, tops: Mapping[str, int], chunk: int, edge: Frontier | No
                 ids, leaves = tree.rows_after(conn, ledger, done.below[ledger], tops[ledger], room)
                 rows += zip(repeat(ledger), ids, leaf_hashes(leaves), strict=False)
         if edge is None or edge.size != done.size:
-            edge = tree.frontier_now(conn, head)
+            try:
+                edge = tree.frontier_now(conn, head)
+            except ValueError as error:
+                raise SealBroken(_BROKEN.format(size=head.size if head else 0, why=error)) from None
     edge.extend(row[2] for row in rows)
     return _Step(done, head, rows, edge, len(rows) < chunk)
 

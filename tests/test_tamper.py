@@ -23,7 +23,7 @@ from orchestrator.anchor import CannotAnchor, anchor, kept, remembered
 from orchestrator.audit import Anchored, VerifyReport, verify
 from orchestrator.leaf import CODES, Finding
 from orchestrator.merkle import Checkpoint, Frontier, leaf_hash
-from orchestrator.seal import seal
+from orchestrator.seal import SealBroken, seal
 from orchestrator.store import Store, insert_many, log, tree
 from orchestrator.store import tables as t
 from orchestrator.store.keys import Keys
@@ -522,3 +522,31 @@ def test_places_that_cannot_be(store: Store, tmp_path: Path, to: str, what: str)
 def test_every_code_is_explained():
     assert all(text and not text.endswith(".") for text in CODES.values())
     assert json.loads(json.dumps(dict(CODES))) == dict(CODES)
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        ('UPDATE leaf SET "index" = 999999999999 WHERE "index" = (SELECT max("index") FROM leaf)', "order"),
+        ("UPDATE log SET body = CAST(body AS TEXT) || ' ' WHERE id = 5", "moved"),  # another line says the same
+        ("UPDATE log SET at = 'abc' WHERE id = 5", "wrong"),
+        ("UPDATE log SET at = 9000000000000000000 WHERE id = 5", "wrong"),
+        ("UPDATE checkpoint SET below = '[]'", "wrong"),
+        ("UPDATE setting SET value = 'a b+' WHERE name = 'origin'", "checkpoint"),
+    ],
+)
+def test_values_that_nobody_writes_are_findings_and_no_crash(file: Path, work: str, told: str):
+    _by_hand(file, _sql(work))
+    report = _verified(file)
+    assert not report.ok
+    assert told in {finding.code for finding in report.findings}
+
+
+def test_nothing_is_sealed_on_top_of_a_gap(file: Path):
+    _by_hand(file, _sql("INSERT INTO leaf SELECT 999999999999, 'log', 10000, hash FROM leaf WHERE \"index\" = 0"))
+    opened = Store.open(f"sqlite:///{file}")
+    try:
+        with pytest.raises(SealBroken, match="leaves are missing"):
+            seal(opened, KEYS, now=NOW)
+    finally:
+        opened.close()

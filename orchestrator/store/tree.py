@@ -167,6 +167,12 @@ def hashes(conn: sa.Connection, start: int, stop: int) -> Iterator[bytes]:
         yield from conn.execute(query).scalars()
 
 
+def next_leaf(conn: sa.Connection, start: int) -> int | None:
+    """The first index from `start` on that a leaf has: after a gap, which somebody may have made of any width."""
+    found: int | None = conn.execute(sa.select(sa.func.min(_entry)).where(_entry >= start)).scalar_one()
+    return found
+
+
 class Stored(NamedTuple):
     """A leaf as it is stored, and the bytes of the row it is of; None where there is no such row."""
 
@@ -187,11 +193,23 @@ def stored(conn: sa.Connection, ledger: str, start: int, stop: int) -> list[Stor
         .where(_entry >= start, _entry < stop, leaf.c.ledger == ledger)
         .order_by(_entry)
     ).all()
-    if all(row[3] is not None for row in rows):
-        data: Iterable[bytes | None] = encoded(ledger, [row[3:] for row in rows])
-    else:
-        data = [None if row[3] is None else encoded(ledger, [row[3:]])[0] for row in rows]
+    data: Sequence[bytes | None]
+    try:
+        data = encoded(ledger, [row[3:] for row in rows if row[3] is not None])
+    except (TypeError, ValueError, AttributeError, KeyError):  # SQLite keeps a text where bytes or a number belong
+        data = [_one(ledger, row[3:]) for row in rows if row[3] is not None]
+    if len(data) < len(rows):
+        each = iter(data)
+        data = [None if row[3] is None else next(each) for row in rows]
     return [Stored(row[0], row[1], row[2], one) for row, one in zip(rows, data, strict=True)]
+
+
+def _one(ledger: str, row: Sequence[Any]) -> bytes:
+    """No bytes of any leaf, where a row has values that no leaf is made of."""
+    try:
+        return encoded(ledger, [row])[0]
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return b""
 
 
 def never_sealed(conn: sa.Connection, ledger: str, below: int, limit: int) -> tuple[int, list[int]]:
@@ -271,7 +289,11 @@ def heads(conn: sa.Connection) -> list[Head]:
 def frontier_now(conn: sa.Connection, head: Head | None) -> Frontier:
     """The tree's right edge over every leaf there is, from a checkpoint's on. Raises ValueError for a damaged one."""
     tree = Frontier() if head is None else Frontier.load(head.size, head.frontier)
-    tree.extend(hashes(conn, tree.size, sealed(conn).size))
+    size = sealed(conn).size
+    beyond = conn.execute(sa.select(sa.func.count()).where(_entry >= tree.size)).scalar_one()
+    if beyond != size - tree.size:
+        raise ValueError("leaves are missing among those that no checkpoint covers yet")
+    tree.extend(hashes(conn, tree.size, size))
     return tree
 
 
