@@ -335,9 +335,21 @@ class _Work:
         if not cases:
             return
         said = judged.said(self.conn, {case.body.customer for case in cases if case.body.customer is not None})
+        self._sealed_before(cases)
         for case in cases:
             self.checked["sends that need a yes"] += 1
             self._relies(case, said.get(case.body.customer or 0, []))
+
+    def _sealed_before(self, cases: Sequence[_Case]) -> None:
+        """Instants can be made up; where a leaf stands was signed. Consents are sealed before what relies on them."""
+        lines = judged.entries(self.conn, [case.line.id for case in cases])
+        relied = judged.entries(self.conn, [i for case in cases for i in case.body.consents], "consent_event")
+        for case in cases:
+            at = lines.get(case.line.id)
+            for i in case.body.consents if at is not None else ():
+                if at is not None and relied.get(i, at) >= at:
+                    what = f"it relies on consent event {i}, which was sealed after it, whatever its instant says"
+                    self.tell(case.line, "consent", what)
 
     def _relies(self, case: _Case, said: Sequence[Said]) -> None:
         line, body = case.line, case.body

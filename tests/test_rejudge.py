@@ -707,3 +707,14 @@ def test_policies_that_were_never_in_force_carry_no_decision(world: World):
     later = world.now + timedelta(hours=25)
     changed(world, t.log.update().where(t.log.c.id == 1).values(at=later), "log")
     assert any("not in force" in finding.what for finding in examined(world).findings)
+
+
+def test_a_consent_that_was_sealed_after_the_send_is_found_whatever_its_instant_says(world: World):
+    sent(world)
+    seal(world.store, world.keys, now=world.now)
+    assert examined(world).findings == ()
+    relied = msgspec.json.decode(world.rows(sa.select(t.log.c.body).where(t.log.c.id == 1))[0].body)["consents"]
+    late = t.leaf.update().where(t.leaf.c.ledger == "consent_event", t.leaf.c.row_id == relied[0])
+    changed(world, late.values(index=t.leaf.c["index"] + 1_000), "leaf")  # a tree built with it behind the send
+    found = [(finding.row, finding.code) for finding in examined(world).findings if "sealed after it" in finding.what]
+    assert found == [("log line 1", "consent")]
