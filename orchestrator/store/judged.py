@@ -140,5 +140,6 @@ def said(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, list[Sai
 def entries(conn: sa.Connection, line_ids: Iterable[int], ledger: str = "log") -> dict[int, int]:
     """Line id → its leaf's index, of those that are sealed; of another ledger's rows likewise."""
     listed = id_list(conn, sorted(set(line_ids)))
-    query = sa.select(leaf.c.row_id, leaf.c["index"]).join(listed, listed.c.id == leaf.c.row_id)
-    return dict(conn.execute(query.where(leaf.c.ledger == ledger)).tuples().all())
+    # IN, not a join: SQLite would walk the whole ledger for each id.
+    these = sa.and_(leaf.c.ledger == ledger, leaf.c.row_id.in_(sa.select(listed.c.id)))
+    return dict(conn.execute(sa.select(leaf.c.row_id, leaf.c["index"]).where(these)).tuples().all())
