@@ -20,8 +20,9 @@ from datetime import datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from orchestrator import decision
+from orchestrator import decision, evidence
 from orchestrator.decision import Detail, Encoded
+from orchestrator.evidence import Told, beside
 from orchestrator.holiday import HOLIDAYS
 from orchestrator.leaf import Finding, name_of
 from orchestrator.model import Policies
@@ -55,6 +56,7 @@ CODES: Mapping[str, str] = {
     "attempt": "a message's attempts are not counted one by one",
     "outcome": "something became of an attempt that nobody allowed, or twice",
     "provider_id": "a provider's one number stands for two messages",
+    **evidence.CODES,
 }
 """What a finding of a re-judgement means, by its code."""
 
@@ -100,7 +102,7 @@ def examine(conn: sa.Connection, keys: Keys) -> Examined:
     while chunk := judged.lines(conn, after, CHUNK):
         work.take(chunk)
         after = chunk[-1].id
-    return work.examined()
+    return work.examined([*beside(conn, keys, work.gone.excuses, work.checked)])
 
 
 @dataclass(slots=True)
@@ -133,13 +135,18 @@ class _Work:
     def tell(self, line: Line, code: str, what: str) -> None:
         self.found.append((line.id, name_of("log", line.id), what, code))
 
-    def examined(self) -> Examined:
+    def examined(self, beside_it: Sequence[Told]) -> Examined:
         rest = len(self.found) - LISTED
         told = self.found[:LISTED]
         places = judged.entries(self.conn, [i for i, *_ in told if i is not None])
         findings = [Finding(None if i is None else places.get(i), row, what, code) for i, row, what, code in told]
         if rest > 0:
             findings.append(Finding(None, "log", f"and {rest:,} more such findings", "judgement"))
+        where = judged.entries(self.conn, [one.row_id for one in beside_it if one.ledger], "consent_event")
+        for one in beside_it[:LISTED]:
+            findings.append(Finding(where.get(one.row_id) if one.ledger else None, one.row, one.what, one.code))
+        if len(beside_it) > LISTED:
+            findings.append(Finding(None, "ledger", f"and {len(beside_it) - LISTED:,} more such findings", "evidence"))
         return Examined(tuple(findings), dict(self.checked), tuple(self._notes()))
 
     def _notes(self) -> Iterable[str]:
@@ -455,20 +462,24 @@ class _Gone:
     def __init__(self, conn: sa.Connection, force: _Force) -> None:
         named = judged.erased_people(conn)
         self.people: dict[int, Destroyed] = {}
-        self._in_time: dict[bool, Destroyed] = {}
+        self._in_time: dict[tuple[str, bool], Destroyed] = {}
         for one in judged.destroyed(conn):
             if one.by_request and any(i in named for i in one.customers):
                 self.people |= {i: one for i in one.customers if i not in self.people}
-            elif one.kind == "decision_details" and one.before is not None:
+            elif one.kind in ("decision_details", "consent_evidence") and one.before is not None:
                 kept = any(one.before <= one.at - span for span in force.keeps(one.kind, one.at))
-                last = self._in_time.get(one.sealed)
+                last = self._in_time.get((one.kind, one.sealed))
                 if kept and (last is None or last.before is None or one.before > last.before):
-                    self._in_time[one.sealed] = one
+                    self._in_time[one.kind, one.sealed] = one
 
-    def in_time(self, at: datetime) -> Destroyed | None:
-        """The line by which what was decided at an instant is not kept any more; a sealed one first."""
+    def excuses(self, customer_id: int, received_at: datetime) -> Destroyed | None:
+        """The line by which evidence of a consent is not kept any more."""
+        return self.people.get(customer_id) or self.in_time(received_at, "consent_evidence")
+
+    def in_time(self, at: datetime, kind: str = "decision_details") -> Destroyed | None:
+        """The line by which a record of an instant is not kept any more; a sealed one first."""
         for sealed in (True, False):
-            one = self._in_time.get(sealed)
+            one = self._in_time.get((kind, sealed))
             if one is not None and one.before is not None and at < one.before:
                 return one
         return None

@@ -19,6 +19,7 @@ from channels.sandbox import rejected, retry
 from orchestrator import decision, rules
 from orchestrator.decision import Case, Entry, Lines
 from orchestrator.erase import Places, erase
+from orchestrator.ingest import record_consents
 from orchestrator.model import Cap, HouseHours, Policies, Window
 from orchestrator.outbound import Due
 from orchestrator.rejudge import CODES, Examined, examine
@@ -355,19 +356,23 @@ def test_a_detail_that_is_gone_is_found_unless_the_person_was_erased(world: Worl
 def test_an_erasure_that_the_log_does_not_know_hides_nothing(world: World):
     """A customer's row, and whose detail it is, anybody can write who has the database."""
     first, second, third = sent(world)
+
+    def hidden() -> list[tuple[str, str]]:
+        return [told for told in codes(world) if told[1] != "evidence"]  # of their consents, too, it is all missed
+
     with world.store.write() as conn:
         conn.execute(t.customer.update().where(t.customer.c.id == first).values(salt=None, erased_at=world.now))
         conn.execute(t.log_detail.delete().where(t.log_detail.c.customer_id == second))
         conn.execute(t.customer.update().where(t.customer.c.id == second).values(salt=None, erased_at=world.now))
-    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+    assert hidden() == [("log line 1", "detail"), ("log line 2", "detail")]
     erased(world, third)
     with world.store.write() as conn:
         conn.execute(t.customer.update().where(t.customer.c.id == second).values(merged_into=third))
         conn.execute(t.log_detail.update().where(t.log_detail.c.log_id == 1).values(customer_id=third))
-    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+    assert hidden() == [("log line 1", "detail"), ("log line 2", "detail")]
     with world.store.write() as conn:  # a line, and nobody whom the ledger of erasures names
         send_log.operation(conn, world.now, "erased", by="me", reason="request", body={"ids": [first, second]})
-    assert codes(world) == [("log line 1", "detail"), ("log line 2", "detail")]
+    assert hidden() == [("log line 1", "detail"), ("log line 2", "detail")]
 
 
 def test_who_was_merged_is_erased_with_whom_she_was_merged_into(world: World):
@@ -718,3 +723,77 @@ def test_a_consent_that_was_sealed_after_the_send_is_found_whatever_its_instant_
     changed(world, late.values(index=t.leaf.c["index"] + 1_000), "leaf")  # a tree built with it behind the send
     found = [(finding.row, finding.code) for finding in examined(world).findings if "sealed after it" in finding.what]
     assert found == [("log line 1", "consent")]
+
+
+# ---- what stands beside the log -------------------------------------------------------------------------------------
+
+
+def _proven(world: World) -> int:
+    """Somebody with a consent that has evidence and a wording; returns her id."""
+    world.apply(files({"hello": journey("hello", "- email: hello")}))
+    [her] = world.people(1, consents=None)
+    row = {
+        "key": "yes", "customer_id": her, "medium": "email", "topic": "offers", "action": "confirm",
+        "occurred_at": world.now, "basis": "express_written", "method": "form", "source": "sign-up page",
+        "ip": "192.0.2.7", "wording": "Yes, write to me.",
+    }  # fmt: skip
+    with world.store.write() as conn:
+        record_consents(conn, world.keys, [row], now=world.now)
+    world.event([her])
+    assert world.tick()["sent"] == 1
+    assert not found_in(world)
+    return her
+
+
+def found_in(world: World) -> list[str]:
+    with world.store.read() as conn:
+        return [finding.code for finding in examine(conn, world.keys).findings]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM consent_evidence",
+        "UPDATE consent_evidence SET body = salt",
+        "UPDATE consent_evidence SET customer_id = customer_id + 1",
+    ],
+)
+def test_evidence_of_a_consent_that_was_touched_is_found(world: World, change: str):
+    _proven(world)
+    with world.store.write() as conn:
+        conn.exec_driver_sql(change)
+    assert found_in(world) == ["evidence"]
+
+
+def test_words_shown_that_were_changed_are_found(world: World):
+    _proven(world)
+    with world.store.write() as conn:
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql("DROP TRIGGER consent_wording_no_update")
+        else:
+            conn.exec_driver_sql("ALTER TABLE consent_wording DISABLE TRIGGER ALL")
+        conn.exec_driver_sql("UPDATE consent_wording SET text = 'Yes, write to me for ever.'")
+    assert found_in(world) == ["evidence"]
+
+
+def test_a_message_whose_row_says_otherwise_than_the_log_is_found(world: World):
+    _proven(world)
+    [sent] = world.messages()
+    with world.store.write() as conn:
+        conn.execute(t.message.update().where(t.message.c.id == sent.id).values(state="denied"))
+    assert found_in(world) == ["message"]
+    world.people(1, consents=None)
+    world.event([sent.customer_id + 1])
+    world.tick()
+    with world.store.write() as conn:
+        conn.execute(t.message.update().values(state="sent"))
+    assert found_in(world) == ["message"]  # the one that was refused
+    with world.store.write() as conn:
+        conn.execute(t.message.update().where(t.message.c.id != sent.id).values(state="denied"))
+    assert found_in(world) == []
+
+
+def test_evidence_of_somebody_erased_is_not_missed(world: World, tmp_path: Any):
+    _proven(world)
+    erase(world.store, world.keys, "c1", Places(tmp_path / "erased.jsonl"), now=world.now, by="me", reason="request")
+    assert found_in(world) == []

@@ -13,7 +13,18 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
-from orchestrator.store.tables import applied, consent_event, customer, erased, leaf, log, log_detail
+from orchestrator.store.tables import (
+    applied,
+    consent_event,
+    consent_evidence,
+    consent_wording,
+    customer,
+    erased,
+    leaf,
+    log,
+    log_detail,
+    message,
+)
 
 
 class Line(NamedTuple):
@@ -143,3 +154,69 @@ def entries(conn: sa.Connection, line_ids: Iterable[int], ledger: str = "log") -
     # IN, not a join: SQLite would walk the whole ledger for each id.
     these = sa.and_(leaf.c.ledger == ledger, leaf.c.row_id.in_(sa.select(listed.c.id)))
     return dict(conn.execute(sa.select(leaf.c.row_id, leaf.c["index"]).where(these)).tuples().all())
+
+
+# ---- what stands beside the log -------------------------------------------------------------------------------------
+
+
+class Proven(NamedTuple):
+    """A consent event that committed to evidence; `owner`, `salt` and `body` None where there is none any more."""
+
+    id: int
+    customer_id: int
+    received_at: datetime
+    commitment: bytes
+    owner: int | None
+    salt: bytes | None
+    body: bytes | None
+
+
+def proven(conn: sa.Connection, after: int, limit: int) -> list[Proven]:
+    """The next consent events with a commitment, in order."""
+    c, kept = consent_event.c, consent_evidence.c
+    query = (
+        sa.select(c.id, c.customer_id, c.received_at, c.commitment, kept.customer_id, kept.salt, kept.body)
+        .outerjoin(consent_evidence, kept.event_id == c.id)
+        .where(c.id > after, c.commitment.is_not(None))
+        .order_by(c.id)
+        .limit(limit)
+    )
+    return [Proven._make(row) for row in conn.execute(query)]
+
+
+def wordings(conn: sa.Connection) -> list[tuple[str, str | None, int]]:
+    """(hash, text, the first consent event that names it) of all words shown; text None: not there."""
+    c = consent_event.c
+    named = sa.select(c.wording, sa.func.min(c.id).label("first")).where(c.wording.is_not(None)).group_by(c.wording)
+    used = named.subquery()
+    query = sa.select(used.c.wording, consent_wording.c.text, used.c.first).outerjoin(
+        consent_wording, consent_wording.c.hash == used.c.wording
+    )
+    return [(row[0], row[1], row[2]) for row in conn.execute(query.order_by(used.c.first))]
+
+
+_HANDED_OVER = ("sending", "sent", "delivered", "bounced", "failed", "uncertain")
+_REFUSED = ("planned", "held", "denied", "expired", "cancelled")
+LISTED = 100
+
+
+def unallowed(conn: sa.Connection) -> list[tuple[int, str]]:
+    """Messages (id, state) that are said to have been handed over, of which the log allowed none."""
+    allow = sa.exists().where(log.c.message_id == message.c.id, log.c.kind == "decision", log.c.verdict == "allow")
+    query = sa.select(message.c.id, message.c.state).where(message.c.state.in_(_HANDED_OVER), ~allow)
+    return [(row.id, row.state) for row in conn.execute(query.order_by(message.c.id).limit(LISTED))]
+
+
+def contradicted(conn: sa.Connection) -> list[tuple[int, str, str]]:
+    """Messages (id, state, the log's last outcome) that are said not to have been handed over, and were."""
+    last = (
+        sa.select(log.c.verdict)
+        .where(log.c.message_id == message.c.id, log.c.kind == "outcome")
+        .order_by(log.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = sa.select(message.c.id, message.c.state, last.label("last")).where(message.c.state.in_(_REFUSED))
+    found = query.subquery()
+    chosen = sa.select(found).where(found.c.last.in_(_HANDED_OVER[1:])).order_by(found.c.id).limit(LISTED)
+    return [(row.id, row.state, row.last) for row in conn.execute(chosen)]
