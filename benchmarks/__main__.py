@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
                     gate.stages(Path(folder), size, fresh),
                     sealing.stages(size, fresh),
                 )
-                lines = list(track(made, f"{kind} {size:,}", total=13, console=console))
+                lines = list(track(made, f"{kind} {size:,}", total=14, console=console))
             console.print(table(kind, size, lines))
 
 

@@ -19,13 +19,17 @@ from channels.null import Null
 from orchestrator import deliver as delivering
 from orchestrator import project
 from orchestrator.apply import apply
+from orchestrator.audit import VerifyReport, verify
 from orchestrator.decision import Case
 from orchestrator.outbound import Due
 from orchestrator.project import Project
+from orchestrator.rejudge import examine
 from orchestrator.rules import Judgement
+from orchestrator.seal import seal
 from orchestrator.store import consents, standing
 from orchestrator.store import log as log_lines
 from orchestrator.store.counting import Contacts
+from orchestrator.store.database import Store
 
 _ALLOWED = Judgement((), "allow", "", "", None)
 
@@ -33,14 +37,29 @@ _ALLOWED = Judgement((), "allow", "", "", None)
 def stages(folder: Path, count: int, fresh: Callable[[], str]) -> Iterator[Line]:
     """Needs the files of `campaign.write_files`. The floor of each line is the run without."""
     loaded = project.load(WORKSPACE)
-    whole = _delivered(fresh, folder, loaded, count, log=True, gate=True)
-    silent = _delivered(fresh, folder, loaded, count, log=False, gate=True)
+    store, whole = _delivered(fresh, folder, loaded, count)
+    yield _verified(store)
+    store.close()
+    silent = _delivered(fresh, folder, loaded, count, log=False)
     bare = _delivered(fresh, folder, loaded, count, log=False, gate=False)
-    yield Line("deliver, beside it without the log", count, whole, silent)
-    yield Line("deliver, beside it without gate and log", count, whole, bare)
+    yield Line("deliver, beside it without the log", count, whole, silent[1])
+    yield Line("deliver, beside it without gate and log", count, whole, bare[1])
+    silent[0].close()
+    bare[0].close()
 
 
-def _delivered(fresh: Callable[[], str], folder: Path, loaded: Project, count: int, *, log: bool, gate: bool) -> float:
+def _verified(store: Store) -> Line:
+    """All of it: the tree, the consents, every decision judged again."""
+    seal(store, KEYS, now=NOW)
+    reports: list[VerifyReport] = []
+    spent = timed(lambda: reports.append(verify(store, KEYS, now=NOW, examine=examine)))
+    assert reports[0].ok, reports[0].findings[:3]
+    return Line("audit verify, each decision judged again", reports[0].size, spent)
+
+
+def _delivered(
+    fresh: Callable[[], str], folder: Path, loaded: Project, count: int, *, log: bool = True, gate: bool = True
+) -> tuple[Store, float]:
     store = opened(fresh())
     for kind, name in (("customers", "customers.csv"), ("consents", "consents.csv")):
         imported(store, loaded, kind, folder / name)
@@ -53,8 +72,7 @@ def _delivered(fresh: Callable[[], str], folder: Path, loaded: Project, count: i
             without.enter_context(patched)
         spent = timed(lambda: delivering.deliver(store, {Medium.EMAIL: channel}, KEYS, now=NOW, worker="bench"))
     assert channel.taken == count, f"{channel.taken} of {count} were sent"
-    store.close()
-    return spent
+    return store, spent
 
 
 def _no_log() -> list[Any]:
