@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from orchestrator.model import Json
+from orchestrator.store.consents import answered
 from orchestrator.store.database import id_list
 from orchestrator.store.tables import (
     applied,
@@ -119,14 +120,19 @@ def _within(column: Any, since: datetime | None, until: datetime) -> list[Any]:
 
 
 def consents(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Json]:
-    """Consent events by id, without what proves them."""
+    """Consent events by id, without what proves them. A confirmation has the ground, the words and the country of the
+    request that it answers, where it has none of its own."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     listed = id_list(conn, wanted)
-    names = ("id", "medium", "topic", "action", "basis", "method", "occurred_at", "received_at", "jurisdiction",
-             "wording", "wording_version", "language")  # fmt: skip
-    query = sa.select(*(consent_event.c[name] for name in names)).join(listed, listed.c.id == consent_event.c.id)
+    own = ("id", "medium", "topic", "action", "method", "occurred_at", "received_at")
+    asked = consent_event.alias("asked")
+    e, a = consent_event.c, asked.c
+    either = (sa.func.coalesce(e[name], a[name]).label(name)
+              for name in ("basis", "jurisdiction", "wording", "wording_version", "language"))  # fmt: skip
+    source = consent_event.outerjoin(asked, answered(e, a)).join(listed, listed.c.id == e.id)
+    query = sa.select(*(e[name] for name in own), *either).select_from(source)
     return {row["id"]: dict(row) for row in conn.execute(query).mappings()}
 
 
@@ -205,11 +211,15 @@ def decisions(
 
 
 def said(conn: sa.Connection, since: datetime | None, until: datetime) -> list[tuple[str, str, str, str, int]]:
-    """(medium, action, basis, method, how many) of the consent events that came in."""
-    c = consent_event.c
+    """(medium, action, basis, method, how many) of the consent events that came in. A confirmation is on the ground of
+    the request that it answers, where it has none of its own."""
+    asked = consent_event.alias("asked")
+    c, a = consent_event.c, asked.c
     blank = sa.literal("", sa.Text())
-    columns = [c.medium, c.action, sa.func.coalesce(c.basis, blank), sa.func.coalesce(c.method, blank)]
-    query = sa.select(*columns, sa.func.count()).where(*_within(c.received_at, since, until))
+    basis = sa.func.coalesce(c.basis, a.basis, blank)
+    columns = [c.medium, c.action, basis, sa.func.coalesce(c.method, blank)]
+    query = sa.select(*columns, sa.func.count()).select_from(consent_event.outerjoin(asked, answered(c, a)))
+    query = query.where(*_within(c.received_at, since, until))
     return [row._tuple() for row in conn.execute(query.group_by(*columns).order_by(*columns))]
 
 

@@ -173,7 +173,7 @@ def words_of(conn: sa.Connection, keys: Keys | None, ids: Iterable[int]) -> dict
         sa.select(e.id, e.medium, e.topic, e.action, e.occurred_at, e.method, e.jurisdiction, e.commitment)
         .add_columns(ground.label("basis"), shown.label("wording_hash"), text.text.label("wording"))
         .add_columns(sa.func.coalesce(e.wording_version, a.wording_version).label("wording_version"))
-        .select_from(consent_event.outerjoin(asked, _answers(e, a)).outerjoin(consent_wording, text.hash == shown))
+        .select_from(consent_event.outerjoin(asked, answered(e, a)).outerjoin(consent_wording, text.hash == shown))
         .join(listed, listed.c.id == e.id)
     )
     known = evidence_of(conn, keys, wanted) if keys is not None else {}
@@ -286,7 +286,7 @@ def current_of(customers: Any | None) -> Any:
     ).where(f.n == 1, f.kind.isnot(None))
 
 
-def _answers(e: Any, a: Any) -> Any:
+def answered(e: Any, a: Any) -> Any:
     """The request that a confirmation names: of the same customer, medium and topic."""
     same = (a.customer_id == e.customer_id, a.medium == e.medium, a.topic == e.topic)
     return sa.and_(e.action == "confirm", a.key == e.answers, a.action == "request", *same)
@@ -311,7 +311,7 @@ def _said(customers: Any | None, medium: str = "") -> sa.Subquery:
         sa.func.coalesce(e.basis, a.basis, "express").label("ground"),
         sa.func.coalesce(e.expires_at, a.expires_at).label("until"),
         sa.case((proves, 1), else_=0).label("proves"),
-    ).select_from(event.outerjoin(asked, _answers(e, a)))
+    ).select_from(event.outerjoin(asked, answered(e, a)))
     if customers is not None:
         query = query.where(e.customer_id.in_(customers))
     if medium:

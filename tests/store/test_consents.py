@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.store import Store, consents, vault
+from orchestrator.store import Store, auditing, consents, vault
 from orchestrator.store import tables as t
 from orchestrator.store.people import salts
 from tests.rules.heard import judged, tell
@@ -382,3 +382,20 @@ def test_a_no_that_was_answered_is_not_told_again(store: Store) -> None:
             ("email", "granted"),
             ("sms", "withdrawn"),
         ]
+
+
+def test_a_confirmation_is_told_and_counted_on_the_ground_and_words_of_its_request(store: Store) -> None:
+    people(store)
+    shown = {"basis": "express", "wording": "Yes, write to me.", "wording_version": "3"}
+    record(store, said("r", "request", method="form", **shown))
+    record(store, said("c", "confirm", method="double opt-in", answers="r"))
+    with store.read() as conn:
+        number = conn.scalar(sa.select(t.consent_event.c.id).where(t.consent_event.c.action == "confirm"))
+        told = auditing.consents(conn, [number])[number]
+        counted = auditing.said(conn, None, NOW + HOUR)
+    assert (told["basis"], told["wording"], told["wording_version"]) == (
+        "express",
+        consents.wording_hash("Yes, write to me."),
+        "3",
+    )
+    assert counted == [("email", "confirm", "express", "double opt-in", 1), ("email", "request", "express", "form", 1)]
