@@ -350,7 +350,7 @@ def _consent(verdict: Said, sent: Sent) -> list[str]:
     rules = listed(f"`{row}`" for row in inputs.get("rules", ()))
     if verdict.reason == "no_consent_needed":
         return [f"none is needed for {sent.medium} in {where}, and none is on record (by the ruleset's {rules})"]
-    law = [f"judged for {where}, by the ruleset's {rules}"] if where and rules and verdict.say == "deny" else []
+    law = [f"judged for {where}, by the ruleset's {rules}"] if where and rules else []
     if not inputs.get("states"):
         if verdict.reason in ("transactional", "not_applicable", "no_consent_rule"):
             return [verdict.meaning]

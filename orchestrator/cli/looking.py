@@ -446,7 +446,9 @@ def _show_log(console: Console, lines: Sequence[Row], limit: int, nothing: str) 
         return
     wide = console.width >= 90
     if wide:
-        rows = table("", "at (UTC)", "what", "why", "journey", "step", "to", "message", right=("message",))
+        heads = ("at (UTC)", "what", "why", "journey", "step", "to", "message")
+        rows = table("", *heads, right=("message",), wrap=("why", "journey", "step", "to"))
+        rows.columns[0].min_width, rows.columns[1].min_width = 16, 11
     else:
         rows = table("", "at (UTC)", "what", "step", "message", right=("message",), wrap=("step",))
     for line in lines:

@@ -207,13 +207,14 @@ def _verified(wired: Wired) -> VerifyReport:
 def _period(wired: Wired, first: str | None, last: str | None) -> tuple[datetime | None, datetime]:
     """[since, until) of what was typed. Raises Usage."""
     from orchestrator.apply import in_force
+    from orchestrator.cli._opening import as_of
 
     with wired.store.read() as conn:
-        force = in_force(conn)
+        force, now = in_force(conn), as_of(conn, wired)
     zone = force.project.vocabulary.timezone if force else "UTC"
     since = None if first is None else _at(first, "--from", zone, 0)
     # What was written this very moment is in it.
-    until = wired.clock() + timedelta(microseconds=1) if last is None else _at(last, "--to", zone, 1)
+    until = now + timedelta(microseconds=1) if last is None else _at(last, "--to", zone, 1)
     if since is not None and since >= until:
         raise Usage("--from comes before --to")
     return since, until

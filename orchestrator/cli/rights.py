@@ -62,7 +62,7 @@ def export(key: str, /, *, out: Path | None = None) -> int:
     def show(console: Console) -> None:
         console.print(f"[bold green]✓[/] to read: [bold]{near(page)}[/]", soft_wrap=True)
         console.print(f"  for programs: {near(plain)}", soft_wrap=True)
-        told = ", ".join(counted(counts[n], one) for n, one in _COUNTED.items())
+        told = ", ".join(counted(counts[n], *words) for n, words in _COUNTED.items())
         console.print(f"  {told}", style="dim")
         if out is not None:
             console.print("  an erasure does not look there: delete the files when they were handed over", style="dim")
@@ -71,7 +71,12 @@ def export(key: str, /, *, out: Path | None = None) -> int:
     return FINE
 
 
-_COUNTED = {"consents": "word of consent", "messages": "message", "decisions": "line of the log", "events": "event"}
+_COUNTED = {
+    "consents": ("word of consent", "words of consent"),
+    "messages": ("message",),
+    "decisions": ("line of the log", "lines of the log"),
+    "events": ("event",),
+}
 
 
 # ---- erase ----------------------------------------------------------------------------------------------------------
@@ -209,8 +214,8 @@ def _show(console: Console, report: EraseReport) -> None:
     for account in report.accounts:
         text = f"the account `{account}` has no other contact: if its name is a person's, import it with another one"
         console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
-    console.print("  what providers, print houses and backups keep is not here: see the guide on people's rights",
-                  style="dim", soft_wrap=True)  # fmt: skip
+    elsewhere = "providers, print houses, backups and the files you imported from"
+    console.print(f"  what {elsewhere} keep is not here: see the guide on people's rights", style="dim", soft_wrap=True)
     _show_left(console, report.left)
 
 

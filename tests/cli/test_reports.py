@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from orchestrator import wiring
 from tests.cli.conftest import World
 
 
@@ -80,3 +82,10 @@ def test_where_nothing_can_be_written(world: World, tmp_path: Path):
     for command, place in (("export", tmp_path / "file"), ("report", tmp_path / "file" / "report.html")):
         said = world("audit", command, "--out", str(place))
         assert (said.code, "cannot be written" in said.err) == (3, True), said
+
+
+def test_without_an_end_a_rehearsal_ahead_of_the_clock_is_in_it_too(world: World, monkeypatch: pytest.MonkeyPatch):
+    whole = world.json("audit", "export")["rows"]
+    earlier = datetime(2027, 2, 1, tzinfo=UTC)
+    monkeypatch.setattr(wiring, "_clock", lambda now: lambda: earlier)
+    assert world.json("audit", "export")["rows"] == whole > 3
