@@ -370,8 +370,13 @@ class _Walk:
         self.tell(first, mark.where, what, code)
 
     def end(self, size: int) -> None:
-        """What could not be compared: checkpoints over more than there is."""
+        """What could not be compared: checkpoints over more than there is; and entries under no checkpoint at all."""
         told = {False: False, True: False}
+        if size and all(mark.anchor for mark in self._marks):
+            what = (
+                f"{size:,} entries and no checkpoint of the log's own: they were taken out, or a first seal was cut off"
+            )
+            self.tell(None, "checkpoints", f"{what}; `orchestrator audit seal` signs a new one", "checkpoint")
         for mark in self._marks[self._next :]:
             if told[mark.anchor] or self._disagreed[mark.anchor] or mark.size <= size:
                 continue

@@ -273,6 +273,12 @@ def test_a_truncated_log_is_found(file: Path, keep_checkpoints: bool):
     assert any(f.code == "checkpoint" for f in report.findings) is keep_checkpoints
 
 
+def test_checkpoints_taken_out_are_missed(file: Path):
+    _by_hand(file, _sql("DELETE FROM checkpoint"))
+    [found] = _verified(file).findings
+    assert found.code == "checkpoint" and "420 entries and no checkpoint of the log's own" in found.what
+
+
 def test_the_end_of_the_rows_alone(file: Path):
     _by_hand(file, _sql("DELETE FROM log WHERE id > 400"))
     found = [(f.entry, f.code) for f in _verified(file, "plain.txt").findings]

@@ -390,7 +390,8 @@ def test_a_confirmation_is_told_and_counted_on_the_ground_and_words_of_its_reque
     record(store, said("r", "request", method="form", **shown))
     record(store, said("c", "confirm", method="double opt-in", answers="r"))
     with store.read() as conn:
-        number = conn.scalar(sa.select(t.consent_event.c.id).where(t.consent_event.c.action == "confirm"))
+        wanted = sa.select(t.consent_event.c.id).where(t.consent_event.c.action == "confirm")
+        number: int = conn.execute(wanted).scalar_one()
         told = auditing.consents(conn, [number])[number]
         counted = auditing.said(conn, None, NOW + HOUR)
     assert (told["basis"], told["wording"], told["wording_version"]) == (
