@@ -50,7 +50,7 @@ def export(
         The first day (2027-03-01), by the workspace's clock, or an instant with its offset; without it, from the
         beginning.
     to
-        The last day, or an instant, which is the first one left out; without it, until now; in a rehearsal, its newest tick.
+        The last day, or an instant, which is the first one left out; without it, until now; rehearsed, the newest tick.
     customer
         The key of a customer: only what is about her, with her key in it.
     format
@@ -147,7 +147,7 @@ def report(
         The first day (2027-03-01), by the workspace's clock, or an instant with its offset; without it, from the
         beginning.
     to
-        The last day, or an instant, which is the first one left out; without it, until now; in a rehearsal, its newest tick.
+        The last day, or an instant, which is the first one left out; without it, until now; rehearsed, the newest tick.
     format
         html, one page that needs nothing else, or pdf.
     out
