@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 class Medium(StrEnum):
@@ -78,6 +78,16 @@ class Skeleton:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with an e-mail: `content`, or, where it is the recipient's own, the skeleton's part `part`."""
+
+    name: str
+    type: str  # a media type: application/pdf; text/calendar; method=REQUEST
+    content: bytes = field(default=b"", repr=False)
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """One delivery as the provider gets it. `attempt` is opaque and is the only id that may travel."""
 
@@ -92,6 +102,7 @@ class Outbound:
     locale: str = ""
     valid_until: datetime | None = None
     meta: Mapping[str, str] = field(default_factory=dict)  # letters and tasks: job fields; never an id of a person
+    attachments: tuple[Attachment, ...] = ()  # the same object for all messages of a skeleton
 
     def part(self, name: str) -> str:
         """A rendered part, empty when the template has none of that name."""
@@ -108,11 +119,16 @@ class Receipt:
     reason: Reason | None = None
     detail: str = ""  # never an address or a name
     retry_after: float | None = None  # seconds; with `retry`, the provider certainly did not take it
+    answer: Mapping[str, Any] | None = field(default=None, repr=False)  # webhook: the JSON object that came back
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that came back. Keyed by (attempt, kind, at, url): vendors' own event ids are no dedupe keys."""
+    """One thing that came back. Keyed by (attempt, kind, at, url): vendors' own event ids are no dedupe keys.
+
+    What names no attempt (a text that somebody sends us, a bounce that comes days later) has `attempt` "" and the
+    `address` it is about. `text` is what a person wrote, and `meaning` what the provider took it for.
+    """
 
     attempt: str
     kind: EventKind
@@ -121,6 +137,9 @@ class Event:
     reason: Reason | None = None
     url: str = ""
     detail: str = ""
+    address: str = field(default="", repr=False)  # as in `Outbound.to`: an e-mail address, a number in E.164
+    text: str = field(default="", repr=False)
+    meaning: Literal["", "stop", "start", "help"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +148,7 @@ class Inbound:
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    url: str = ""
+    url: str = ""  # the public one, with its query: made from the settings, never from a Host header
 
 
 class ChannelError(Exception):
@@ -196,6 +215,35 @@ class Keeps(Protocol):
         ...
 
 
+@runtime_checkable
+class Collects(Protocol):
+    """A channel that hands over at set times: what has come together by then leaves as one job."""
+
+    def closes(self, at: datetime) -> datetime:
+        """The next cut-off, `at` itself included (aware UTC, whole seconds). What is due by it goes with it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """An attempt of which no outcome is known, as far as a provider may be asked about it."""
+
+    attempt: str
+    to: Mapping[str, str] = field(repr=False)
+    at: datetime  # when it was decided
+    body: str = field(default="", repr=False)  # a text as it went out; "": not known any more
+
+
+@runtime_checkable
+class Traces(Protocol):
+    """A channel that can find out what became of an attempt that it did not answer for."""
+
+    def trace(self, handed: Sequence[Handed]) -> Iterator[Receipt]:
+        """A receipt for each that is now known: accepted, or rejected with the detail "never_taken" where the
+        provider certainly has nothing of it. None for the others. Raises a ChannelError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What an installation gives every provider. A provider's module brings `connect(medium, options, site)`, which
@@ -204,6 +252,7 @@ class Site:
     folder: Path  # where it may keep files
     clock: Callable[[], datetime]  # aware UTC
     secret: bytes = field(repr=False)  # its own, always the same: for what it must sign to itself
+    hook: str = ""  # the public URL at which its provider's webhooks arrive: https://…/hooks/MEDIUM
 
 
 def unreported(batch: Sequence[Outbound], receipts: Sequence[Receipt]) -> list[Outbound]:

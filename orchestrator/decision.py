@@ -145,6 +145,7 @@ def subject_of(due: Due) -> Subject:
         due.due_at,
         due.expires_at,
         due.payload.get("call") is True,
+        due.origin,
     )
 
 

@@ -345,9 +345,9 @@ class _Run:
 
     def _links(self, message_id: int) -> Mapping[str, str]:
         """Opaque: what they lead to is looked up by the message, and nothing in them says who got it."""
-        token = self.keys.link_token(message_id)
         base = self.public_url.rstrip("/")
-        return {"unsubscribe": f"{base}/u/{token}", "preferences": f"{base}/p/{token}"}
+        pages = {"unsubscribe": "u", "preferences": "p", "confirm": "c"}
+        return {name: f"{base}/{page}/{self.keys.link_token(message_id, page)}" for name, page in pages.items()}
 
     # ---- hand-over
 

@@ -79,6 +79,27 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A message that no journey plans: an opt-in's confirmation, the answer to a STOP, a test send. It passes the same
+    gate. `key` says what it is made once for: asked again, it is not planned again. `payload` may have `text` and
+    `title` (words of our own, Jinja as in a task) where there is no template."""
+
+    origin: str
+    key: str
+    addressee: Literal["customer", "staff", "system"]
+    addressee_id: int
+    customer_id: int | None
+    account_id: int | None
+    medium: Medium
+    template: str
+    topic: str
+    purpose: Purpose
+    priority: int = 100
+    expires_at: datetime | None = None
+    payload: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """Everything a message may tell of, as plain values by field name; None where there is none.
 

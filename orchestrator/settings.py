@@ -10,7 +10,7 @@ from __future__ import annotations
 import pkgutil
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -174,15 +174,30 @@ class ChannelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _no_secrets(self) -> ChannelSettings:
-        for name, value in (self.model_extra or {}).items():
-            if _SECRET_KEY.search(name) and not (isinstance(value, str) and _REFERENCE.fullmatch(value)):
-                raise ValueError(f"`{name}` is a secret: write `env:{name.upper()}`, and set that variable")
+        for name in _inline_secrets(self.model_extra or {}):
+            raise ValueError(f"`{name}` is a secret: write `env:{name.upper()}`, and set that variable")
         return self
 
     def options(self, reveal: Reveal) -> dict[str, Any]:
         """The provider's own settings, references resolved. Raises MissingSecret."""
-        extra = self.model_extra or {}
-        return {name: reveal(value) if isinstance(value, str) else value for name, value in extra.items()}
+        return {name: _revealed(value, reveal) for name, value in (self.model_extra or {}).items()}
+
+
+def _inline_secrets(table: Mapping[str, Any]) -> Iterator[str]:
+    """Names of secrets that are written out, in tables within the table too."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _inline_secrets(value)
+        elif _SECRET_KEY.search(name) and not (isinstance(value, str) and _REFERENCE.fullmatch(value)):
+            yield name
+
+
+def _revealed(value: Any, reveal: Reveal) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _revealed(inner, reveal) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_revealed(inner, reveal) for inner in value]
+    return reveal(value) if isinstance(value, str) else value
 
 
 class Settings(_Strict):
@@ -253,8 +268,8 @@ def place(text: str, path: tuple[str, ...], file: str = FILE) -> Span:
 
 
 def providers() -> list[str]:
-    """The providers there are: every module beside channels/base.py."""
-    return sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base")
+    """The providers there are: every module beside channels/base.py, but what they share (`_http`)."""
+    return sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base" and m.name[0] != "_")
 
 
 def check_provider(settings: Settings, medium: Medium, text: str, problems: Problems) -> None:

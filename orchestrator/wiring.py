@@ -144,7 +144,8 @@ class Wired:
         if problems.found:
             raise ProjectError(problems.found)
         secret = hmac.digest(self.keys.token, f"channel\0{chosen.provider}\0{medium}".encode(), "sha256")
-        site = Site(self.settings.outbox_path(self.folder), self.clock, secret)
+        hook = f"{self.settings.web.public_url.rstrip('/')}/hooks/{medium}"
+        site = Site(self.settings.outbox_path(self.folder), self.clock, secret, hook)
         try:
             options = chosen.options(self._reveal)
         except MissingSecret as error:

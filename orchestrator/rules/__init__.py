@@ -128,6 +128,7 @@ class Subject:
     due_at: datetime
     expires_at: datetime | None
     call: bool = False  # a task that is a call to the customer: judged by calling hours, for the customer
+    origin: str = "journey"  # what asked for it: see `outbound.Asked`
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from channels.base import Medium
 _ATTEMPT = re.compile(r"m([1-9]\d{0,18})a([1-9]\d{0,8})(?:d([1-9]\d{0,3}))?")
 _NAMES = ("address", "token", "seal", "sign")
 _TOKEN = re.compile(r"v1\.(m([1-9]\d{0,18}))\.([\w-]{22})", re.ASCII)
+UNSUBSCRIBE = "u"
+"""The page that most links lead to; `Keys.link_token` names the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Keys:
     token: bytes = field(repr=False)
     seal: bytes = field(repr=False)
     sign: bytes = field(repr=False)
+    old_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    """Earlier `token` secrets, newest first: links in what was sent long ago must work for years."""
 
     def person_key(self, salt: bytes) -> bytes:
         """The key of the person with this salt (`customer.salt`); the house's own with an empty one."""
@@ -55,24 +59,32 @@ class Keys:
         """What counts as the same content to the same address. `business`: the contract or order it is about."""
         return self._hash("content", address_key, template, business)
 
-    def link_token(self, message_id: int) -> str:
-        """What a message's own links carry, to be read by `read_link_token`. Says nothing about the recipient."""
+    def link_token(self, message_id: int, page: str = UNSUBSCRIBE) -> str:
+        """What a message's own links carry, to be read by `read_link_token`. Says nothing about the recipient.
+
+        Good for one page alone (`u` unsubscribe, `p` preferences, `c` confirm, `s` survey, `r` a link followed, `d`
+        the data of a person): an unsubscribe link stands in a header that every relay reads, and must open no more.
+        """
         name = f"m{message_id}"
-        return f"v1.{name}.{self._signature(name)}"
+        return f"v1.{name}.{_signature(self.token, page, name)}"
 
-    def read_link_token(self, token: str) -> int | None:
-        """The message whose link this is; None for one that was not made here."""
+    def read_link_token(self, token: str, page: str = UNSUBSCRIBE) -> int | None:
+        """The message whose link this is; None for one that was not made here, or for another page."""
         found = _TOKEN.fullmatch(token)
-        if found is None or not hmac.compare_digest(found[3], self._signature(found[1])):
+        if found is None:
             return None
-        return int(found[2])
-
-    def _signature(self, name: str) -> str:
-        digest = _keyed(self.token, b"link\0v1\0" + name.encode())
-        return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+        for key in (self.token, *self.old_tokens):
+            if hmac.compare_digest(found[3], _signature(key, page, found[1])):
+                return int(found[2])
+        return None
 
     def _hash(self, *parts: str) -> str:
         return _keyed(self.address, "\0".join(parts).encode())[:16].hex()
+
+
+def _signature(key: bytes, page: str, name: str) -> str:
+    digest = _keyed(key, f"link\0v1\0{page}\0{name}".encode())
+    return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
 def _keyed(key: bytes, text: bytes) -> bytes:
@@ -129,12 +141,13 @@ def load_keys(path: Path) -> Keys:
         if not path.exists():
             _make(path)
         found = json.loads(path.read_text(encoding="ascii"))
-        keys = Keys(*(bytes.fromhex(found[name]) for name in _NAMES))
+        address, token, seal, sign = (bytes.fromhex(found[name]) for name in _NAMES)
+        keys = Keys(address, token, seal, sign, tuple(bytes.fromhex(text) for text in found.get("old_tokens", ())))
     except OSError as exc:
         raise KeysUnusable(f"the key file {path} cannot be used: {exc.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise KeysUnusable(f"the key file {path} is damaged: restore it from its backup") from None
-    if min(len(key) for key in (keys.address, keys.token, keys.seal, keys.sign)) < 32:
+    if min(len(key) for key in (keys.address, keys.token, keys.seal, keys.sign, *keys.old_tokens)) < 32:
         raise KeysUnusable(f"the key file {path} is damaged: a key is too short; restore it from its backup")
     return keys
 

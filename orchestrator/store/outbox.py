@@ -16,12 +16,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from channels.base import Medium
 from orchestrator.model import AGAINST_ADVERTISING
-from orchestrator.outbound import Due
+from orchestrator.outbound import Asked, Due
 from orchestrator.outcome import Look
 from orchestrator.rules.consent import EXPLICIT
 from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
 from orchestrator.store.feedback import lock_runs
+from orchestrator.store.journeys import add_messages
 from orchestrator.store.standing import run_is_over
 from orchestrator.store.suppressions import VOICE
 from orchestrator.store.tables import (
@@ -83,6 +84,35 @@ _DUE = (
 )
 _MEDIUM = _DUE.index("medium")
 _MEDIA = {medium.value: medium for medium in Medium}
+
+
+# ---- what no journey plans ------------------------------------------------------------------------------------------
+
+
+def plan(conn: sa.Connection, asked: Sequence[Asked], now: datetime) -> int:
+    """Plan messages, due now; returns how many. One whose (origin, key) is known already is left out."""
+    rows = [
+        {
+            "origin": a.origin,
+            "origin_key": f"{a.origin}:{a.key}",
+            "step": a.origin,
+            "visit": 0,
+            "addressee": a.addressee,
+            "addressee_id": a.addressee_id,
+            "customer_id": a.customer_id,
+            "account_id": a.account_id,
+            "medium": a.medium.value,
+            "template": a.template,
+            "topic": a.topic,
+            "purpose": a.purpose,
+            "priority": a.priority,
+            "due_at": now,
+            "expires_at": a.expires_at,
+            "payload": dict(a.payload),
+        }
+        for a in asked
+    ]
+    return add_messages(conn, rows, now)
 
 
 # ---- leases ---------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from channels.base import (
 )
 from tests.channels.kit import NOW, Kit, outbounds
 
-PROVIDERS = sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base")
+PROVIDERS = sorted(m.name for m in pkgutil.iter_modules(channels.__path__) if m.name != "base" and m.name[0] != "_")
 
 
 def kits(provider: str, folder: Path) -> list[Kit]:
