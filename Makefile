@@ -56,7 +56,7 @@ bench: setup ## print speeds beside the floors of this machine
 # The lock has hashes and no host names: whatever index pip is set up for serves it. LOCK_ARGS=--upgrade takes newer releases.
 lock: $(BIN)/python ## write requirements.lock anew from pyproject.toml (needs uv, which it installs)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --disable-pip-version-check uv
-	$(BIN)/python -m uv pip compile pyproject.toml --group dev --extra parquet --extra pdf --universal --python-version 3.11 \
+	$(BIN)/python -m uv pip compile pyproject.toml --group dev --extra parquet --extra pdf --extra push --extra sftp --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) -o requirements.lock
 
 clean: ## remove the virtual environment, builds and caches (never a database)
