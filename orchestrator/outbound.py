@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Any, Literal
@@ -104,7 +104,7 @@ class About:
     """Everything a message may tell of, as plain values by field name; None where there is none.
 
     Dates are "YYYY-MM-DD". `record` has the fields of the record in scope, of the type `record_type`. `devices`: the
-    tokens a push goes to.
+    tokens a push goes to. `plain`: the customer wants e-mails as text alone.
     """
 
     customer: Json | None = None
@@ -113,6 +113,7 @@ class About:
     record: Json | None = None
     record_type: str = ""
     devices: tuple[str, ...] = ()
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,10 +316,12 @@ class Writer:
     def _form(self, due: Due, about: About) -> _Form:
         locale = due.payload.get("locale") or (about.customer or {}).get("locale") or self.vocabulary.locale
         own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"))
-        key = (due.medium, due.template, locale, *own)
+        plain = about.plain and due.medium is Medium.EMAIL and due.addressee == "customer"
+        key = (due.medium, due.template, locale, plain, *own)
         form = self._forms.get(key)
         if form is None:
-            form = self._forms[key] = self._templated(due, locale) if due.template else self._inline_form(due, locale)
+            form = self._templated(due, locale) if due.template else self._inline_form(due, locale)
+            form = self._forms[key] = _without_html(form) if plain else form
         return form
 
     def _templated(self, due: Due, locale: str) -> _Form:
@@ -430,6 +433,17 @@ class Writer:
         named = [unit.get("timezone") for unit in (about.customer, about.account) if unit]
         wall = next((w for name in (*named, self.vocabulary.timezone) if name and (w := local(now, name))), now)
         return wall.date().isoformat()
+
+
+def _without_html(form: _Form) -> _Form:
+    """The same text without its page, for who wants plain text: another skeleton, so that no channel need know."""
+    skeleton = form.skeleton
+    if not {"html", "text"} <= skeleton.parts.keys():
+        return form
+    parts = {name: pieces for name, pieces in skeleton.parts.items() if name != "html"}
+    slots = {name: used for name, used in skeleton.slots.items() if name != "html"}
+    name = hashlib.sha256(f"{skeleton.hash}\0text".encode()).hexdigest()
+    return replace(form, skeleton=Skeleton(name, parts, slots))
 
 
 def tier(vocabulary: Vocabulary, customer: Json | None, account: Json | None) -> str | None:

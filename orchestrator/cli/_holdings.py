@@ -22,6 +22,8 @@ Row = Mapping[str, Any]
 
 _CHAPTERS: tuple[tuple[str, str, str], ...] = (
     ("profile", "Who you are to us", "What we know of you. If two records turned out to be you, both are here."),
+    ("choices", "What you chose", "How often, and in what form, you said you want to hear from us."),
+    ("declared", "What you told us yourself", "Which of your data you gave us yourself, and when."),
     ("company", "Your company", "The company you are a contact of. Your colleagues are not in this file."),
     ("devices", "Your devices", "Where push messages go."),
     ("consents_in_force", "What you agreed to", "What holds today, by medium and topic. `*` is every topic."),

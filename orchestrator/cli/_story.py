@@ -329,6 +329,8 @@ def _told(verdict: Said, sent: Sent) -> list[str]:
             return [*first, *(_cap(cap) for cap in inputs["caps"])]
         case "budget" if "budget" in inputs:
             return [_budget(inputs)]
+        case "pause" if verdict.say != "allow":
+            return [f"the customer asked for a rest until {_short(inputs['paused_until'])}"]
         case "open_case" if verdict.say != "allow":
             return ["a case is open with support"]
         case "suppression" if "suppressions" in inputs:

@@ -79,6 +79,15 @@ class Rival(NamedTuple):
     account_id: int | None = None
 
 
+class Wishes(NamedTuple):
+    """How much marketing a customer wants to hear, as she said herself: none until `paused_until`, at most `at_most`
+    messages a `per` on all media together (None: as many as the house allows)."""
+
+    paused_until: datetime | None = None
+    at_most: int | None = None
+    per: Literal["week", "month"] = "week"
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Everything about the addressee that a rule may weigh, read for a whole batch at once.
@@ -110,6 +119,7 @@ class Standing:
     rivals: tuple[Rival, ...] = ()
     spent: int = 0
     permitted: bool = True
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ with scope account to all contacts of the company together; and contacts of the 
 names, which have no topic: a house cap for a topic does not count them, the law's counts those by text, as nobody can
 say that they were about something else. `per` day, week (from Monday) and month are the calendar of the customer's
 first candidate zone; where that zone is missing or unknown the period is taken as long as it can be anywhere. `within`
-is rolling. A cap for a tier replaces, for that tier, the general cap of the same scope, media, period and topic: the
-most specific word counts, whether it allows more or less; all other caps stay.
+is rolling. A customer's own wish ("at most two a week", on the preference centre) is one cap more, on all media
+together: it narrows what the house allows and never widens it. A cap for a tier replaces, for that tier, the general
+cap of the same scope, media, period and topic: the most specific word counts, whether it allows more or less; all other
+caps stay.
 
 Where a cap leaves less room than there are messages ready, priority decides: a message makes way for those that go
 before it, and is looked at again a few minutes later. Never when it would expire meanwhile: to wait is no reason to
@@ -36,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "transactional": "A transactional message ignores caps.",
     "legal_cap": "The law allows no more texts on this subject within the time, in a place the customer may be in.",
     "frequency_cap": "The customer, or the company, has had as many marketing messages as the workspace allows.",
+    "customer_frequency": "The customer has had as many marketing messages as she said she wants.",
     "outranked": "A cap leaves less room than there are messages ready, and others go first; judged again in minutes.",
 }
 
@@ -52,6 +55,7 @@ _LONGEST = {
     "month": timedelta(days=31, hours=1),
 }
 _LAW = "law "  # begins the key of a cap that is one of the ruleset's rows
+_OWN = "own"  # the key of a customer's own cap
 
 
 def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
@@ -66,7 +70,16 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
     # Without contacts there is nothing of the customer's own in it.
     zone = standing.zones[0].name if standing.zones else None
     places = _candidates(standing) if subject.medium is Medium.SMS else ()
-    key = (NAME, subject.medium, subject.topic, subject.account_id is None, standing.tier, zone, places)
+    key = (
+        NAME,
+        subject.medium,
+        subject.topic,
+        subject.account_id is None,
+        standing.tier,
+        zone,
+        places,
+        _own_cap(standing),
+    )
     known = worked_out(policies, now)
     verdict = known.get(key)
     if verdict is None:
@@ -78,7 +91,8 @@ def _verdict(subject: Subject, standing: Standing, policies: Policies, now: date
     counts = []
     full: dict[str, Any] | None = None
     short: dict[str, Any] | None = None
-    for cap in (*_laws(policies, subject, standing, now), *_applicable(policies.caps, subject, standing.tier)):
+    house = _applicable(policies.caps, subject, standing.tier)
+    for cap in (*_laws(policies, subject, standing, now), *house, *_own_cap(standing)):
         since = _since(cap, standing, now)
         counted = sum(1 for contact in standing.contacts if _counts(cap, contact, subject, since))
         told = {"cap": cap.key, "line": cap.text, "counted": counted, "allowed": cap.count, "since": stamp(since)}
@@ -90,11 +104,16 @@ def _verdict(subject: Subject, standing: Standing, policies: Policies, now: date
             if counted + len(first) >= cap.count:
                 short = short or {**told, "first": first}
     if full is not None:
-        reason = "legal_cap" if full["cap"].startswith(_LAW) else "frequency_cap"
-        return Verdict(NAME, "deny", reason, inputs={**full, "caps": counts})
+        return Verdict(NAME, "deny", _reason(full["cap"]), inputs={**full, "caps": counts})
     if short is not None and (subject.expires_at is None or now + AGAIN < subject.expires_at):
         return Verdict(NAME, "hold", "outranked", now + AGAIN, {**short, "caps": counts})
     return Verdict(NAME, "allow", inputs={"caps": counts}) if counts else _ALLOW
+
+
+def _reason(key: str) -> str:
+    if key == _OWN:
+        return "customer_frequency"
+    return "legal_cap" if key.startswith(_LAW) else "frequency_cap"
 
 
 # ---- which caps -----------------------------------------------------------------------------------------------------
@@ -116,6 +135,15 @@ def _laws(policies: Policies, subject: Subject, standing: Standing, now: datetim
         media = frozenset({Medium.SMS})
         found.append(Cap(_LAW + row.id, row.source, row.cap.count, "customer", media, None, row.cap.within))
     return found
+
+
+def _own_cap(standing: Standing) -> tuple[Cap, ...]:
+    """What the customer said herself, as a cap on everything."""
+    wishes = standing.wishes
+    if wishes is None or wishes.at_most is None:
+        return ()
+    text = f"{wishes.at_most} per {wishes.per}, as the customer chose"
+    return (Cap(_OWN, text, wishes.at_most, "customer", frozenset(), wishes.per),)
 
 
 def _candidates(standing: Standing) -> tuple[Place, ...]:

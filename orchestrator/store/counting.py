@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from channels.base import Medium
 from orchestrator.model import Cap, Policies, Purpose, Vocabulary
 from orchestrator.outbound import Due
-from orchestrator.rules import Contact, Rival
+from orchestrator.rules import Contact, Rival, Wishes
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.tables import batch as batch_table
 from orchestrator.store.tables import journey_control, message, reservation, spend, support_case, touch
@@ -66,11 +67,13 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What no decision of ours changes: contacts of other departments, customers with an open case, who else waits."""
+    """What no decision of ours changes: contacts of other departments, customers with an open case, who else waits, and
+    what customers wish for themselves."""
 
     touches: tuple[Contact, ...] = ()
     cases: frozenset[int] = frozenset()
     waiting: Mapping[int, tuple[Waiting, ...]] = field(default_factory=dict)
+    wishes: Mapping[int, Wishes] = field(default_factory=dict)  # of customers who said how much they want to hear
 
 
 @dataclass(slots=True)
@@ -130,16 +133,19 @@ def counted(
     dedupe_keys: Mapping[int, str],
     asked: Asks,
     again: Contacts | None = None,
+    wishes: Mapping[int, Wishes] = MappingProxyType({}),
 ) -> tuple[Counted, Contacts]:
     """What caps, dedupe and budgets count of these recipients, and what that stands for: at most six statements.
 
     `again`: what was found before the locks were taken. Then only what others may have changed is read, at most three
-    statements, and money is locked.
+    statements, and money is locked. `wishes`: of the customers who said how much they want to hear.
     """
     policies, now = asked.policies, asked.now
     marketing = [d for d in batch if d.purpose == "marketing" and d.addressee == "customer"]
-    since = _reaches_back(asked) if marketing else None
-    around = again.around if again is not None else _around(conn, batch, marketing, since, asked)
+    if again is not None:
+        wishes = again.around.wishes
+    since = _reaches_back(asked, wishes.values()) if marketing else None
+    around = again.around if again is not None else _around(conn, batch, marketing, since, asked, wishes)
     contacts = Contacts(defaultdict(list), defaultdict(list), {}, around)
     contacts.accounts = any(cap.scope == "account" for cap in policies.caps)
     for contact in around.touches:
@@ -167,8 +173,9 @@ def counted(
 # ---- contacts -------------------------------------------------------------------------------------------------------
 
 
-def _reaches_back(asked: Asks) -> datetime | None:
-    """From when on contacts may count, under the workspace's caps and the law's; None where there is no cap."""
+def _reaches_back(asked: Asks, wishes: Iterable[Wishes]) -> datetime | None:
+    """From when on contacts may count, under the workspace's caps, the law's and the customers' own; None where there
+    is no cap."""
     now = asked.now
     spans = [
         _ALWAYS if c.within is None and c.per is None else now - (c.within or _LONGEST[c.per or ""])
@@ -176,6 +183,7 @@ def _reaches_back(asked: Asks) -> datetime | None:
     ]
     hours = asked.policies.ruleset.hours
     spans += [now - row.cap.within for row in hours if row.cap is not None and asked.medium.value in row.media]
+    spans += [now - _LONGEST[per] for per in {w.per for w in wishes if w.at_most is not None}]
     return min(spans) if spans else None
 
 
@@ -236,15 +244,21 @@ def among(conn: sa.Connection, column: sa.ColumnElement[Any], ids: Iterable[int]
 
 
 def _around(
-    conn: sa.Connection, batch: Sequence[Due], marketing: Sequence[Due], since: datetime | None, asked: Asks
+    conn: sa.Connection,
+    batch: Sequence[Due],
+    marketing: Sequence[Due],
+    since: datetime | None,
+    asked: Asks,
+    wishes: Mapping[int, Wishes],
 ) -> Around:
     if not marketing:
-        return Around()
+        return Around(wishes=wishes)
     policies = asked.policies
     return Around(
         _touches(conn, marketing, since, asked) if since is not None and policies.counting else (),
         _open_cases(conn, marketing, asked.now) if policies.pause_on_case else frozenset(),
         _waiting(conn, batch, marketing, asked.now) if since is not None else {},
+        wishes,
     )
 
 

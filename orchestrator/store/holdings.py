@@ -19,11 +19,13 @@ from orchestrator.store.tables import (
     consent_evidence,
     consent_wording,
     customer,
+    declared,
     device,
     enrollment,
     event,
     feedback,
     message,
+    preference,
     record,
     reservation,
     segment_member,
@@ -54,6 +56,8 @@ def held(conn: sa.Connection, one: Person, keys: Keys) -> Row:
             .where(account.c.id.in_(sa.select(customer.c.account_id).where(customer.c.id.in_(hers))))
             .order_by(account.c.id),
         ),
+        "choices": _own(conn, preference, hers, "updated_at"),
+        "declared": _own(conn, declared, hers, "field"),
         "devices": _all(conn, device, hers, "id"),
         "consents_in_force": _current(conn, hers),
         "consents": _consents(conn, hers, keys),
@@ -101,6 +105,12 @@ def _all(conn: sa.Connection, table: sa.Table, hers: Any, order: str) -> list[Ro
     columns = [c for c in table.columns if c.name not in _OURS]
     query = sa.select(*columns).where(table.c.customer_id.in_(hers)).order_by(table.c[order], table.c.id)
     return _rows(conn, query)
+
+
+def _own(conn: sa.Connection, table: sa.Table, hers: Any, order: str) -> list[Row]:
+    """Of a table whose key is the customer's own id."""
+    columns = [c for c in table.columns if c.name not in _OURS]
+    return _rows(conn, sa.select(*columns).where(table.c.customer_id.in_(hers)).order_by(table.c[order]))
 
 
 def _profile(row: Mapping[str, Any]) -> Row:

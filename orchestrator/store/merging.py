@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator.store.database import id_list
 from orchestrator.store.journeys import add_trace, cancel_messages, wake_settled, withdraw
+from orchestrator.store.preferences import carry_over
 from orchestrator.store.tables import (
     customer,
     device,
@@ -44,6 +45,7 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     # Caps count what a person got, under whichever of the two names; so do other departments' contacts and open cases.
     for counted in (reservation, touch, support_case):
         conn.execute(sa.update(counted).where(counted.c.customer_id == drop).values(customer_id=keep))
+    carry_over(conn, keep, drop, now)
     cancelled += _merge_queued(conn, keep, drop, now)
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long

@@ -25,6 +25,7 @@ from orchestrator.store.tables import (
     log_detail,
     message,
     support_case,
+    survey_answer,
     touch,
 )
 
@@ -84,6 +85,10 @@ def _events(before: datetime) -> Any:
     return sa.select(e.id).where(e.received_at < before, somebodys)
 
 
+def _answers(before: datetime) -> Any:
+    return sa.select(survey_answer.c.id).where(survey_answer.c.day < before.date())
+
+
 def _feedback(before: datetime) -> Any:
     return sa.select(feedback.c.id).where(feedback.c.received_at < before)
 
@@ -119,7 +124,7 @@ _NOBODYS: Mapping[str, Any] = {
 KINDS: Mapping[str, tuple[Kind, ...]] = {
     "decision_details": (Kind(log_detail, "log_id", _details),),
     "consent_evidence": (Kind(consent_evidence, "event_id", _evidence),),
-    "events": (Kind(event, "id", _events, _NOBODYS),),
+    "events": (Kind(event, "id", _events, _NOBODYS), Kind(survey_answer, "id", _answers)),
     "feedback": (Kind(feedback, "id", _feedback),),
     "message_payloads": (Kind(message, "id", _payloads, {"payload": {}, "provider_id": sa.null()}),),
     "import_runs": (Kind(import_run, "id", _imports),),

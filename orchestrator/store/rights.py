@@ -28,6 +28,7 @@ from orchestrator.store.tables import (
     account,
     consent_evidence,
     customer,
+    declared,
     device,
     enrollment,
     erased,
@@ -36,6 +37,7 @@ from orchestrator.store.tables import (
     log,
     log_detail,
     message,
+    preference,
     record,
     setting,
     support_case,
@@ -47,7 +49,7 @@ ERASED = "erased"
 _READY = ("planned", "held")
 _LEFT = "erasing:"
 _TABLES = (customer, device, event, record, touch, support_case, feedback, message, enrollment, consent_evidence,
-           log_detail)  # fmt: skip
+           log_detail, preference, declared)  # fmt: skip
 """Tables whose rows an erasure changes or deletes: what it leaves in their pages is vacuumed away."""
 Row = Mapping[str, Any]
 Hash = tuple[str, str]
@@ -228,6 +230,8 @@ def empty(
         .values(key=_opaque(record.c.id), fields={}, updated_at=now)
     ).rowcount
     done.devices = conn.execute(sa.delete(device).where(device.c.customer_id.in_(hers))).rowcount
+    for own in (preference, declared):
+        conn.execute(sa.delete(own).where(own.c.customer_id.in_(hers)))
     for table in (touch, support_case):
         done.contacts += conn.execute(sa.delete(table).where(table.c.customer_id.in_(hers))).rowcount
     _empty_messages(conn, hers)

@@ -24,7 +24,7 @@ from orchestrator.places import (
     region_of,
 )
 from orchestrator.rules import Consent, Place, Standing, Zone
-from orchestrator.store import consents
+from orchestrator.store import consents, preferences
 from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.keys import Keys
@@ -109,6 +109,7 @@ class Facts:
             rivals=contacts.rivals(due, self.now),
             spent=contacts.spent,
             permitted=due.id not in self.barred,
+            wishes=contacts.around.wishes.get(due.customer_id) if due.customer_id is not None else None,
         )
 
 
@@ -199,10 +200,11 @@ class Asked:
 
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
-    """The facts of a batch of one medium: at most fifteen statements, whatever its size."""
+    """The facts of a batch of one medium: at most sixteen statements, whatever its size."""
     people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, asked)
     account_ids = {d.account_id for d in batch} | {p["account_id"] for p in people.values()}
     companies = _companies(conn, {i for i in account_ids if i is not None}, asked)
+    chosen = preferences.chosen_by(conn, people) if people else {}
     devices = _devices(conn, people) if asked.medium is Medium.PUSH else {}
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
     with_record = {d.record_id for d in batch if d.record_id is not None}
@@ -219,12 +221,14 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             fields,
             record_type,
             tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
+            due.customer_id in chosen and chosen[due.customer_id].format == "text",
         )
         try:
             found.add(due, told)
         except Exception:  # fail closed: what nobody knows is not sent, and stops nobody else
             found.leave_out(due)
-    reserved, contacts = counted(conn, batch, found.dedupe_keys, asked)
+    wishes = {i: of.wishes for i, of in chosen.items()}
+    reserved, contacts = counted(conn, batch, found.dedupe_keys, asked, wishes=wishes)
     return Facts(
         about=found.about,
         destinations=found.places,

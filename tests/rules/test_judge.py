@@ -25,6 +25,7 @@ NAMES = [
     "allow_list",
     "suppression",
     "consent",
+    "pause",
     "minor",
     "dedupe",
     "open_case",

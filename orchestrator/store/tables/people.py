@@ -115,6 +115,40 @@ event = Table(
     Index(None, "type", "id"),
 )
 
+preference = Table(  # how much, and in what form, a person wants to hear: said on the preference centre
+    "preference",
+    metadata,
+    Column("customer_id", BigId, ForeignKey("customer.id"), primary_key=True, autoincrement=False),
+    Column("paused_until", UtcDateTime),  # no marketing until then
+    Column("at_most", sa.Integer),  # marketing messages in each `per`, on all media together
+    Column("per", Text),
+    Column("format", Text),  # of e-mails; NULL: as the house makes them
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("(at_most IS NULL) = (per IS NULL)", name="both_or_neither"),
+    CheckConstraint("at_most >= 0", name="at_most"),
+    CheckConstraint("per IN ('week', 'month')", name="per"),
+    CheckConstraint("format IN ('html', 'text')", name="format"),
+)
+
+declared = Table(  # which of a customer's values she gave herself: others overwrite them only by rule
+    "declared",
+    metadata,
+    Column("customer_id", BigId, ForeignKey("customer.id"), primary_key=True, autoincrement=False),
+    Column("field", Text, primary_key=True),  # a column of `customer` or an attribute; the value itself stands there
+    Column("at", UtcDateTime, nullable=False),
+    Column("source", Text, nullable=False),  # preference_centre
+)
+
+survey_answer = Table(  # answers to surveys that are anonymous: nobody's, of no message, of a day and no hour
+    "survey_answer",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),  # drawn at random: its order tells nothing
+    Column("survey", Text, nullable=False),
+    Column("day", sa.Date, nullable=False),
+    Column("answers", Json, nullable=False),
+    Index(None, "survey", "day"),
+)
+
 # ---- consent and suppression ----------------------------------------------------------------------------------------
 
 consent_event = Table(  # append-only; no personal bytes: those are in consent_evidence, sealed

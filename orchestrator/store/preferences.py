@@ -1,0 +1,102 @@
+"""What people chose for themselves: how much they want to hear, in what form, and which of their data they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.rules import Wishes
+from orchestrator.store.database import id_list, insert_many
+from orchestrator.store.tables import declared, preference
+
+Format = Literal["html", "text"]
+SOURCE = "preference_centre"
+"""Where a declared value came from."""
+
+
+class Chosen(NamedTuple):
+    """One customer's choices; `format` None: as the house makes its e-mails."""
+
+    wishes: Wishes
+    format: Format | None = None
+
+
+def chosen_by(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, Chosen]:
+    """The choices of those who made any: one statement."""
+    p = preference.c
+    listed = id_list(conn, customer_ids)
+    query = sa.select(p.customer_id, p.paused_until, p.at_most, p.per, p.format)
+    rows = conn.execute(query.join(listed, listed.c.id == p.customer_id)).all()
+    return {
+        i: Chosen(Wishes(paused_until, at_most, cast(Any, per) or "week"), cast(Any, format_))
+        for i, paused_until, at_most, per, format_ in rows
+    }
+
+
+def choose(conn: sa.Connection, customer_id: int, chosen: Chosen, now: datetime) -> None:
+    """Write down one customer's choices, in place of the earlier ones."""
+    wishes = chosen.wishes
+    values: dict[str, Any] = {
+        "paused_until": wishes.paused_until,
+        "at_most": wishes.at_most,
+        "per": None if wishes.at_most is None else wishes.per,
+        "format": chosen.format,
+        "updated_at": now,
+    }
+    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(preference)
+    insert = insert.values(customer_id=customer_id, **values)
+    conn.execute(insert.on_conflict_do_update(index_elements=["customer_id"], set_=values))
+
+
+def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None:
+    """Of two records of one person the stricter wish holds: the longer pause, the lower number."""
+    found = chosen_by(conn, (keep, drop))
+    other = found.get(drop)
+    if other is None:
+        return
+    own = found.get(keep, Chosen(Wishes()))
+    pauses = [w.paused_until for w in (own.wishes, other.wishes) if w.paused_until is not None]
+    caps = [w for w in (own.wishes, other.wishes) if w.at_most is not None]
+    # A month has some four weeks and a third: to compare the two, a week's number is that of a month.
+    least = min(caps, key=lambda w: (w.at_most or 0) * (3 if w.per == "month" else 13), default=Wishes())
+    wishes = least._replace(paused_until=max(pauses, default=None))
+    choose(conn, keep, Chosen(wishes, own.format or other.format), now)
+    conn.execute(sa.delete(preference).where(preference.c.customer_id == drop))
+
+
+# ---- what they said of themselves -----------------------------------------------------------------------------------
+
+
+def declared_by(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, dict[str, datetime]]:
+    """Customer id → field → since when its value is the customer's own word. One statement."""
+    d = declared.c
+    listed = id_list(conn, customer_ids)
+    found: dict[int, dict[str, datetime]] = {}
+    query = sa.select(d.customer_id, d.field, d.at).join(listed, listed.c.id == d.customer_id)
+    for customer_id, field, at in conn.execute(query):
+        found.setdefault(customer_id, {})[field] = at
+    return found
+
+
+def declare(conn: sa.Connection, customer_id: int, fields: Sequence[str], now: datetime, source: str = SOURCE) -> None:
+    """These fields' values are the customer's own word from now on."""
+    undeclare(conn, {customer_id: fields})
+    insert_many(
+        conn, declared, [{"customer_id": customer_id, "field": f, "at": now, "source": source} for f in sorted(fields)]
+    )
+
+
+def undeclare(conn: sa.Connection, fields: Mapping[int, Iterable[str]]) -> None:
+    """These fields' values come from elsewhere by now. A statement for each set of fields."""
+    by_fields: dict[tuple[str, ...], list[int]] = {}
+    for customer_id, names in fields.items():
+        by_fields.setdefault(tuple(sorted(names)), []).append(customer_id)
+    for names, ids in by_fields.items():
+        if names:
+            listed = id_list(conn, ids)
+            theirs = declared.c.customer_id.in_(sa.select(listed.c.id))
+            conn.execute(sa.delete(declared).where(theirs, declared.c.field.in_(names)))
