@@ -1,0 +1,68 @@
+"""The web application: every module of this package that brings `routes(pages)`, behind one guard.
+
+What is not a page is refused without a word on why: an unknown path, a method that a page does not take, a token that
+was not made here all end in the same plain pages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+import orchestrator.web
+from orchestrator.web.guard import Guard
+from orchestrator.web.pages import Pages, static
+from orchestrator.wiring import Wired
+
+_STATIC = {"/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
+_A_YEAR = "public, max-age=31536000, immutable"  # pages name these files with the hash of what is in them
+
+
+def create_app(wired: Wired) -> FastAPI:
+    """The application for uvicorn; `wired` stays open as long as it is served. Raises what `wired.keys` raises."""
+    pages = Pages(wired)
+    _ = wired.keys  # told at the start, not to the first who follows a link
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Campaign orchestrator")
+
+    async def sorry(request: Request, status: int) -> Response:
+        return await anyio.to_thread.run_sync(pages.sorry, request, status)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return await anyio.to_thread.run_sync(pages.missed, request)
+        response = await sorry(request, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def unreadable(request: Request, error: Exception) -> Response:
+        return await sorry(request, 400)
+
+    app.add_middleware(Guard, sorry=sorry)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.get("/health")(health)
+    for path in _STATIC:
+        app.add_route(path, _file, methods=["GET"])
+    for info in sorted(pkgutil.iter_modules(orchestrator.web.__path__), key=lambda found: found.name):
+        module = importlib.import_module(f"orchestrator.web.{info.name}")
+        if hasattr(module, "routes"):
+            app.include_router(module.routes(pages))
+    return app
+
+
+def health() -> PlainTextResponse:
+    """That this process answers, and nothing else."""
+    return PlainTextResponse("ok\n")
+
+
+def _file(request: Request) -> Response:
+    name, kind = _STATIC[request.url.path]
+    return Response(static(name), media_type=kind, headers={"Cache-Control": _A_YEAR})

@@ -1,0 +1,108 @@
+"""What every answer has in common: headers, sizes, languages, and no word to those who guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.web.words import LANGUAGES, SHELL, language_of
+from tests.outgoing import World, files, world_of
+from tests.web.site import Asked
+
+
+@pytest.fixture
+def world(sqlite_database_url: str) -> Iterator[World]:
+    world = world_of(sqlite_database_url)
+    world.apply(files({}))
+    yield world
+    world.store.close()
+
+
+@pytest.fixture
+def asked(world: World) -> Asked:
+    return Asked(world)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/docs", "/openapi.json", "/redoc", "/u/", "/u/a/b", "/static/x", "/guess"]
+)
+def test_what_is_no_page_is_refused_without_a_word_on_why(asked: Asked, path: str) -> None:
+    answer = asked.get(path)
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text and "guess" not in answer.text
+
+
+def test_every_answer_has_the_headers(asked: Asked) -> None:
+    for path in ("/health", "/nothing", "/style.css", "/icon.svg"):
+        headers = asked.get(path).headers
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "script" not in policy
+        assert "noindex" in headers["x-robots-tag"]
+        assert "server" not in headers or "uvicorn" not in headers["server"]
+    assert asked.get("/nothing").headers["cache-control"] == "no-store"
+    assert "immutable" in asked.get("/style.css").headers["cache-control"]
+
+
+def test_health_says_ok_and_nothing_else(asked: Asked) -> None:
+    assert asked.get("/health").text == "ok\n"
+
+
+def test_a_page_names_the_house_and_speaks_the_readers_language(asked: Asked) -> None:
+    german = asked.get("/nothing", headers={"Accept-Language": "fr;q=0.9, de-AT;q=0.8, en;q=0.1"})
+    assert '<html lang="de">' in german.text and "Hier ist nichts" in german.text
+    assert german.headers["content-language"] == "de"
+    assert "Small GmbH, Hauptstr. 1, 10115 Berlin, DE" in german.text
+
+
+@pytest.mark.parametrize(
+    ("locale", "accepted", "house", "spoken"),
+    [
+        ("de-CH", "en", "en", "de"),
+        (None, "de", "en", "de"),
+        ("fr", "de;q=0, en", "de", "en"),
+        ("fr", "fr", "de", "de"),
+        ("", "", "", "en"),
+        (None, "x;q=nan;;,,,de;q=0.1", "", "de"),
+    ],
+)
+def test_which_language(locale: str | None, accepted: str, house: str, spoken: str) -> None:
+    assert language_of(locale, accepted, house) == spoken
+
+
+def test_every_text_is_there_in_every_language() -> None:
+    for key, texts in SHELL.items():
+        assert len(texts) == len(LANGUAGES) and all(texts), key
+
+
+def test_more_than_a_page_takes_is_not_read(asked: Asked) -> None:
+    assert asked.post("/nothing", content=b"x" * 70_000).status_code == 413
+
+    async def drip():  # no length announced: counted as it comes
+        for _ in range(80):
+            yield b"x" * 1000
+
+    answer = asked.post("/u/x", content=drip())
+    assert answer.status_code in (404, 405, 413)
+
+
+def test_a_place_that_guesses_is_put_off(asked: Asked) -> None:
+    statuses = {asked.get(f"/u/guess{n}", client="198.51.100.7").status_code for n in range(70)}
+    assert statuses == {404, 429}
+    assert asked.get("/u/guess", client="198.51.100.8").status_code == 404
+
+
+def test_a_fault_tells_nothing_of_itself(asked: Asked, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    from orchestrator.web import pages
+
+    def breaks(*_: object, **__: object) -> None:
+        raise ValueError("ann@example.com")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages.Pages, "missed", breaks)
+        answer = asked.get("/nothing")
+    assert answer.status_code == 500 and "The fault is ours" in answer.text
+    assert "ann@example.com" not in answer.text and "ann@example.com" not in caplog.text
+    assert "ValueError" in caplog.text
