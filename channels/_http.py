@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -92,6 +93,7 @@ class Http:
             self._session = aiohttp.ClientSession(
                 connector=self._connector(), timeout=self._timeout, auto_decompress=True, trust_env=False
             )
+            weakref.finalize(self, _end, self._session)  # who drops a channel leaves no connection behind
         waiting = iter(requests)
 
         async def work(session: aiohttp.ClientSession) -> None:
@@ -118,6 +120,11 @@ async def _ask(session: aiohttp.ClientSession, request: Request) -> Answer:
         return Answer(request.key, failed=Unavailable(f"the request could not be made ({type(error).__name__})"))
     except Exception as error:
         return Answer(request.key, failed=Uncertain(f"no readable answer from the provider ({type(error).__name__})"))
+
+
+def _end(session: aiohttp.ClientSession) -> None:
+    loop = _loop()
+    loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
