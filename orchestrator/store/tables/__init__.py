@@ -49,6 +49,7 @@ from orchestrator.store.tables.sending import (
     log,
     log_detail,
     message,
+    rate,
     reservation,
     spend,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "metadata",
     "micros",
     "preference",
+    "rate",
     "record",
     "reservation",
     "segment_member",

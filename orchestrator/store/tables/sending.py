@@ -105,6 +105,15 @@ spend = Table(  # money spent on a medium in a budget's period: the sum of its r
     Column("amount", sa.BigInteger, nullable=False),  # millionths of the workspace currency
 )
 
+rate = Table(  # one row a channel: a bucket of tokens for all workers, and until when its provider wants to be left alone
+    "rate",
+    metadata,
+    Column("name", Text, primary_key=True),  # PROVIDER/MEDIUM
+    Column("tokens", sa.Double, nullable=False),
+    Column("at", UtcDateTime, nullable=False),  # never goes back, whatever a machine's clock says
+    Column("blocked_until", UtcDateTime),
+)
+
 audience_seen = Table(  # how many a trigger found last: the blast guard compares
     "audience_seen",
     metadata,

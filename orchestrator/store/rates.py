@@ -1,0 +1,86 @@
+"""How fast a channel may be used by all workers together: a token bucket, and the time a provider asked us to wait.
+
+A row for each channel, named `PROVIDER/MEDIUM`. The bucket holds at most `burst` tokens and gets `rate` a second; a
+message is a token. So in any stretch of time no more than `burst + rate * seconds` are taken, by however many workers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from math import floor
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from channels.base import Channel
+from orchestrator.store.tables import rate as table
+
+_SOON = 0.25  # of the burst: an empty bucket is asked again once so much may be in it, not for every single token
+
+
+class Taken(NamedTuple):
+    """`count` tokens; where that is 0, `wait` says in how many seconds to ask again."""
+
+    count: int
+    wait: float = 0.0
+
+
+def name_of(channel: Channel) -> str:
+    """The name of a channel's row."""
+    return f"{channel.name}/{channel.medium.value}"
+
+
+def take(conn: sa.Connection, name: str, rate: float, burst: float, want: int, now: datetime) -> Taken:
+    """Take up to `want` tokens, whole ones only; the row stays locked until the transaction ends.
+
+    `rate`: tokens a second; `burst`: the most that come together. A `now` before the last one brings no token: of two
+    machines whose clocks differ, the one that is behind waits until it has caught up.
+    """
+    row = _locked(conn, name)
+    if row is None:
+        _begin(conn, name, burst, now)
+        row = _locked(conn, name)
+        assert row is not None
+    passed = max(0.0, (now - row.at).total_seconds())
+    tokens = min(burst, row.tokens + passed * rate)
+    count = max(0, min(want, floor(tokens)))
+    values = {"tokens": tokens - count, "at": max(row.at, now)}
+    conn.execute(table.update().where(table.c.name == name).values(values))
+    if count or want <= 0:
+        return Taken(count)
+    behind = max(0.0, (row.at - now).total_seconds())
+    return Taken(0, behind + (max(1.0, burst * _SOON) - tokens) / rate)
+
+
+def give_back(conn: sa.Connection, name: str, tokens: float) -> None:
+    """Tokens that were taken and not used. Negative: more was used (several devices to a message), to be worked off."""
+    if tokens:
+        conn.execute(table.update().where(table.c.name == name).values(tokens=table.c.tokens + tokens))
+
+
+def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) -> None:
+    """Nobody uses the channel before `until`: its provider asked for it. An earlier word that reaches further stays."""
+    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = insert.values(name=name, tokens=0.0, at=now, blocked_until=until)
+    longer = sa.or_(table.c.blocked_until.is_(None), table.c.blocked_until < until)
+    conn.execute(
+        insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer)
+    )
+
+
+def held_back(name: str, now: datetime) -> Any:
+    """As part of a statement: until when the channel is held back; NULL where it is not."""
+    found = sa.select(table.c.blocked_until).where(table.c.name == name, table.c.blocked_until > now)
+    return found.scalar_subquery()
+
+
+def _locked(conn: sa.Connection, name: str) -> Any:
+    query = sa.select(table.c.tokens, table.c.at).where(table.c.name == name).with_for_update()
+    return conn.execute(query).one_or_none()
+
+
+def _begin(conn: sa.Connection, name: str, burst: float, now: datetime) -> None:
+    """A channel's first use: its bucket is full. Of two that begin it together one does."""
+    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
+    conn.execute(insert.values(name=name, tokens=burst, at=now).on_conflict_do_nothing())
