@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -21,7 +22,19 @@ from orchestrator.web.guard import Guard
 from orchestrator.web.pages import Pages, static
 from orchestrator.wiring import Wired
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # there since 0.150
+
 _STATIC = {"/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
+# A trace names the path of a request, and a path has the token in it (FastAPI 0.150 traces by itself when asked to by
+# the environment, 2026-11).
+_NOT_WATCHED: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 _A_YEAR = "public, max-age=31536000, immutable"  # pages name these files with the hash of what is in them
 
 
@@ -29,7 +42,9 @@ def create_app(wired: Wired) -> FastAPI:
     """The application for uvicorn; `wired` stays open as long as it is served. Raises what `wired.keys` raises."""
     pages = Pages(wired)
     _ = wired.keys  # told at the start, not to the first who follows a link
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Campaign orchestrator")
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, title="Campaign orchestrator", telemetry=_NOT_WATCHED
+    )
 
     async def sorry(request: Request, status: int) -> Response:
         return await anyio.to_thread.run_sync(pages.sorry, request, status)
