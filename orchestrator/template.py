@@ -22,6 +22,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from channels.base import Medium
 from orchestrator import mjml, source
+from orchestrator.gsm import sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
 from orchestrator.problems import Problem, Problems, Span, suggest
@@ -162,32 +163,6 @@ def compile_text(
 def context_names(template: Template | Compiled) -> frozenset[str]:
     """The dotted names a context must hold, a money value's currency among them; `workspace` is built in."""
     return frozenset(name for name in template.names if name.partition(".")[0] != "workspace")
-
-
-_GSM = frozenset(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
-    "abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-_GSM_EXTENDED = frozenset("^{}\\[~]|€\f")
-
-
-def sms_segments(text: str) -> tuple[str, int]:
-    """How a text goes out: ("GSM-7" or "UCS-2", number of segments), by 3GPP TS 23.038.
-
-    160 septets or 70 UTF-16 units in one, 153 or 67 in each of several; no pair is split between two segments.
-    """
-    if all(c in _GSM or c in _GSM_EXTENDED for c in text):
-        name, sizes, single, several = "GSM-7", [2 if c in _GSM_EXTENDED else 1 for c in text], 160, 153
-    else:
-        name, sizes, single, several = "UCS-2", [2 if ord(c) > 0xFFFF else 1 for c in text], 70, 67
-    if sum(sizes) <= single:
-        return name, 1
-    count, room = 1, several
-    for size in sizes:
-        if size > room:
-            count, room = count + 1, several
-        room -= size
-    return name, count
 
 
 # ---------------------------------------------------------------------------------------------------------- files
