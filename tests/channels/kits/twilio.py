@@ -1,0 +1,67 @@
+import atexit
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from channels import _http, twilio
+from channels.base import Inbound, Medium, Misconfigured, Site, Unavailable
+from tests.channels.kit import Kit, outbounds
+from tests.vendors.twilio import Account, Twilio
+
+HOOK = "https://small.example/hooks/sms"
+NOW = datetime(2027, 1, 13, 12, 0, tzinfo=UTC)
+_open: list[twilio.Twilio] = []
+
+
+@cache
+def _vendor() -> Twilio:
+    """One for all: kits are made for every test, and nothing tells when they are done with."""
+    vendor = Twilio()
+    vendor.__enter__()
+    _http._loop()  # the loop's own end is registered first, so that connections are closed before it
+    atexit.register(_close)
+    return vendor
+
+
+def _close() -> None:
+    while _open:
+        _open.pop().close()
+
+
+def _channel(account: Account, folder: Path) -> twilio.Twilio:
+    options = {
+        "account_sid": account.sid,
+        "auth_token": account.token,
+        "messaging_service_sid": "MG" + "0" * 32,
+        "base_url": _vendor().url,
+    }
+    made = twilio.connect(Medium.SMS, options, Site(folder, lambda: NOW, b"s" * 32, HOOK))
+    _open.append(made)
+    return made
+
+
+def kits(folder: Path) -> list[Kit]:
+    vendor = _vendor()
+    _close()
+    account = vendor.account()
+    later = [o.to["number"] for o in outbounds(Medium.SMS, 5)[2:]]
+    busy = vendor.account(refuses=dict.fromkeys(later, 20429))
+    closed = vendor.account(refuses=dict.fromkeys(later, 20005))
+
+    def genuine(attempts: Sequence[str]) -> list[tuple[Inbound, int]]:
+        requests = []
+        for attempt in attempts:
+            message = {"sid": "SM" + "1" * 32, "to": "+4915100000000"}
+            account.callbacks[str(message["sid"])] = f"{HOOK}?attempt={attempt}&at=1800000000000"
+            requests.append((account.report(message, "undelivered", 30003), 1))
+        return requests
+
+    return [
+        Kit(
+            _channel(account, folder),
+            account.attempts,
+            {Unavailable: _channel(busy, folder), Misconfigured: _channel(closed, folder)},
+            genuine,
+        )
+    ]
