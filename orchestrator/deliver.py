@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,34 +20,45 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Medium, Misconfigured, Outbound, Reason, Receipt, Unavailable
+from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
 from orchestrator.apply import Force, in_force, journey_version
-from orchestrator.decision import Case, Lines, Outcomes, broken, policies_hash, policies_text, refused, subject_of
-from orchestrator.ingest import pause_failing, retire_devices, revoke, suppress
+from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
+from orchestrator.ingest import pause_failing
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
 from orchestrator.outbound import Due, Unwritable, Writer
-from orchestrator.outcome import REASONS, Delivery, End, chunks_of, ended, may_end, pause_after, reason_of, stopped_by
-from orchestrator.problems import ProjectError
+from orchestrator.outcome import (
+    REASONS,
+    Delivery,
+    End,
+    asked_for,
+    chunks_of,
+    ended,
+    pause_after,
+    reason_of,
+    stopped_by,
+)
+from orchestrator.problems import Conflict, ProjectError
 from orchestrator.rules import Contact, judge
-from orchestrator.store import journeys as running
-from orchestrator.store import log, outbox, versions
+from orchestrator.settle import settle, wake
+from orchestrator.store import log, outbox, rates, versions
 from orchestrator.store.counting import Contacts, counted
-from orchestrator.store.database import Store, uncollected
-from orchestrator.store.feedback import give_back
+from orchestrator.store.database import Store, StoreUnavailable, uncollected
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
 from orchestrator.store.standing import Asked, Facts, gather
 
-__all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver"]
+__all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver", "links_of", "resend_is_safe"]
 
 BATCH = 1000
 LEASE = timedelta(seconds=60)
+_LONGEST = LEASE / 2  # what a lease must have left before a request: above channels' own time-outs (`_http`: 20 s)
 _SHARE = 0.5  # seconds of a channel's rate that one round takes
 _SPREAD = ("quiet_hours", "budget")  # rules that hold many till one instant
 _IN_TIME = 0.75  # how much of the time that something is open is used to spread what was held
 
 Clock = Callable[[], datetime]
+Sends = Callable[[Channel, Due], bool]
 Senders = Mapping[str, Mapping[str, str]]
 Permits = Callable[[Medium, str], bool]
 """Whether a destination may be written to outside production."""
@@ -60,6 +72,20 @@ class Line(NamedTuple):
     kind: str
     verdict: str
     reason: str
+
+
+def resend_is_safe(channel: Channel, due: Due) -> bool:
+    """Whether an uncertain message may be planned again at once. By its topic's policy alone it is `reconcile`'s to
+    say, in time."""
+    return channel.resend == "safe"
+
+
+def links_of(keys: Keys, public_url: str) -> Callable[[int], Mapping[str, str]]:
+    """Message id → its own links by name. Opaque: what they lead to is looked up by the message, and nothing in them
+    says who got it."""
+    base = public_url.rstrip("/")
+    pages = {"unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s"}
+    return lambda message_id: {name: f"{base}/{p}/{keys.link_token(message_id, p)}" for name, p in pages.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +117,18 @@ def deliver(
     public_url: str = "http://localhost:8400",
     senders: Senders = {},  # noqa: B006  (never written)
     permits: Permits | None = None,
-    send_again: Callable[[Channel, Due], bool] = lambda channel, due: False,
+    send_again: Sends = resend_is_safe,
 ) -> DeliverReport:
     """Deliver what is due until nothing is, `stop()` says so between two requests, or `limit` messages were judged.
 
     `now`: aware UTC, or a clock that gives it. Any number of workers may run at once: a batch is one worker's at a
     time, for a minute. Media take turns, so that none waits for a slow one; within a medium transactional messages go
-    first, then by priority and time. A channel's `rate` is kept by each worker on its own.
+    first, then by priority and time. A channel's `rate` is kept by all workers together, and where its provider asks
+    to wait, all of them do.
 
     `public_url`: where links in messages lead. `senders`: the machine settings' own; `permits`: their list of
-    recipients, None where every one may be written to. `send_again` may allow that an
-    uncertain message is planned once more: only where the channel says that a resend is safe, or the message is
-    transactional and its policy says at least once.
+    recipients, None where every one may be written to. `send_again` may allow that what
+    a dead worker left is planned once more: by default only where the channel says that a resend is safe.
     """
     clock: Clock = now if callable(now) else lambda: now
     owner = f"{worker}/{secrets.token_hex(4)}"
@@ -127,7 +153,9 @@ class _Run:
     public_url: str
     senders: Senders
     permits: Permits | None
-    send_again: Callable[[Channel, Due], bool]
+    send_again: Sends
+    began: datetime = field(init=False)
+    began_at: float = field(init=False)
     judged: int = 0
     counts: Counter[Line] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -138,13 +166,16 @@ class _Run:
     documented: set[str] = field(default_factory=set)  # policies that are among the documents
     writer: tuple[str, Writer] | None = None
 
+    def __post_init__(self) -> None:
+        self.began, self.began_at = self.clock(), time.monotonic()
+
     def one_round_each(self, most: int) -> bool:
         """One batch of every medium; False when none had anything to do."""
         busy, waiting = False, []
         with self.store.read() as conn:
-            due = outbox.waiting(conn, self.clock())
+            due, held_back = outbox.waiting(conn, self.clock())
         for medium, channel in self.channels.items():
-            if medium not in due or medium in self.away or self.stop():
+            if medium not in due or medium in self.away or self.stop() or rates.name_of(channel) in held_back:
                 continue
             wait = self.ready_at.get(medium, 0.0) - time.monotonic()
             if wait > 0:
@@ -162,23 +193,31 @@ class _Run:
             time.sleep(min(left, 0.2))
 
     def _round(self, medium: Medium, channel: Channel, most: int) -> bool:
-        if channel.rate is not None:
-            most = min(most, max(1, int(channel.rate * _SHARE)))
         now = self.clock()
         found = self.store.written(lambda conn: self._lease(conn, medium, channel, min(most, BATCH), now))
         if found is None:
             return False
+        began = time.monotonic()
+        if isinstance(found, float):  # the channel's rate is used up, by whomever
+            self.ready_at[medium] = began + found
+            return True
         force, held = found
+        used = 0
         if held.messages:
             deliveries = self._decide(force, held)
-            self._hand_over(channel, held, deliveries)
-            if channel.rate is not None and deliveries:
-                at = max(time.monotonic(), self.ready_at.get(medium, 0.0))
-                self.ready_at[medium] = at + len(deliveries) / channel.rate
-        self.store.written(lambda conn: self._release(conn, held))
+            used = self._hand_over(channel, held, deliveries)
+            if channel.rate is not None:
+                self.ready_at[medium] = began + used / channel.rate
+        self.store.written(lambda conn: self._release(conn, channel, held, len(held.messages) - used))
         return True
 
-    def _release(self, conn: sa.Connection, held: Lease) -> None:
+    def _instant(self) -> datetime:
+        """The clock for what is left of a rate: goes on where a rehearsal's stands still, and never back."""
+        return max(self.clock(), self.began + timedelta(seconds=time.monotonic() - self.began_at))
+
+    def _release(self, conn: sa.Connection, channel: Channel, held: Lease, left: int) -> None:
+        if channel.rate is not None:
+            rates.give_back(conn, rates.name_of(channel), left)
         outbox.release(conn, held, self.clock())
         if self.wrong:
             # Once more behind our own commit: of two workers that had each too few failures to pause for, neither
@@ -189,13 +228,23 @@ class _Run:
 
     def _lease(
         self, conn: sa.Connection, medium: Medium, channel: Channel, most: int, now: datetime
-    ) -> tuple[Force, Lease] | None:
+    ) -> tuple[Force, Lease] | float | None:
+        """What is leased; None when nothing is due; seconds to wait while the channel's rate is used up."""
         force = in_force(conn)
         if force is None or versions.EVERYTHING in force.paused:
             return None
+        taken = None
+        if channel.rate is not None:
+            name, burst = rates.name_of(channel), max(1.0, channel.rate * _SHARE)
+            taken = rates.take(conn, name, channel.rate, burst, most, self._instant())
+            if not taken.tokens:
+                return taken.wait
+            most = taken.tokens
         held = outbox.lease(
             conn, medium, owner=self.owner, now=now, until=now + LEASE, most=most, paused=bool(force.paused)
         )
+        if taken is not None:
+            rates.give_back(conn, name, taken.tokens - (0 if held is None else len(held.messages)))
         if held is None:
             return None
         if held.lost:
@@ -295,7 +344,7 @@ class _Run:
         outbox.put_off(
             conn, [(c.due, "held", c.judgement.reason, _released(c, release)) for c in held], now, decided=True
         )
-        self._wake(conn, [case.due for case in denied], now)
+        wake(conn, [case.due for case in denied], now)
         return open_cases
 
     def _record(
@@ -339,47 +388,51 @@ class _Run:
 
     def _writer(self, force: Force) -> Writer:
         if self.writer is None or self.writer[0] != force.applied.project:
-            made = Writer(force.project.vocabulary, force.project.templates, self._links, self.senders)
+            links = links_of(self.keys, self.public_url)
+            made = Writer(force.project.vocabulary, force.project.templates, links, self.senders)
             self.writer = (force.applied.project, made)
         return self.writer[1]
 
-    def _links(self, message_id: int) -> Mapping[str, str]:
-        """Opaque: what they lead to is looked up by the message, and nothing in them says who got it."""
-        base = self.public_url.rstrip("/")
-        pages = {"unsubscribe": "u", "preferences": "p", "confirm": "c"}
-        return {name: f"{base}/{page}/{self.keys.link_token(message_id, page)}" for name, page in pages.items()}
-
     # ---- hand-over
 
-    def _hand_over(self, channel: Channel, held: Lease, deliveries: Sequence[Delivery]) -> None:
-        """Request by request, each after a last look; what is not come to goes back."""
-        renew_at = held.until - LEASE / 2
+    def _hand_over(self, channel: Channel, held: Lease, deliveries: Sequence[Delivery]) -> int:
+        """Request by request, each after a last look and with time enough on the lease; what is not come to goes back.
+        Returns how many deliveries the provider was given."""
+        keep = _Keep(self, held, held.until - _LONGEST)
         chunks = list(chunks_of(deliveries, channel.batch_size))
+        used = 0
         while chunks:
             at = self.clock()
-            if self.stop():
-                self._put_back(channel, chunks, "stopped", at, at)
-                return
-            if at >= renew_at:
-                self.store.written(lambda conn, at=at: outbox.renew(conn, held, at + LEASE))  # type: ignore[misc]
-                renew_at = at + LEASE / 2
+            if self.stop() or not keep():
+                self._put_back(channel, chunks, "stopped" if keep.ours else "lost_lease", at, at)
+                return used
             chunk = chunks.pop(0)
-            going, stopped = self._last_look(chunk, at)
-            receipts, error = _send(channel, [o for d in going for o in d.outbounds]) if going else ({}, None)
+            going, stopped = self._last_look(channel, chunk, at)
+            outbounds = [o for d in going for o in d.outbounds]
+            used += len(outbounds)
+            receipts, error = _send(channel, outbounds, keep) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
             self.store.written(lambda conn, ends=ends, at=at: self._settle(conn, channel, ends, at))  # type: ignore[misc]
             if isinstance(error, Unavailable | Misconfigured):
-                self.away.add(channel.medium)
-                what = "needs an operator" if isinstance(error, Misconfigured) else "is not available"
-                self.problems.append(f"{channel.medium} by {channel.name} {what}: {error}")
+                self._leave_alone(channel, error, at)
                 self._put_back(channel, chunks, reason_of(error), at + pause_after(error, 1), at)
-                return
+                return used
+        return used
 
-    def _last_look(self, chunk: Sequence[Delivery], at: datetime) -> tuple[list[Delivery], list[End]]:
+    def _leave_alone(self, channel: Channel, error: Unavailable | Misconfigured, at: datetime) -> None:
+        """For the rest of this call; where the provider says how long, for every worker."""
+        self.away.add(channel.medium)
+        what = "needs an operator" if isinstance(error, Misconfigured) else "is not available"
+        self.problems.append(f"{channel.medium} by {channel.name} {what}: {error}")
+        if isinstance(error, Unavailable) and error.retry_after is not None and error.retry_after > 0:
+            until = at + asked_for(error.retry_after)
+            self.store.written(lambda conn: rates.hold_back(conn, rates.name_of(channel), until, at))
+
+    def _last_look(self, channel: Channel, chunk: Sequence[Delivery], at: datetime) -> tuple[list[Delivery], list[End]]:
         with self.store.read() as conn:
             pairs = [(d.due.id, key) for d in chunk for key in (*d.addresses, *d.listed)]
-            looks = outbox.last_look(conn, pairs, at)
+            looks = outbox.last_look(conn, pairs, at, rates.name_of(channel))
         going, stopped = [], []
         for delivery in chunk:
             seen = [looks.get((delivery.due.id, key)) for key in delivery.addresses]
@@ -387,7 +440,7 @@ class _Run:
             end = stopped_by(delivery, seen, at, barred)
             if end is not None:
                 stopped.append(end)
-            elif seen[0] is not None and seen[0].state == "sending":
+            elif seen[0] is not None and (seen[0].state, seen[0].attempts) == ("sending", delivery.number):
                 if not any(look is None or look.suppressed for look in seen):
                     going.append(delivery)
                     continue
@@ -413,45 +466,11 @@ class _Run:
     # ---- outcomes
 
     def _settle(self, conn: sa.Connection, channel: Channel, ends: Sequence[End], at: datetime) -> None:
-        """States, lines in the log, reservations, suppressions; sleepers wake. One transaction."""
-        if not ends:
-            return
-        states = outbox.lock_states(conn, [end.delivery.due for end in ends])
-        # What feedback, or another worker after our lease, has said meanwhile is not taken back.
-        fresh = [end for end in ends if may_end(states.get(end.delivery.due.id), end.state)]
-        lines = Outcomes(channel.name, at)
-        log.append(conn, [lines.entry(end) for end in fresh])
-        over = [end for end in fresh if end.state != "planned"]
-        outbox.settle(conn, [_row(end, channel, at) for end in over])
-        waiting = [(e.delivery.due, "planned", e.reason, e.again or at) for e in fresh if e.state == "planned"]
-        outbox.put_off(conn, waiting, at, decided=False)
-        if returned := [end.delivery.due.id for end in fresh if end.given_back]:
-            give_back(conn, returned)
-        if bad := [end for end in fresh if end.bad]:
-            self._not_again(conn, channel.medium, bad, at)
-        self._wake(conn, [end.delivery.due for end in over], at)
-        wrong = {e.delivery.due.journey for e in over if e.state in ("failed", "uncertain") and e.delivery.due.journey}
-        if wrong:
-            self.wrong.update(name for name in wrong if name)
-            self.paused.update(pause_failing(conn, self.wrong, at))
-        self._count("outcome", ((end.delivery.due, end.state, end.reason) for end in fresh))
-
-    def _not_again(self, conn: sa.Connection, medium: Medium, ends: Sequence[End], at: datetime) -> None:
-        suppress(conn, [(medium.value, key, why, None) for end in ends for key, why in end.bad], now=at)
-        out = [e.delivery.due for e in ends if any(why == Reason.OPTED_OUT for _, why in e.bad)]
-        told = [(d.id, d.customer_id, d.medium.value, d.topic) for d in out if d.customer_id is not None]
-        revoke(conn, self.keys, told, now=at)
-        if medium is Medium.PUSH:
-            gone: dict[int, list[str]] = {}
-            for end in ends:
-                if end.delivery.due.customer_id is not None:
-                    gone.setdefault(end.delivery.due.customer_id, []).extend(key for key, _ in end.bad)
-            retire_devices(conn, self.keys, gone, now=at)
-
-    def _wake(self, conn: sa.Connection, messages: Iterable[Due], now: datetime) -> None:
-        ids = {due.enrollment_id for due in messages if due.enrollment_id is not None}
-        if ids:
-            running.wake_settled(conn, ids, now)
+        """One transaction. What feedback, or another worker after our lease, has said meanwhile is not taken back."""
+        settled = settle(conn, self.keys, channel.name, channel.medium, ends, at)
+        self.wrong.update(settled.wrong)
+        self.paused.update(settled.paused)
+        self._count("outcome", ((end.delivery.due, end.state, end.reason) for end in settled.ends))
 
     def _count(self, kind: str, told: Iterable[tuple[Due, str, str]]) -> None:
         """Messages with their verdicts or outcomes, and the reasons."""
@@ -599,23 +618,35 @@ def _policies(force: Force) -> tuple[str, bytes]:
     return found
 
 
-def _row(end: End, channel: Channel, at: datetime) -> dict[str, Any]:
-    return {
-        "id": end.delivery.due.id,
-        "state": end.state,
-        "reason": end.reason or None,
-        "provider": channel.name,
-        "provider_id": end.provider_id or None,
-        "settled_at": at,
-    }
+@dataclass(slots=True)
+class _Keep:
+    """Keeps a lease long enough for another request: called before each, and as receipts come in."""
+
+    run: _Run
+    lease: Lease
+    renew_at: datetime
+    ours: bool = True
+
+    def __call__(self) -> bool:
+        """Whether the lease is still ours."""
+        at = self.run.clock()
+        if self.ours and at >= self.renew_at:
+            until = at + LEASE
+            self.ours = self.run.store.written(lambda conn: outbox.renew(conn, self.lease, until))
+            self.renew_at = until - _LONGEST
+        return self.ours
 
 
-def _send(channel: Channel, outbounds: Sequence[Outbound]) -> tuple[dict[str, Receipt], Exception | None]:
+def _send(
+    channel: Channel, outbounds: Sequence[Outbound], keep: Callable[[], bool]
+) -> tuple[dict[str, Receipt], Exception | None]:
     """The receipts that came, and what broke off the rest."""
     receipts: dict[str, Receipt] = {}
     try:
         for receipt in channel.send(outbounds):
             receipts.setdefault(receipt.attempt, receipt)
+            with suppress(StoreUnavailable, Conflict):  # what is being handed over is not broken off for it
+                keep()
     except Exception as error:  # whatever it was, the messages without a receipt may have gone out
         return receipts, error
     return receipts, None

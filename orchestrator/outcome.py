@@ -14,10 +14,13 @@ MAX_ATTEMPTS = 24
 """So often a provider may put a message off: with the growing pauses between, about eighteen hours."""
 LATER = timedelta(minutes=5)
 """When a channel that needs an operator is tried again."""
+MOST_ASKED = timedelta(days=1)
+"""The longest that a provider can make us wait by a `Retry-After`: it is asked again then."""
 _BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS, Reason.OPTED_OUT})
 
 REASONS: Mapping[str, str] = {
     "lost_worker": "A worker died between handing over and noting what became of it: nobody can know, so never again.",
+    "lost_lease": "Its provider kept a worker waiting until another took its messages: this one was not handed over.",
     "no_answer": "The provider did not answer, or not so that it could be understood: it may have taken the message.",
     "no_receipt": "The provider's answer does not name the message: it may have taken it.",
     "channel_failed": "The channel broke in an unexpected way: the message may have gone out.",
@@ -26,6 +29,10 @@ REASONS: Mapping[str, str] = {
     "gave_up": "The provider put the message off too many times.",
     "misconfigured": "The channel is not set up rightly; an operator must act, and the message waits.",
     "stopped": "The worker was told to stop before it came to this message; the next one goes on with it.",
+    "never_taken": "The provider was asked, and certainly has nothing of it: it is judged again, if it still may go.",
+    "sent_again": "Nobody knows whether it arrived, and its topic asks for such messages to be sent again.",
+    "unknown_outcome": "Nobody found out in time whether it was taken: given up, counted as if it had arrived.",
+    "settled_by_hand": "Somebody found out otherwise what became of it, and said so.",
     "paused": "The journey was paused between decision and hand-over; the message waits until it is resumed.",
     "exited": "The journey ended for this customer between decision and hand-over.",
     "consent_withdrawn": "The customer said no between decision and hand-over.",
@@ -67,6 +74,16 @@ class Look:
     over: bool
     withdrawn: bool
     suppressed: bool
+    attempts: int = 0
+    held_back: datetime | None = None  # the provider asked every worker to wait until then
+
+
+class Now(NamedTuple):
+    """How a message stands when its end is written."""
+
+    state: str
+    attempts: int
+    reason: str | None = None
 
 
 def reason_of(error: Unavailable | Misconfigured) -> str:
@@ -140,7 +157,12 @@ def _without(outbound: Outbound, error: Exception | None) -> Receipt:
 def _backoff(asked: float | None, attempt: int) -> timedelta:
     """At least what the provider asks for; half a minute, doubled with each attempt, up to an hour."""
     own = timedelta(seconds=min(3600, 30 * 2 ** min(attempt - 1, 10)))
-    return max(own, timedelta(seconds=asked)) if asked is not None else own
+    return own if asked is None else max(own, asked_for(asked))
+
+
+def asked_for(seconds: float) -> timedelta:
+    """What a provider asks us to wait, within reason."""
+    return timedelta(seconds=min(max(seconds, 0.0), MOST_ASKED.total_seconds()))
 
 
 def pause_after(error: Exception, attempt: int) -> timedelta:
@@ -151,7 +173,11 @@ def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime, ba
     """Why a message that was allowed is not handed over after all; None when nothing has changed. `seen`: of each
     address; `barred`: somebody's list has come to know the recipient."""
     look = seen[0] if seen else None
-    if look is None or look.state != "sending":
+    if look is None or look.attempts != delivery.number:
+        return None  # it is another worker's by now
+    if look.state == "uncertain":  # said by one who took it over, and could not know that it is still here
+        return End(delivery, "planned", "lost_lease", again=at, given_back=True)
+    if look.state != "sending":
         return None
     expires = delivery.due.expires_at
     if look.over:
@@ -167,9 +193,21 @@ def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime, ba
     closed = delivery.outbounds[0].valid_until if delivery.outbounds else None
     if closed is not None and closed <= at:  # it waited for the channel's rate while its hours ran out
         return End(delivery, "planned", "hours_over", again=at, given_back=True)
+    if look.held_back is not None:
+        return End(delivery, "planned", "unavailable", again=look.held_back, given_back=True)
     return None
 
 
-def may_end(state: str | None, end: str) -> bool:
-    """Whether an end may still be written: our own message, or one that was given up as uncertain and is not."""
-    return state == "sending" or (state == "uncertain" and end in ("sent", "failed"))
+def may_end(now: Now | None, end: End) -> bool:
+    """Whether an end may still be written: of this attempt, on its way, or given up as uncertain by somebody who knew
+    less. Planned again (or refused) from there only where it was surely not sent, or its topic wants it."""
+    if now is None or now.attempts != end.delivery.number:
+        return False
+    match now.state:
+        case "sending":
+            return True
+        case "uncertain":
+            return end.state in ("sent", "failed") or (end.given_back and end.state != "uncertain")
+        case "failed":  # given up without knowing; what is known by now is not lost
+            return now.reason == "unknown_outcome" and end.state in ("sent", "failed")
+    return False

@@ -316,7 +316,7 @@ def test_what_changes_after_the_decision_is_cancelled(world: World):
 
     plain, done = outbox.last_look, [False]
 
-    def first_something_happens(conn, deliveries, at):
+    def first_something_happens(conn, deliveries, at, channel):
         if not done[0]:
             done[0] = True
             world.consent([withdrawn], "email", "*", "withdraw")

@@ -88,13 +88,13 @@ def test_what_came_in_since(
     world.move()
     plain, told = outbox.last_look, [False]
 
-    def first_they_speak(conn: Any, deliveries: Any, at: Any) -> Any:
+    def first_they_speak(conn: Any, deliveries: Any, at: Any, channel: str) -> Any:
         if not told[0]:
             told[0] = True
             world.pass_time(seconds=1)
             say(world, who, medium, after, "after")
         with world.store.read() as fresh:
-            return plain(fresh, deliveries, at)
+            return plain(fresh, deliveries, at, channel)
 
     monkeypatch.setattr(outbox, "last_look", first_they_speak)
     world.deliver()
@@ -119,8 +119,8 @@ def test_a_yes_whose_time_is_over_since(
     world.move()
     plain = outbox.last_look
 
-    def a_minute_later(conn: Any, deliveries: Any, at: Any) -> Any:
-        return plain(conn, deliveries, at + timedelta(minutes=1))
+    def a_minute_later(conn: Any, deliveries: Any, at: Any, channel: str) -> Any:
+        return plain(conn, deliveries, at + timedelta(minutes=1), channel)
 
     monkeypatch.setattr(outbox, "last_look", a_minute_later)
     world.deliver()
@@ -150,7 +150,7 @@ def test_a_list_that_is_imported_since(
     world.move()
     plain = outbox.last_look
 
-    def first_a_list(conn: Any, deliveries: Any, at: Any) -> Any:
+    def first_a_list(conn: Any, deliveries: Any, at: Any, channel: str) -> Any:
         path = world.folder / "list.csv"
         path.write_text(text, encoding="utf-8")
         with world.store.read() as fresh:
@@ -160,7 +160,7 @@ def test_a_list_that_is_imported_since(
         report = import_file(world.store, world.keys, found, "suppressions", path, now=world.now, list_name=name)
         assert report.inserted == 1
         with world.store.read() as fresh:
-            return plain(fresh, deliveries, at)
+            return plain(fresh, deliveries, at, channel)
 
     monkeypatch.setattr(outbox, "last_look", first_a_list)
     world.deliver()

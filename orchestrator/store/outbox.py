@@ -17,12 +17,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from channels.base import Medium
 from orchestrator.model import AGAINST_ADVERTISING
 from orchestrator.outbound import Asked, Due
-from orchestrator.outcome import Look
+from orchestrator.outcome import Look, Now
 from orchestrator.rules.consent import EXPLICIT
 from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
 from orchestrator.store.feedback import lock_runs
 from orchestrator.store.journeys import add_messages
+from orchestrator.store.rates import held_back
 from orchestrator.store.standing import run_is_over
 from orchestrator.store.suppressions import VOICE
 from orchestrator.store.tables import (
@@ -34,6 +35,7 @@ from orchestrator.store.tables import (
     enrollment,
     journey_control,
     message,
+    rate,
     reservation,
     suppression,
 )
@@ -55,7 +57,6 @@ RESERVED = (
 """A reservation, as `reserve` takes it."""
 _LETTERS = 0x1E77E2  # the name of our advisory locks among those of a database
 _BUCKETS = 256  # PostgreSQL keeps some 6,000 locks in all, so that a batch cannot have one for each letter
-_UNCHANGED = Look("sending", False, False, False, False)
 _LOOKED_AT = 200  # batches looked at for one lease
 _DUE = (
     "id",
@@ -135,10 +136,13 @@ def _running(column: Any) -> Any:
     return sa.or_(column.is_(None), column.not_in(sa.select(journey_control.c.scope)))
 
 
-def waiting(conn: sa.Connection, now: datetime) -> frozenset[Medium]:
-    """Media that have a batch due which nobody holds."""
-    query = sa.select(batch.c.medium).where(*_free(now)).distinct()
-    return frozenset(Medium(name) for name in conn.execute(query).scalars())
+def waiting(conn: sa.Connection, now: datetime) -> tuple[frozenset[Medium], frozenset[str]]:
+    """(media that have a batch due which nobody holds, channels that are held back by what their provider asked)."""
+    due = sa.select(sa.literal("", sa.Text()).label("channel"), batch.c.medium).where(*_free(now))
+    held = sa.select(rate.c.name, sa.literal("", sa.Text())).where(rate.c.blocked_until > now)
+    found = conn.execute(sa.union(due, held)).all()
+    media = frozenset(Medium(medium) for name, medium in found if not name)
+    return media, frozenset(name for name, _ in found if name)
 
 
 def _free(now: datetime) -> list[Any]:
@@ -346,8 +350,11 @@ def put_off(
 # ---- the last look --------------------------------------------------------------------------------------------------
 
 
-def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: datetime) -> dict[tuple[int, str], Look]:
-    """(message id, address key) → what changed, in one statement, just before they are handed over."""
+def last_look(
+    conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: datetime, channel: str = ""
+) -> dict[tuple[int, str], Look]:
+    """(message id, address key) → what changed, in one statement, just before they are handed over. `channel`: the
+    name of the one they go by (`rates.name_of`)."""
     pairs = _pairs(conn, deliveries)
     person = customer.alias("person")
     gone = sa.and_(
@@ -363,6 +370,8 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
         message.c.id,
         pairs.c.key,
         message.c.state,
+        message.c.attempts,
+        held_back(channel, now),
         sa.exists()
         .where(sa.or_(journey_control.c.scope == "*", journey_control.c.scope == message.c.journey))
         .label("paused"),
@@ -378,8 +387,13 @@ def last_look(conn: sa.Connection, deliveries: Sequence[tuple[int, str]], now: d
         .outerjoin(person, person.c.id == message.c.customer_id)
     )
     looks = {}
-    for i, key, state, *seen in conn.execute(query).all():
-        looks[(i, key)] = _UNCHANGED if state == "sending" and not any(seen) else Look(state, *map(bool, seen))
+    unchanged: dict[tuple[Any, ...], Look] = {}  # nearly all of them look alike
+    for i, key, state, attempts, until, *seen in conn.execute(query).all():
+        values = (state, *map(bool, seen), attempts, until)
+        look = unchanged.get(values)
+        if look is None:
+            look = unchanged[values] = Look(*values)
+        looks[(i, key)] = look
     return looks
 
 
@@ -430,16 +444,17 @@ def _pairs(conn: sa.Connection, pairs: Sequence[tuple[int, str]]) -> sa.Subquery
 # ---- outcomes -------------------------------------------------------------------------------------------------------
 
 
-def lock_states(conn: sa.Connection, messages: Iterable[Due]) -> dict[int, str]:
-    """Message id → state, locked (their enrollments first)."""
+def lock_states(conn: sa.Connection, messages: Iterable[Due]) -> dict[int, Now]:
+    """Message id → how it stands, locked (their enrollments first)."""
     chosen = list(messages)
     listed = id_list(conn, [d.id for d in chosen])
     if conn.dialect.name == "postgresql":
         runs = id_list(conn, {d.enrollment_id for d in chosen if d.enrollment_id is not None})
         lock_runs(conn, sa.select(runs.c.id))
-    query = sa.select(message.c.id, message.c.state).where(message.c.id.in_(sa.select(listed.c.id)))
-    query = query.order_by(message.c.id).with_for_update(key_share=True)
-    return dict(conn.execute(query).tuples().all())
+    m = message.c
+    query = sa.select(m.id, m.state, m.attempts, m.reason).where(m.id.in_(sa.select(listed.c.id)))
+    query = query.order_by(m.id).with_for_update(key_share=True)
+    return {i: Now(*found) for i, *found in conn.execute(query).all()}
 
 
 def settle(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:

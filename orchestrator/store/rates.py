@@ -20,9 +20,9 @@ _SOON = 0.25  # of the burst: an empty bucket is asked again once so much may be
 
 
 class Taken(NamedTuple):
-    """`count` tokens; where that is 0, `wait` says in how many seconds to ask again."""
+    """`tokens` of them; where that is 0, `wait` says in how many seconds to ask again."""
 
-    count: int
+    tokens: int
     wait: float = 0.0
 
 
@@ -64,9 +64,7 @@ def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) ->
     insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
     insert = insert.values(name=name, tokens=0.0, at=now, blocked_until=until)
     longer = sa.or_(table.c.blocked_until.is_(None), table.c.blocked_until < until)
-    conn.execute(
-        insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer)
-    )
+    conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer))
 
 
 def held_back(name: str, now: datetime) -> Any:
