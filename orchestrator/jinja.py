@@ -465,6 +465,17 @@ def dotted(node: nodes.Node) -> str | None:
     return f"{base}.{last}" if base else None
 
 
+SURVEY = "links.survey"
+
+
+def survey_named(call: nodes.Call) -> str | None:
+    """The survey that `links.survey("nps")` names; None when it does not name one plainly."""
+    only = call.args[0] if len(call.args) == 1 else None
+    if not isinstance(only, nodes.Const) or not isinstance(only.value, str) or not re.fullmatch(r"[\w-]+", only.value):
+        return None
+    return None if call.kwargs or call.dyn_args or call.dyn_kwargs else only.value
+
+
 def stored_names(tree: nodes.Node) -> frozenset[str]:
     """Names the text itself gives a value: loop targets, `set`, `with`."""
     return frozenset(n.name for n in tree.find_all(nodes.Name) if n.ctx in ("store", "param"))
@@ -509,6 +520,14 @@ class _Rewriter(NodeTransformer):
         if isinstance(value, str | int | float):
             return nodes.Const(value, lineno=node.lineno, environment=node.environment)
         return self.generic_visit(node)
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:
+        name = survey_named(node) if dotted(node.node) == SURVEY else None
+        if name is None:
+            return self.generic_visit(node)
+        # Nothing is called: a link is the message's own address of surveys, and the survey's name behind it.
+        behind = nodes.Const(f"/{name}", lineno=node.lineno, environment=node.environment)
+        return nodes.Concat([node.node, behind], lineno=node.lineno, environment=node.environment)
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:
         source = node.node

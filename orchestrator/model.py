@@ -78,6 +78,7 @@ class Topic:
     title: str
     reviewed_by: str = ""
     reviewed_on: date | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)  # by language, where it has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,14 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubleOptIn:
+    """The e-mail (its template's name) that asks for a confirmation, and how long its link can be used."""
+
+    template: str
+    within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     hours: Mapping[Medium, HouseHours] = field(default_factory=dict)
     release: timedelta = timedelta(0)
@@ -240,6 +249,51 @@ class Policies:
     growth: float | None = None  # an audience grown by more than this share holds its journey
     retention: Mapping[str, timedelta] = field(default_factory=dict)  # by kind of record (`orchestrator.retain`)
     zone: str = "UTC"  # the workspace's: budgets' periods begin by its clock
+    double_opt_in: DoubleOptIn | None = None
+
+
+QuestionKind = Literal["nps", "scale", "choice", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of a survey. `ask` and each of `choices` (answer → what people read) by language; nps and scale
+    are whole numbers from `low` to `high`."""
+
+    name: str
+    kind: QuestionKind
+    ask: Mapping[str, str]
+    choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    low: int = 0
+    high: int = 0
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Some questions on a page of their own; texts by language. `closes`: the last day, by the workspace's clock."""
+
+    name: str
+    title: Mapping[str, str]
+    questions: tuple[Question, ...]
+    anonymous: bool = False
+    thanks: Mapping[str, str] = field(default_factory=dict)
+    closes: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the preference centre offers beside topics. `fields`: own data that can be corrected; `labels`: what
+    attributes are called, by language; `call_me`: who calls back, "" nobody.
+
+    `overwrite`: after what time an import may overwrite what a person said herself; None never, zero always.
+    """
+
+    fields: tuple[str, ...] = ()
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    call_me: str = ""
+    overwrite: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +313,8 @@ class Vocabulary:
     topics: Mapping[str, Topic]
     policies: Policies
     segments: frozenset[str] = frozenset()
+    preferences: Preferences = field(default_factory=Preferences)
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
 
     def tiers(self) -> frozenset[str]:
         return frozenset(t for c in self.classes.values() for t in c.tiers)

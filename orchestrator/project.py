@@ -217,6 +217,7 @@ class _Loading:
                 self._journey(path, node)
         self._check_entries()
         self._check_texts(templates)
+        self._check_opt_in(templates)
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
         hashed = digest("project", *parts)
@@ -335,6 +336,31 @@ class _Loading:
                 self.told.add((journey.path, template.files[0]))
                 return
 
+    def _check_opt_in(self, templates: Templates) -> None:
+        """What asks for a confirmation goes to somebody who has said no yes yet: it may be no advertising."""
+        asked = self.vocabulary.policies.double_opt_in
+        node = self.nodes[WORKSPACE].get("policies")
+        for name in ("double_opt_in", "template"):
+            node = node.get(name) if node is not None else None
+        if asked is None or node is None:
+            return
+        template = templates.get(Medium.EMAIL, asked.template)
+        if template is None:
+            if asked.template not in _written(self.files)[Medium.EMAIL]:
+                hint = suggest(asked.template, templates.names(Medium.EMAIL))
+                hint = hint if hint.startswith("did") else f"add `{_PLACE[Medium.EMAIL].format(asked.template)}`"
+                self.problems.error("unknown-template", f"there is no email text `{asked.template}`", node.span, hint)
+            return
+        topic = self.vocabulary.topics.get(template.topic)
+        if "links.confirm" not in template.names:
+            message, hint = "has no link to confirm with", "put `{{ links.confirm }}` into it"
+        elif topic is not None and topic.purpose != "transactional":
+            message = f"is of the topic `{topic.name}`, which is marketing"
+            hint = "nobody has said yes yet: give it a transactional topic"
+        else:
+            return
+        self.problems.error("bad-double-opt-in", f"the text `{asked.template}` {message}", node.span, hint)
+
     def _guarded(self, paths: Iterable[str], name: str) -> bool:
         """Whether a text asks first if the name, or what it belongs to, is there."""
         root = re.escape(name.partition(".")[0])
@@ -395,6 +421,10 @@ def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
         return "" if not member or member in known or bare in known else f"`{journey.event}` has no `{member}`"
     if root in vocabulary.records and root != journey.record:
         return f"no date of a {root} starts this journey"
+    if name == "links.survey":
+        return "" if vocabulary.surveys else "workspace.yaml declares no survey"
+    if name == "links.confirm":
+        return "a journey asks for nothing that could be confirmed: only the text of `double_opt_in` does"
     if root in _LATER or (root == "links" and member not in _MADE):
         return "this version has no value for it yet, so that nobody could be sent the text"
     return ""

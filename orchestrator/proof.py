@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
-from orchestrator.jinja import DICT_METHODS, TEXT_METHODS, Sandbox, used_names
+from orchestrator.jinja import DICT_METHODS, SURVEY, TEXT_METHODS, Sandbox, dotted, survey_named, used_names
 from orchestrator.model import Kind, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 
@@ -42,6 +42,7 @@ class Names:
             money = {f"{f.name}_currency" for group in groups for f in group.values() if f.kind == Kind.MONEY}
             return {name for group in groups for name in group} | money
 
+        self.surveys = frozenset(vocabulary.surveys)
         self.roots: dict[str, Any] = {record.name: members(record.fields) for record in vocabulary.records.values()}
         self.roots |= {
             "customer": members(vocabulary.customer),
@@ -168,6 +169,7 @@ class Proof:
                     hint = f"write one of its values, such as `{printed.name}.{min(inside)}`"
                     span = place(printed.lineno, rf"(?<![\w.]){printed.name}\b")
                     self.tell("whole-record", f"`{printed.name}` is not a single value", span, hint)
+        self._surveys(tree, place)
         for refused in tree.find_all(_REFUSED):
             hint = "use {% if %}, {% for %}, {% set %} and {% include %}"
             self.tell("text-syntax", "this tag is not used in texts", place(refused.lineno, r"\{%.*?%\}"), hint)
@@ -179,6 +181,28 @@ class Proof:
                 hint = 'write {% include "snippets/NAME" %}'
                 span = place(include.lineno, r"\{%[-+]?\s*include.*?%\}")
                 self.tell("include", "an include names one snippet, and nothing else", span, hint)
+
+    def _surveys(self, tree: nodes.Template, place: Place) -> None:
+        """`links.survey("nps")` names one survey, written out: what it leads to is the same for everybody."""
+        named = set()
+        for call in tree.find_all(nodes.Call):
+            if dotted(call.node) != SURVEY:
+                continue
+            named.add(id(call.node))
+            name = survey_named(call)
+            if name is None:
+                hint = 'write {{ links.survey("NAME") }}'
+                span = place(call.lineno, r"links\s*\.\s*survey\s*\(.*?\)")
+                self.tell("text-syntax", "a survey's link names one survey, in quotes, and nothing else", span, hint)
+            elif self.names.surveys and name not in self.names.surveys:
+                span = place(call.lineno, rf"(?<=[\"']){re.escape(name)}(?=[\"'])")
+                hint = suggest(name, self.names.surveys)
+                self.tell("unknown-survey", f"there is no survey `{name}`", span, hint)
+        for bare in tree.find_all((nodes.Getattr, nodes.Getitem)) if self.names.surveys else ():
+            if dotted(bare) == SURVEY and id(bare) not in named:
+                hint = 'write {{ links.survey("NAME") }}'
+                span = place(bare.lineno, r"links\s*\.\s*survey")
+                self.tell("text-syntax", "a survey's link names the survey it leads to", span, hint)
 
     def _known(self, kind: str, name: str, line: int, known: Mapping[str, Any], before: str, place: Place) -> None:
         if name in known and not name.startswith("_"):

@@ -8,6 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final, Literal, get_args
 
+from orchestrator.centre import (
+    ANSWERED,
+    LOCALE,
+    PreferencesEntry,
+    SurveyEntry,
+    Words,
+    answered_event,
+    read_preferences,
+    read_surveys,
+    read_words,
+    spoken,
+)
 from orchestrator.condition import Condition, Scope, segments_named
 from orchestrator.model import (
     ACCOUNT_FIELDS,
@@ -100,7 +112,7 @@ class TopicEntry:
     """What a person can say yes or no to, per medium."""
 
     purpose: Literal["marketing", "transactional"] = option("marketing needs consent and counts against caps")
-    title: str = option("as the preference centre shows it")
+    title: Words = option("as the preference centre shows it: text, or one for each language")
     reviewed: Reviewed | None = option("transactional topics carry a review of their content", default=None)
 
 
@@ -121,6 +133,10 @@ class Workspace:
     classes: Mapping[str, Class] = option("how a customer is classed, and what its tiers are", factory=dict)
     program: Node | None = option("the loyalty program", default=None)
     topics: Mapping[str, TopicEntry] = option("what a person can say yes or no to", factory=dict)
+    preferences: PreferencesEntry | None = option(
+        "what people may tell and choose on the preference centre", default=None
+    )
+    surveys: Mapping[str, SurveyEntry] = option("short questions, each survey on a page of its own", factory=dict)
     policies: PolicyEntries | None = option("rules for every journey", default=None)
 
 
@@ -155,8 +171,13 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     records = _records(node.get("records"), context, customer.keys() | account.keys(), taken)
     events = _events(node.get("events"), context, taken)
     classes = _classes(node.get("classes"), parts.get("classes", {}), context)
-    topics = _topics(node.get("topics"), parts.get("topics", {}), mine)
-    names = [e.value.span for e in node.entries if e.key in ("attributes", "records", "events", "classes", "topics")]
+    locale = parts.get("locale", "en")
+    topics = _topics(node.get("topics"), parts.get("topics", {}), locale, mine)
+    surveys = read_surveys(node.get("surveys"), locale, mine, parts.get("surveys", {}), check_name)
+    if surveys:
+        events = _with_answers(events, answered_event(surveys), mine)
+    declaring = ("attributes", "records", "events", "classes", "topics", "surveys")
+    names = [e.value.span for e in node.entries if e.key in declaring]
     stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
     sound = not stranger and not any(_inside(p.span, s) for p in mine.errors for s in names)
     _check_plain(node, parts, mine)
@@ -170,6 +191,9 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         node.get("policies"), parts.get("policies"), tiers, topic_names, context, money, clock, customer
     )
     _check_program(node.get("program"), classes, mine)
+    preferences = read_preferences(
+        node.get("preferences"), parts.get("preferences"), {**CUSTOMER_FIELDS, **customer}, locale, mine
+    )
     problems.found.extend(mine.found)
     choices = tuple(classes)
     vocabulary = Vocabulary(
@@ -177,7 +201,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         timezone=parts.get("timezone", "UTC"),
         currency=parts.get("currency", "EUR"),
         sender=_sender(parts.get("sender")),
-        locale=parts.get("locale", "en"),
+        locale=locale,
         customer={**CUSTOMER_FIELDS, **customer, "class": replace(CUSTOMER_FIELDS["class"], choices=choices)},
         account={**ACCOUNT_FIELDS, **account, "class": replace(ACCOUNT_FIELDS["class"], choices=choices)},
         records=records,
@@ -186,6 +210,8 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         topics=topics,
         policies=policies,
         segments=frozenset(e.key for e in segments.entries) if segments is not None else frozenset(),
+        preferences=preferences,
+        surveys=surveys,
     )
     return vocabulary, sound
 
@@ -346,7 +372,17 @@ def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, C
     return found
 
 
-def _topics(node: Node | None, read_ones: Any, problems: Problems) -> dict[str, Topic]:
+def _with_answers(events: dict[str, EventType], answered: EventType, problems: Problems) -> dict[str, EventType]:
+    """The declared events, and the one that answers become."""
+    own = events.get(ANSWERED)
+    if own is not None:
+        span = next((f.span for f in own.fields.values() if f.span is not None), None)
+        message = f"`{ANSWERED}` is the event that answers of the surveys become: it is there by itself"
+        problems.error("name-taken", message, span or Span.whole(""), "take it out of `events`")
+    return {**events, ANSWERED: answered}
+
+
+def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) -> dict[str, Topic]:
     found: dict[str, Topic] = {}
     for entry in _entries(node):
         check_name(entry.key, "topic", entry.key_span, problems, dashes=True)
@@ -362,7 +398,8 @@ def _topics(node: Node | None, read_ones: Any, problems: Problems) -> dict[str, 
                 "add `reviewed: { by: legal, on: 2027-01-31 }`, or make its purpose marketing",
             )
         by, on = (review.by, review.on) if review else ("", None)
-        found[entry.key] = Topic(entry.key, declared.purpose, declared.title, by, on)
+        titles = read_words(entry.value.get("title"), declared.title, locale, problems)
+        found[entry.key] = Topic(entry.key, declared.purpose, spoken(titles, locale, locale), by, on, titles)
     return found
 
 
@@ -379,9 +416,6 @@ def _sender(sender: Sender | None) -> dict[str, str]:
     return {n: v for n in names if (v := getattr(sender, n))} if sender is not None else {}
 
 
-_LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
-
-
 def _check_plain(node: Node, parts: Json, problems: Problems) -> None:
     """Values that are text with a form of its own."""
     from babel.numbers import is_currency  # late: it takes a moment
@@ -390,11 +424,7 @@ def _check_plain(node: Node, parts: Json, problems: Problems) -> None:
     if currency is not None and "currency" in parts and not is_currency(currency.text):
         message = f"{described(currency)} is no currency"
         problems.error("bad-currency", message, currency.span, "three capital letters, such as `EUR`")
-    if (
-        locale is not None
-        and "locale" in parts
-        and not re.fullmatch(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?", locale.text)
-    ):
+    if locale is not None and "locale" in parts and not LOCALE.fullmatch(locale.text):
         message = f"{described(locale)} is no language"
         problems.error("bad-locale", message, locale.span, "such as `en`, `de` or `fr-CA`")
 

@@ -18,6 +18,7 @@ from orchestrator.model import Enrollment, Json, Unit
 from orchestrator.steps import Addressee, MessageState
 from orchestrator.store import log
 from orchestrator.store.database import allocate_ids, id_list, insert_many, key_list, update_many
+from orchestrator.store.preferences import undeclare
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
     account,
@@ -265,6 +266,8 @@ def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, J
         for row in conn.execute(query)
     ]
     update_many(conn, table, rows, where=("id",))
+    if table.name == "customer":
+        undeclare(conn, patches)  # a rule of the house: what it writes is nobody's word about herself
 
 
 # ---- waking ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from channels.base import Medium
 from orchestrator import settings
+from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
 from orchestrator.policies import MediumHours, Minors, PolicyEntries, QuietHours, Retention
@@ -188,6 +189,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "hours keys": lambda: keys_of(MediumHours),
     "minors keys": lambda: keys_of(Minors),
     "retention keys": lambda: keys_of(Retention),
+    "preferences keys": lambda: keys_of(PreferencesEntry),
+    "survey keys": lambda: keys_of(SurveyEntry),
+    "question keys": lambda: keys_of(QuestionEntry),
     "segment keys": lambda: keys_of(SegmentEntry),
     "customer fields": lambda: _fields(CUSTOMER_FIELDS),
     "account fields": lambda: _fields(ACCOUNT_FIELDS),

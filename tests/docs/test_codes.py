@@ -63,6 +63,13 @@ MORE: dict[str, dict[str, str]] = {
         "ruleset/hours.yaml": shipped_ruleset()["ruleset/hours.yaml"].replace("country: DE", "country: Germany")
     },
     "branch-without-if": _journey("  - branch:\n      - steps: [ { sms: hello } ]\n"),
+    "closed-field": _workspace("preferences: { fields: [first_name, email] }"),
+    "bad-overwrite": _workspace("preferences: { overwrite: sometimes }"),
+    "bad-survey": _workspace("surveys: { nps: { title: Hello, questions: {} } }"),
+    "unknown-survey": _workspace("surveys: { nps: { title: Hello, questions: { likely: { kind: nps, ask: Why } } } }")
+    | {
+        "templates/sms/hello.txt": '---\ntopic: contract-notices\n---\nTell us: {{ links.survey("npss") }}\n',
+    },
     "day-and-date": _journey(trigger="{ date: on birthday, at: 2027-03-01 09:00 }"),
     "else-with-if": _journey("  - branch:\n      - if: tier >= gold\n        else: [ { sms: hello } ]\n"),
     "empty-update": _journey("  - update: {}\n"),

@@ -97,6 +97,12 @@ def test_segments_on_a_page_are_segments(block):
     assert mistakes({path: workspace()[path] + block.text}) == ""
 
 
+@pytest.mark.parametrize("block", shown("yaml workspace"), ids=str)
+def test_parts_of_a_workspace_on_a_page_are_such_parts(block):
+    path = "journeys/workspace.yaml"
+    assert mistakes({path: workspace()[path] + block.text}) == ""
+
+
 @pytest.mark.parametrize("block", shown("toml"), ids=str)
 def test_settings_on_a_page_are_settings(block):
     problems = Problems()
@@ -104,7 +110,7 @@ def test_settings_on_a_page_are_settings(block):
 
 
 def test_every_yaml_block_is_one_that_is_tested():
-    kinds = {"yaml journey", "yaml steps", "yaml triggers", "yaml segments"}
+    kinds = {"yaml journey", "yaml steps", "yaml triggers", "yaml segments", "yaml workspace"}
     steps = set(map(str, blocks(DOCS / "reference" / "steps.md", "yaml")))
     for page in every_page():
         for block in blocks(page):
