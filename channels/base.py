@@ -223,6 +223,48 @@ class Collects(Protocol):
         """The next cut-off, `at` itself included (aware UTC, whole seconds). What is due by it goes with it."""
         ...
 
+    def left_out(self, counts: Mapping[str, int]) -> None:
+        """Called just before a job is sent: how many of it were decided not to go, by reason code."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a provider was given as one: `state` begun, sealed (complete, and not yet released), dropped,
+    acknowledged, approved, mailed or returned. `pieces`: with our own seeds."""
+
+    id: str
+    house: str
+    cutoff: datetime
+    dropped_at: datetime | None
+    state: str
+    pieces: int
+    digest: str  # SHA-256 of its manifest
+    updated_at: datetime
+    refused: Mapping[str, int] = field(default_factory=dict)  # what could not be made, by why
+    notes: tuple[str, ...] = ()  # what somebody should look at
+
+
+@runtime_checkable
+class Posts(Protocol):
+    """A channel that hands jobs to a house, and reads what the house leaves for us in files."""
+
+    def jobs(self) -> list[Job]:
+        """Every job, the oldest first."""
+        ...
+
+    def left(self) -> Iterator[Inbound]:
+        """The files that the house left, as `events` takes them. Raises a ChannelError."""
+        ...
+
+    def taken(self, inbound: Inbound) -> int:
+        """The events of this file are stored: it is put aside. How many of its rows could not be read."""
+        ...
+
+    def approve(self, job: str, by: str) -> None:
+        """Tell the house that a job's proofs are good. Raises Misconfigured for a job that cannot be approved."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Handed:
