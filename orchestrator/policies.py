@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from channels.base import Medium
 from orchestrator import words
-from orchestrator.model import Cap, Field, HouseHours, Kind, Policies, Unit, Window, minor_digits
+from orchestrator.model import Cap, DoubleOptIn, Field, HouseHours, Kind, Policies, Unit, Window, minor_digits
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import Context, Days, Hours, described, option, unknown
 from orchestrator.source import Node
@@ -61,6 +61,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptIn:
+    """The e-mail that asks whoever signed up to confirm it."""
+
+    template: str = option("the e-mail's template: transactional, with `links.confirm`")
+    within: str = option("how long its link can be used", default="7 days")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyEntries:
     """Rules for every journey."""
 
@@ -75,6 +83,7 @@ class PolicyEntries:
     pause_on_case: Literal["yes", "no"] = option("no marketing while a case of the customer is open", default="no")
     minors: Minors | None = option("no marketing to who is too young to consent alone", default=None)
     retention: Retention | None = option("how long what is told of people is kept", default=None)
+    double_opt_in: OptIn | None = option("the e-mail that asks for a confirmation", default=None)
 
 
 def read_policies(
@@ -121,6 +130,7 @@ def read_policies(
         born=_born(node.get("minors"), customer, context.problems),
         retention=_retention(node.get("retention"), context.problems),
         zone=zone if budgets else "UTC",
+        double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
     )
 
 
@@ -383,3 +393,20 @@ def _retention(node: Node | None, problems: Problems) -> dict[str, timedelta]:
         else:
             found[entry.key] = timedelta(days=span.days - (-span.months * 36_525 // 1_200))
     return found
+
+
+_A_YEAR: Final = timedelta(days=366)
+
+
+def _opt_in(node: Node | None, entries: OptIn | None, problems: Problems) -> DoubleOptIn | None:
+    """`project` looks whether there is such a text, and one that can ask."""
+    if node is None or entries is None:
+        return None
+    span = words.duration(entries.within)
+    within = span.exact if span is not None and not span.business else None
+    if within is None or not timedelta(hours=1) <= within <= _A_YEAR:
+        said = node.get("within") or node
+        message = f"{described(said)} does not say how long the link can be used"
+        problems.error("bad-double-opt-in", message, said.span, "from an hour to a year, such as `7 days`")
+        return None
+    return DoubleOptIn(entries.template, within)

@@ -1,0 +1,94 @@
+"""Whom and what a message's link is about: one query for each page that is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from channels.base import Medium
+from orchestrator.model import Json
+from orchestrator.store.tables import consent_current, consent_event, customer, message
+
+GIVEN = ("grant", "confirm", "import")
+"""What is a yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A message to a customer about whom something is held. `customer_id`: who it is now (after a merge)."""
+
+    message_id: int
+    customer_id: int
+    medium: Medium
+    topic: str
+    purpose: str
+    origin: str
+    journey: str | None
+    step: str
+    attempts: int
+    planned_at: datetime
+    payload: Json
+    locale: str | None
+    email: str | None
+    phone: str | None
+
+
+def linked(conn: sa.Connection, message_id: int) -> Linked | None:
+    """None where there is nobody (any more) whom the link could be about: no such message, one to our own people, or
+    to somebody who has been erased."""
+    m, written_to, now = message.c, customer.alias("written_to"), customer.alias("now")
+    columns = (m.medium, m.topic, m.purpose, m.origin, m.journey, m.step, m.attempts, m.planned_at, m.payload)
+    row = conn.execute(
+        sa.select(now.c.id, *columns, now.c.locale, now.c.email, now.c.phone)
+        .select_from(
+            message.join(written_to, written_to.c.id == m.customer_id).join(
+                now, now.c.id == sa.func.coalesce(written_to.c.merged_into, written_to.c.id)
+            )
+        )
+        .where(m.id == message_id, m.addressee == "customer")
+        .where(written_to.c.erased_at.is_(None), now.c.erased_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        return None
+    return Linked(message_id, row[0], Medium(row[1]), *row[2:9], row[9] or {}, *row[10:])
+
+
+def newest_yes(conn: sa.Connection, customer_id: int, media: Iterable[str], topic: str) -> dict[str, int]:
+    """The id of the newest yes that a no to this topic ("*": to all) would end, by medium; 0 where there was none.
+
+    What is said by a link is known by the yes that it answers: said twice it is one word, and after a new yes another.
+    """
+    c, wanted = consent_event.c, list(media)
+    mine = [c.customer_id == customer_id, c.medium.in_(wanted), c.action.in_(GIVEN)]
+    if topic != "*":
+        mine.append(c.topic.in_((topic, "*")))
+    rows = conn.execute(sa.select(c.medium, sa.func.max(c.id)).where(*mine).group_by(c.medium)).tuples()
+    return dict.fromkeys(wanted, 0) | dict(rows.all())
+
+
+def said_of(conn: sa.Connection, customer_id: int, medium: str, topics: Iterable[str]) -> dict[str, str]:
+    """By topic, what holds: "granted", "withdrawn", "expired", "requested"; topics nothing was said of are left out.
+
+    What somebody said of "*" is not looked at.
+    """
+    c = consent_current.c
+    where = (c.customer_id == customer_id, c.medium == medium, c.topic.in_(list(topics)))
+    found: dict[str, str] = {}
+    order = ("requested", "expired", "withdrawn", "granted")  # a yes that stands is newer than the no beside it
+    for topic, state in conn.execute(sa.select(c.topic, c.state).where(*where)).tuples():
+        if topic not in found or order.index(state) > order.index(found[topic]):
+            found[topic] = state
+    return found
+
+
+def confirmed_of(
+    conn: sa.Connection, customer_id: int, medium: str, topics: Iterable[str], now: datetime
+) -> frozenset[str]:
+    """Those of these topics to which there is a confirmed yes already that still holds."""
+    c = consent_current.c
+    mine = (c.customer_id == customer_id, c.medium == medium, c.topic.in_(list(topics)))
+    holds = (c.state == "granted", c.confirmed, sa.or_(c.until.is_(None), c.until > now))
+    return frozenset(conn.execute(sa.select(c.topic).where(*mine, *holds)).scalars())
