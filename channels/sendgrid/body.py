@@ -159,13 +159,17 @@ def _unfit(first: Outbound, skeleton: Skeleton) -> tuple[Reason, str] | None:
     if _broken("".join((sender.get("name", ""), sender.get("reply_to", ""), *named))):
         return Reason.CONTENT, "a line break in the sender, or in the name of an attachment"
     subject = _subject(skeleton)
-    if subject is None or not any(_content(skeleton)):
+    if subject is None or not any(_says(skeleton, part) for part in _content(skeleton) if part):
         return Reason.CONTENT, "an e-mail needs a subject and a text"
     if _broken("".join(skeleton.parts[subject])):
         return Reason.CONTENT, "a line break in the subject"
     if any(not a.name or not a.type or (not a.part and not a.content) for a in first.attachments):
         return Reason.CONTENT, "an attachment without a name, a type or content"
     return None
+
+
+def _says(skeleton: Skeleton, part: str) -> bool:
+    return bool(skeleton.slots[part]) or any(skeleton.parts[part])
 
 
 def _broken(text: str) -> bool:
@@ -280,7 +284,7 @@ def _mark(chunk: Sequence[Outbound], skeleton: Skeleton, texts: Sequence[str]) -
 
 def _alone(outbound: Outbound, form: Form) -> Packed | Receipt:
     parts = {part: outbound.part(part) for part in _parts(outbound.skeleton)}
-    if not any(parts[part] for part in _content(outbound.skeleton)):
+    if not any(parts[part] for part in _content(outbound.skeleton) if part):
         return Receipt(outbound.attempt, "rejected", "", Reason.CONTENT, "the text is empty")
     if any(a.part and not outbound.part(a.part) for a in outbound.attachments):
         return Receipt(outbound.attempt, "rejected", "", Reason.CONTENT, "an attachment of this recipient's is empty")
