@@ -104,7 +104,7 @@ _BUSY = frozenset({14107, 20429, 21611})
 _SENDERS = frozenset({21212, 21267, 21603, 21606, 21607, 21659, 21660, 21661, 21701, 21702, 21703, 21704, 21705})
 """The sender is wrong: for everybody, or for one country only."""
 
-_ACCOUNT = frozenset({10001, 20003, 20004, 20005, 20006, 20008, 20404, 21609, 30002})
+_ACCOUNT = frozenset({10001, 20003, 20004, 20005, 20006, 20008, 21609, 30002})
 """The account, its keys, or the address for callbacks."""
 
 _FATES: Mapping[int, tuple[EventKind, Reason | None]] = {

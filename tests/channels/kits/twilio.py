@@ -1,16 +1,14 @@
 import atexit
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from channels import _http, twilio
 from channels.base import Inbound, Medium, Misconfigured, Site, Unavailable
-from tests.channels.kit import Kit, outbounds
+from tests.channels.kit import NOW, Kit, outbounds
 from tests.vendors.twilio import Account, Twilio
+from tests.vendors.twilio_bench import HOOK
 
-HOOK = "https://small.example/hooks/sms"
-NOW = datetime(2027, 1, 13, 12, 0, tzinfo=UTC)
 _open: list[twilio.Twilio] = []
 
 
