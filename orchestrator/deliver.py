@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Medium, Misconfigured, Outbound, Receipt, Unavailable
+from channels.base import Channel, Collects, Medium, Misconfigured, Outbound, Receipt, Unavailable
+from orchestrator import collect
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
 from orchestrator.ingest import pause_failing
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
-from orchestrator.outbound import Due, Unwritable, Writer
+from orchestrator.outbound import Due, Links, Unwritable, Writer
 from orchestrator.outcome import (
     REASONS,
     Delivery,
@@ -84,8 +85,7 @@ def links_of(keys: Keys, public_url: str) -> Callable[[int], Mapping[str, str]]:
     """Message id → its own links by name. Opaque: what they lead to is looked up by the message, and nothing in them
     says who got it."""
     base = public_url.rstrip("/")
-    pages = {"unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s"}
-    return lambda message_id: {name: f"{base}/{p}/{keys.link_token(message_id, p)}" for name, p in pages.items()}
+    return lambda message_id: Links(lambda page: f"{base}/{page}/{keys.link_token(message_id, page)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,7 @@ class _Run:
     ready_at: dict[Medium, float] = field(default_factory=dict)
     documented: set[str] = field(default_factory=set)  # policies that are among the documents
     writer: tuple[str, Writer] | None = None
+    left_out: Counter[str] = field(default_factory=Counter)  # of a job under way, by reason
 
     def __post_init__(self) -> None:
         self.began, self.began_at = self.clock(), time.monotonic()
@@ -193,6 +194,8 @@ class _Run:
             time.sleep(min(left, 0.2))
 
     def _round(self, medium: Medium, channel: Channel, most: int) -> bool:
+        if isinstance(channel, Collects):
+            return self._job(medium, channel)
         now = self.clock()
         found = self.store.written(lambda conn: self._lease(conn, medium, channel, min(most, BATCH), now))
         if found is None:
@@ -209,6 +212,23 @@ class _Run:
             if channel.rate is not None:
                 self.ready_at[medium] = began + used / channel.rate
         self.store.written(lambda conn: self._release(conn, channel, held, len(held.messages) - used))
+        return True
+
+    def _job(self, medium: Medium, channel: Channel) -> bool:
+        """Everything that has come together by a channel's cut-off, decided and handed over in one piece."""
+        assert isinstance(channel, Collects)
+        self.left_out = Counter()
+
+        def lease(conn: sa.Connection, now: datetime) -> tuple[Force, Lease] | float | None:
+            return self._lease(conn, medium, channel, BATCH, now)
+
+        job = collect.gathered(self.store, channel, lease, self._decide, self.clock, self.stop, BATCH)
+        if (held := job.held) is None:
+            return False
+        self._count("outcome", ((due, "planned", collect.REASON) for due in job.waiting))
+        if job.deliveries:
+            self._hand_over(channel, held, job.deliveries)
+        self.store.written(lambda conn: self._release(conn, channel, held, 0))
         return True
 
     def _instant(self) -> datetime:
@@ -241,7 +261,14 @@ class _Run:
                 return taken.wait
             most = taken.tokens
         held = outbox.lease(
-            conn, medium, owner=self.owner, now=now, until=now + LEASE, most=most, paused=bool(force.paused)
+            conn,
+            medium,
+            owner=self.owner,
+            now=now,
+            until=now + _span(channel),
+            most=most,
+            paused=bool(force.paused),
+            whole=isinstance(channel, Collects),
         )
         if taken is not None:
             rates.give_back(conn, name, taken.tokens - (0 if held is None else len(held.messages)))
@@ -294,6 +321,7 @@ class _Run:
         self.documented.add(record.policies)
         self.judged += len(committed)
         self._count("decision", ((c.due, c.judgement.say, c.judgement.reason) for c in committed))
+        self.left_out.update(c.judgement.reason for c in committed if c.judgement.say != "allow")
         return [self._delivery(case, facts) for case in committed if case.judgement.say == "allow"]
 
     def _case(self, due: Due, facts: Facts, writer: Writer, policies: Policies, now: datetime) -> Case:
@@ -398,7 +426,8 @@ class _Run:
     def _hand_over(self, channel: Channel, held: Lease, deliveries: Sequence[Delivery]) -> int:
         """Request by request, each after a last look and with time enough on the lease; what is not come to goes back.
         Returns how many deliveries the provider was given."""
-        keep = _Keep(self, held, held.until - _LONGEST)
+        span = _span(channel)
+        keep = _Keep(self, held, held.until - _LONGEST if span == LEASE else self.clock(), span)
         chunks = list(chunks_of(deliveries, channel.batch_size))
         used = 0
         while chunks:
@@ -410,6 +439,8 @@ class _Run:
             going, stopped = self._last_look(channel, chunk, at)
             outbounds = [o for d in going for o in d.outbounds]
             used += len(outbounds)
+            if isinstance(channel, Collects):
+                channel.left_out(self.left_out + Counter(end.reason for end in stopped))
             receipts, error = _send(channel, outbounds, keep) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
@@ -468,8 +499,9 @@ class _Run:
     def _settle(self, conn: sa.Connection, channel: Channel, ends: Sequence[End], at: datetime) -> None:
         """One transaction. What feedback, or another worker after our lease, has said meanwhile is not taken back."""
         settled = settle(conn, self.keys, channel.name, channel.medium, ends, at)
-        self.wrong.update(settled.wrong)
-        self.paused.update(settled.paused)
+        if settled.wrong:
+            self.wrong.update(settled.wrong)
+            self.paused.update(pause_failing(conn, self.wrong, at))
         self._count("outcome", ((end.delivery.due, end.state, end.reason) for end in settled.ends))
 
     def _count(self, kind: str, told: Iterable[tuple[Due, str, str]]) -> None:
@@ -625,16 +657,22 @@ class _Keep:
     run: _Run
     lease: Lease
     renew_at: datetime
+    span: timedelta = LEASE
     ours: bool = True
 
     def __call__(self) -> bool:
         """Whether the lease is still ours."""
         at = self.run.clock()
         if self.ours and at >= self.renew_at:
-            until = at + LEASE
+            until = at + self.span
             self.ours = self.run.store.written(lambda conn: outbox.renew(conn, self.lease, until))
             self.renew_at = until - _LONGEST
         return self.ours
+
+
+def _span(channel: Channel) -> timedelta:
+    """How long what is leased for a channel is one worker's: a job takes its time to be made."""
+    return collect.LEASE if isinstance(channel, Collects) else LEASE
 
 
 def _send(

@@ -72,6 +72,14 @@ class CustomerClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Resend:
+    """A message that nobody knows the fate of goes out again so long after, so many times."""
+
+    after: timedelta
+    at_most: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     name: str
     purpose: Purpose
@@ -79,6 +87,7 @@ class Topic:
     reviewed_by: str = ""
     reviewed_on: date | None = None
     titles: Mapping[str, str] = field(default_factory=dict)  # by language, where it has several
+    resend: Resend | None = None  # transactional topics only; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +258,7 @@ class Policies:
     growth: float | None = None  # an audience grown by more than this share holds its journey
     retention: Mapping[str, timedelta] = field(default_factory=dict)  # by kind of record (`orchestrator.retain`)
     zone: str = "UTC"  # the workspace's: budgets' periods begin by its clock
+    give_up_after: timedelta = timedelta(hours=24)  # then what became of a send is not asked any more
     double_opt_in: DoubleOptIn | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from channels.base import Medium
 from orchestrator import words
-from orchestrator.model import Cap, DoubleOptIn, Field, HouseHours, Kind, Policies, Unit, Window, minor_digits
+from orchestrator.model import Cap, DoubleOptIn, Field, HouseHours, Kind, Policies, Resend, Unit, Window, minor_digits
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import Context, Days, Hours, described, option, unknown
 from orchestrator.source import Node
@@ -69,6 +69,14 @@ class OptIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IfUncertain:
+    """What becomes of a message of which nobody knows whether it arrived."""
+
+    send_again: str = option("`after 10 minutes`: it goes out again, and may arrive twice; or `never`")
+    at_most: int = option("how many times, 1 to 5", default=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyEntries:
     """Rules for every journey."""
 
@@ -84,6 +92,7 @@ class PolicyEntries:
     minors: Minors | None = option("no marketing to who is too young to consent alone", default=None)
     retention: Retention | None = option("how long what is told of people is kept", default=None)
     double_opt_in: OptIn | None = option("the e-mail that asks for a confirmation", default=None)
+    give_up_after: str = option("how long it is asked what became of a send nobody knows of", default="24 hours")
 
 
 def read_policies(
@@ -130,6 +139,7 @@ def read_policies(
         born=_born(node.get("minors"), customer, context.problems),
         retention=_retention(node.get("retention"), context.problems),
         zone=zone if budgets else "UTC",
+        give_up_after=_give_up(node.get("give_up_after"), context.problems),
         double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
     )
 
@@ -410,3 +420,38 @@ def _opt_in(node: Node | None, entries: OptIn | None, problems: Problems) -> Dou
         problems.error("bad-double-opt-in", message, said.span, "from an hour to a year, such as `7 days`")
         return None
     return DoubleOptIn(entries.template, within)
+
+
+_AGAIN_HINT: Final = "such as `send_again: after 10 minutes` (from a minute to two days), 1 to 5 times"
+
+
+def read_if_uncertain(node: Node | None, entry: IfUncertain | None, purpose: str, problems: Problems) -> Resend | None:
+    """`if_uncertain` of a topic. At least once is for what somebody waits for, and never for marketing."""
+    if node is None or entry is None or entry.send_again.strip() == "never":
+        return None
+    match = re.fullmatch(r"\s*after\s+(.+?)\s*", entry.send_again)
+    span = words.duration(match[1]) if match else None
+    after = span.exact if span is not None and not span.business else None
+    said = node.get("send_again") or node
+    if after is None or not timedelta(minutes=1) <= after <= timedelta(days=2):
+        problems.error("bad-send-again", f"{described(said)} does not say when to send again", said.span, _AGAIN_HINT)
+    elif not 1 <= entry.at_most <= 5:
+        said = node.get("at_most") or node
+        problems.error("bad-send-again", f"{described(said)} is no number of times", said.span, _AGAIN_HINT)
+    elif purpose != "transactional":
+        message = "marketing is never sent again: whoever has it would get it twice"
+        problems.error("marketing-sent-again", message, said.span, "remove `if_uncertain` from this topic")
+    else:
+        return Resend(after, entry.at_most)
+    return None
+
+
+def _give_up(node: Node | None, problems: Problems) -> timedelta:
+    span = words.duration(node.text) if node is not None and node.kind == "scalar" else None
+    found = span.exact if span is not None and not span.business else None
+    if node is None or found is None or not timedelta(hours=1) <= found <= timedelta(days=30):
+        if node is not None:
+            message = f"{described(node)} does not say how long to ask"
+            problems.error("bad-give-up-after", message, node.span, "from an hour to 30 days, such as `24 hours`")
+        return timedelta(hours=24)
+    return found

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from channels.base import Medium, Reason
 from orchestrator.decision import Outcomes
-from orchestrator.ingest import pause_failing, retire_devices, revoke, suppress
+from orchestrator.ingest import retire_devices, revoke, suppress
 from orchestrator.outbound import Due
 from orchestrator.outcome import End, may_end
 from orchestrator.store import journeys as running
@@ -26,12 +26,10 @@ from orchestrator.store.keys import Keys
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was written: the ends that could still be, the journeys of which a message went wrong, and those of them
-    that `pause_if` stopped."""
+    """What was written: the ends that could still be, and the journeys of which a message went wrong."""
 
     ends: Sequence[End] = ()
     wrong: frozenset[str] = field(default_factory=frozenset)
-    paused: tuple[str, ...] = ()
 
 
 def settle(
@@ -56,7 +54,7 @@ def settle(
         _not_again(conn, keys, medium, bad, at)
     wake(conn, [end.delivery.due for end in over], at)
     wrong = frozenset(e.delivery.due.journey for e in over if e.state in ERRORS and e.delivery.due.journey)
-    return Settled(fresh, wrong, pause_failing(conn, wrong, at))
+    return Settled(fresh, wrong)
 
 
 def wake(conn: sa.Connection, messages: Iterable[Due], now: datetime) -> None:

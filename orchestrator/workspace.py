@@ -34,7 +34,7 @@ from orchestrator.model import (
     Unit,
     Vocabulary,
 )
-from orchestrator.policies import PolicyEntries, read_policies
+from orchestrator.policies import IfUncertain, PolicyEntries, read_if_uncertain, read_policies
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.reading import (
     Context,
@@ -114,6 +114,7 @@ class TopicEntry:
     purpose: Literal["marketing", "transactional"] = option("marketing needs consent and counts against caps")
     title: Words = option("as the preference centre shows it: text, or one for each language")
     reviewed: Reviewed | None = option("transactional topics carry a review of their content", default=None)
+    if_uncertain: IfUncertain | None = option("what to do where nobody knows whether it arrived", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,7 +400,9 @@ def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) 
             )
         by, on = (review.by, review.on) if review else ("", None)
         titles = read_words(entry.value.get("title"), declared.title, locale, problems)
-        found[entry.key] = Topic(entry.key, declared.purpose, spoken(titles, locale, locale), by, on, titles)
+        unsure, purpose = entry.value.get("if_uncertain"), declared.purpose
+        resend = read_if_uncertain(unsure, declared.if_uncertain, purpose, problems)
+        found[entry.key] = Topic(entry.key, purpose, spoken(titles, locale, locale), by, on, titles, resend)
     return found
 
 

@@ -35,6 +35,7 @@ _COLUMNS = (
     "purpose",
     "state",
     "attempts",
+    "reason",
 )
 ERRORS = ("failed", "bounced", "uncertain")
 """States that count as errors for `pause_if`."""
@@ -57,6 +58,7 @@ class Told:
     purpose: str
     state: str
     attempts: int
+    reason: str | None = None
 
 
 def lock_messages(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Told]:

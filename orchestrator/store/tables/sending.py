@@ -77,6 +77,12 @@ message = Table(
         sqlite_where=sa.text("state IN ('planned', 'held')"),
         postgresql_where=sa.text("state IN ('planned', 'held')"),
     ),
+    Index(  # of which nobody knows whether they went out: few among millions
+        "ix_message_uncertain",
+        "id",
+        sqlite_where=sa.text("state = 'uncertain'"),
+        postgresql_where=sa.text("state = 'uncertain'"),
+    ),
 )
 
 reservation = Table(  # one row an allowed message: what caps, dedupe and budgets count; given back if surely not sent
@@ -105,7 +111,7 @@ spend = Table(  # money spent on a medium in a budget's period: the sum of its r
     Column("amount", sa.BigInteger, nullable=False),  # millionths of the workspace currency
 )
 
-rate = Table(  # one row a channel: a bucket of tokens for all workers, and until when its provider wants to be left alone
+rate = Table(  # one row a channel: tokens for all workers, and until when its provider asked to be left alone
     "rate",
     metadata,
     Column("name", Text, primary_key=True),  # PROVIDER/MEDIUM
