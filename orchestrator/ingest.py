@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.hear import Heard, hear
 from orchestrator.problems import ProjectError
-from orchestrator.store import consents, log, people, suppressions, versions
+from orchestrator.store import consents, log, outbox, people, suppressions, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
 from orchestrator.store.auditing import erased_among
@@ -155,15 +156,20 @@ def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime)
     """Record what channels report, once each; settle messages by it, suppress, withdraw, and wake who waits for it.
 
     Never backwards: what bounced does not become delivered, whatever comes late. An uncertain message of which
-    anything is heard is uncertain no more.
+    anything is heard is uncertain no more. What names no attempt but an address (a text from somebody's number, a
+    bounce that comes days later) is taken in as `hear` finds.
     """
     found = [(event, attempt) for event in events if (attempt := Attempt.read(event.attempt)) is not None]
-    report = store.written(lambda conn: _receive(conn, keys, found, now))
-    unknown = report.unknown + len(events) - len(found)
-    return ReceiveReport(report.new, report.known, unknown, report.suppressed, report.withdrawn, report.paused)
+    others = [event for event in events if not event.attempt and event.address]
+    report = store.written(lambda conn: _receive(conn, keys, found, others, now))
+    return replace(report, unknown=report.unknown + len(events) - len(found) - len(others))
 
 
-def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attempt]], now: datetime) -> ReceiveReport:
+def _receive(
+    conn: sa.Connection, keys: Keys, named: Sequence[tuple[Event, Attempt]], others: Sequence[Event], now: datetime
+) -> ReceiveReport:
+    told = hear(conn, keys, others, now) if others else Heard()
+    found = [*named, *told.replies]
     messages = heard.lock_messages(conn, {attempt.message_id for _, attempt in found})
     ours = [(e, a) for e, a in found if a.message_id in messages]
     if any(event.url for event, _ in ours):
@@ -187,19 +193,22 @@ def _receive(conn: sa.Connection, keys: Keys, found: Sequence[tuple[Event, Attem
         key = (attempt.message_id, event.kind.value, event.at, event.url)
         if key in fresh:
             fresh.discard(key)
-            counts[event.kind.value] += 1
+            counts[event.kind.value] += not event.address  # else it is counted as what was heard
             _take(work, messages[attempt.message_id], attempt, event)
     heard.set_states(conn, [(i, state, reason) for i, (state, reason) in work.states.items()], now)
     log.append(conn, work.entries, log.person_keys(conn, keys, {e.customer_id for e in work.entries if e.detail}))
-    suppressed = _suppress(conn, keys, work)
-    withdrawn = record_consents(conn, keys, work.consents, now=now)
+    suppressed = _suppress(conn, keys, work) + told.suppressed
+    withdrawn = record_consents(conn, keys, [*work.consents, *told.withdrawals], now=now)
     _start(conn, keys, work)
-    record_events(conn, work.events, now=now)
-    told = {messages[e.message_id].enrollment_id for e in work.entries if e.message_id is not None}
-    running.wake_settled(conn, [i for i in told if i is not None], now)
+    _bring_back(conn, keys, told, now)
+    record_events(conn, [*work.events, *told.events], now=now)
+    outbox.plan(conn, told.answers, now)
+    runs = {messages[e.message_id].enrollment_id for e in work.entries if e.message_id is not None}
+    running.wake_settled(conn, [i for i in runs if i is not None], now)
     paused = pause_failing(conn, work.wrong, now)
-    known = len(ours) - sum(counts.values())
-    return ReceiveReport(counts, known, len(found) - len(ours), suppressed, withdrawn, paused)
+    known = sum(1 for event, _ in ours if not event.address) - sum(counts.values()) + told.known
+    return ReceiveReport(+(counts + told.counts), known, len(found) - len(ours) + told.unknown, suppressed, withdrawn,
+                         paused)  # fmt: skip
 
 
 def _without_the_erased(
@@ -223,21 +232,24 @@ def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:
     entry = log.Entry("feedback", work.now, told.id, attempt.number, kind.value, reason, "", body, detail)
     work.entries.append(entry._replace(customer_id=told.customer_id))
     new = _becomes(kind, attempt)
-    if new is not None and state in _FROM[new]:
+    given_up = state == "failed" and told.id not in work.states and told.reason == "unknown_outcome"
+    if new is not None and (state in _FROM[new] or given_up):
         why = (reason or kind.value) if new in ("bounced", "failed") else None
         work.states[told.id] = (new, why)
         entry = log.Entry("outcome", work.now, told.id, attempt.number, new, why or "", body={**about, "was": state})
         work.entries.append(entry)
         if new in heard.ERRORS and told.journey:
             work.wrong.add(told.journey)
+    if kind is EventKind.REPLIED:
+        work.events.append(_reply(told, event))
+    if event.address:
+        return  # what it does to the address and to consents is said of the number itself, whoever has it
     if (why := _bad_address(told, event)) is not None:
         work.bad.append((told, attempt, why))
     if kind in _OPT_OUTS or (kind in _LOST and event.reason is Reason.OPTED_OUT):
         _refuse(work, told, kind.value, event.at)
     if kind is EventKind.RESUBSCRIBED:
         work.back.append((told, attempt, event.at))
-    if kind is EventKind.REPLIED:
-        work.events.append(_reply(told, event))
 
 
 def _becomes(kind: EventKind, attempt: Attempt) -> str | None:
@@ -313,12 +325,38 @@ def _start(conn: sa.Connection, keys: Keys, work: _Round) -> None:
         if told.addressee != "customer" or told.customer_id is None:
             continue
         scope, method = _scope(told.medium, told.topic), EventKind.RESUBSCRIBED.value
-        before = consents.given_before(conn, told.customer_id, told.medium, scope)
-        for given in before or [consents.Given(scope, "express", False, None)]:
-            action = "confirm" if given.confirmed else "grant"
-            more = {"basis": given.basis, "expires_at": given.until}
+        for given, action, more in _before(conn, told.customer_id, told.medium, scope):
             rows.append(_word(told, method, at, given.topic, action, **more))
     record_consents(conn, keys, rows, now=work.now)
+
+
+def _before(
+    conn: sa.Connection, customer_id: int, medium: str, scope: str
+) -> Iterable[tuple[consents.Given, str, dict[str, Any]]]:
+    before = consents.given_before(conn, customer_id, medium, scope)
+    for given in before or [consents.Given(scope, "express", False, None)]:
+        more = {"basis": given.basis, "expires_at": given.until}
+        yield given, "confirm" if given.confirmed else "grant", more
+
+
+def _bring_back(conn: sa.Connection, keys: Keys, told: Heard, now: datetime) -> None:
+    """The same for a START that came as a text: of every customer with the number."""
+    rows: list[dict[str, Any]] = []
+    for start in told.starts:
+        for number, (given, action, more) in enumerate(_before(conn, start.customer_id, Medium.SMS.value, "*")):
+            row = {
+                "key": f"{start.key}:{number}" if number else start.key,  # `hear` asks for the first
+                "customer_id": start.customer_id,
+                "medium": Medium.SMS.value,
+                "topic": given.topic,
+                "action": action,
+                "occurred_at": start.at,
+                "method": "keyword",
+                "source": "text from the customer's number",
+                "evidence": start.evidence,
+            }
+            rows.append(row | more)
+    record_consents(conn, keys, rows, now=now)
 
 
 def revoke(conn: sa.Connection, keys: Keys, messages: Iterable[tuple[int, int, str, str]], *, now: datetime) -> int:
@@ -343,11 +381,12 @@ def revoke(conn: sa.Connection, keys: Keys, messages: Iterable[tuple[int, int, s
 def _reply(told: Told, event: Event) -> dict[str, Any]:
     return {
         "type": "message_replied",
-        "key": f"reply:{told.id}:{event.at.isoformat()}",
+        "key": event.detail if event.address else f"reply:{told.id}:{event.at.isoformat()}",
         "customer_id": told.customer_id,
         "account_id": told.account_id,
         "occurred_at": event.at,
-        "properties": {"medium": told.medium, "journey": told.journey or "", "step": told.step},
+        "properties": {"medium": told.medium, "journey": told.journey or "", "step": told.step}
+        | ({"text": event.text} if event.text else {}),
     }
 
 

@@ -21,6 +21,9 @@ from orchestrator.model import Json, Policies, Purpose
 
 Say = Literal["allow", "hold", "deny"]
 _KEPT = 20_000
+ANSWERS = frozenset({"stop_confirmation", "start_confirmation", "help_reply"})
+"""Origins of what answers a text that the customer sent: each asked for by that text, once, and no advertising. What
+would refuse anything else to who has just said STOP lets these pass."""
 
 
 class Consent(NamedTuple):

@@ -18,6 +18,8 @@ does.
 inputs say `consent_evidence: none`, so that an auditor sees that nothing was relied on.
 
 Transactional messages need no consent; only a no to exactly their topic, given on the preference centre, is heeded.
+The answers to a customer's own text (ANSWERS: a STOP's one confirmation, 47 CFR 64.1200(a)(12); START's and HELP's) are
+transactional and have no topic: the no that they confirm does not stop them.
 Staff and systems are not customers: consent does not judge them.
 """
 

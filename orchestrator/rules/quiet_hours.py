@@ -10,9 +10,10 @@ House policy (`policies.quiet_hours`) comes on top: it may narrow, never widen.
 Fail closed: an unknown country has a row of its own, the narrowest. With no zone at all, or one that tzdata does not
 know, no text, no push and no call goes out whether or not a window is declared, and nothing else where one is. A
 country without a row for texts has the house's hours only, one without a row for calls those of an unknown country,
-and the inputs say so. Transactional messages are exempt. Staff and systems are at work: only a text or a push to staff
-is held back by the house's hours; a task that is a call to the customer (`call: yes`) is judged by calling hours where
-the customer is, marketing or not.
+and the inputs say so. Transactional messages are exempt, the answers to a customer's own text (ANSWERS) among them: who
+writes STOP or HELP at night is awake, and a STOP is confirmed within five minutes (47 CFR 64.1200(a)(12)). Staff and
+systems are at work: only a text or a push to staff is held back by the house's hours; a task that is a call to the
+customer (`call: yes`) is judged by calling hours where the customer is, marketing or not.
 """
 
 from __future__ import annotations

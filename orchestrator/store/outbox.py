@@ -7,17 +7,18 @@ two workers wait for one another and not in a circle, and nobody who is moved me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from channels.base import Medium
+from channels.base import Medium, Reason
 from orchestrator.model import AGAINST_ADVERTISING
 from orchestrator.outbound import Asked, Due
 from orchestrator.outcome import Look, Now
+from orchestrator.rules import ANSWERS
 from orchestrator.rules.consent import EXPLICIT
 from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
@@ -129,6 +130,8 @@ class Lease:
     messages: tuple[Due, ...]
     lost: tuple[Due, ...]
     """Handed over, or about to be, by a worker whose lease ran out before it told what became of them."""
+    due: Mapping[int, datetime] = field(default_factory=dict)
+    """Batch id → when it was due."""
 
 
 def _running(column: Any) -> Any:
@@ -154,9 +157,18 @@ def _free(now: datetime) -> list[Any]:
 
 
 def lease(
-    conn: sa.Connection, medium: Medium, *, owner: str, now: datetime, until: datetime, most: int, paused: bool
+    conn: sa.Connection,
+    medium: Medium,
+    *,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    most: int,
+    paused: bool,
+    whole: bool = False,
 ) -> Lease | None:
-    """Take the most urgent batches of a medium, about `most` messages together; None when nothing is due.
+    """Take the most urgent batches of a medium, about `most` messages together; None when nothing is due. `whole`:
+    with all of their messages, so that none stays behind until they are released.
 
     What belongs to a paused journey stays where it is, and a batch of nothing else is passed by.
     """
@@ -166,18 +178,18 @@ def lease(
         due.append(sa.or_(~held, held.where(_running(message.c.journey))))
     urgency = sa.case((batch.c.purpose == "transactional", 0), else_=1)
     rows = conn.execute(
-        sa.select(batch.c.id, batch.c.size)
+        sa.select(batch.c.id, batch.c.size, batch.c.due_at)
         .where(*due)
         .order_by(urgency, batch.c.priority.desc(), batch.c.due_at, batch.c.id)
         .limit(_LOOKED_AT)
         .with_for_update(skip_locked=True)
     ).all()
-    chosen: list[int] = []
+    chosen: dict[int, datetime] = {}
     total = 0
     for row in rows:
         if total >= most:
             break
-        chosen.append(row.id)
+        chosen[row.id] = row.due_at
         total += row.size
     if not chosen:
         return None
@@ -187,8 +199,8 @@ def lease(
     of_these = message.c.batch_id.in_(sa.select(listed.c.id))
     lost = _read(conn, [of_these, message.c.state == "sending"])
     ready = [of_these, message.c.state.in_(READY)]
-    messages = _read(conn, [*ready, _running(message.c.journey)] if paused else ready, most)
-    return Lease(owner, until, tuple(chosen), messages, lost)
+    messages = _read(conn, [*ready, _running(message.c.journey)] if paused else ready, None if whole else most)
+    return Lease(owner, until, tuple(chosen), messages, lost, chosen)
 
 
 def _read(conn: sa.Connection, where: Sequence[Any], most: int | None = None) -> tuple[Due, ...]:
@@ -364,6 +376,8 @@ def last_look(
         suppression.c.address_key == pairs.c.key, sa.or_(suppression.c.until.is_(None), suppression.c.until > now)
     )
     advertising = sa.or_(message.c.purpose == "marketing", suppression.c.reason.not_in(sorted(AGAINST_ADVERTISING)))
+    # The answer to a customer's own text passes the opt-out that it is about, as the rule has it.
+    about_it = sa.and_(message.c.origin.in_(sorted(ANSWERS)), suppression.c.reason == Reason.OPTED_OUT.value)
     # Of a task, only a call's number is asked for among those not to be called; and whatever list it is on counts.
     not_called = sa.exists().where(suppression.c.medium == VOICE, listed)
     query = sa.select(
@@ -378,7 +392,7 @@ def last_look(
         sa.func.coalesce(sa.or_(run_is_over(), gone), sa.false()).label("over"),
         sa.and_(message.c.addressee == "customer", _withdrawn(now)).label("withdrawn"),
         sa.or_(
-            sa.exists().where(suppression.c.medium == message.c.medium, listed, advertising),
+            sa.exists().where(suppression.c.medium == message.c.medium, listed, advertising, ~about_it),
             sa.and_(message.c.medium == Medium.TASK.value, not_called),
         ).label("suppressed"),
     ).select_from(
