@@ -81,6 +81,14 @@ class Wired:
         self._same_keys(keys, path)
         return keys
 
+    def reread_keys(self) -> bool:
+        """For who runs long: read the key file again, as another process may have rotated it; whether it had been."""
+        before = self.keys
+        if not self.keys_path.exists() or load_keys(self.keys_path) == before:
+            return False
+        del self.__dict__["keys"]
+        return self.keys != before
+
     def keys_if_any(self) -> Keys | None:
         """The keys, or None where there is no key file yet: for who only looks. Raises Misconfigured."""
         return self.keys if self.keys_path.exists() else None
@@ -157,13 +165,14 @@ class Wired:
 
     def _same_keys(self, keys: Keys, path: Path) -> None:
         """Two workers with different keys would not know each other's suppressions: refuse the second."""
-        mark = hmac.digest(keys.address, keys.token, "sha256")[:8].hex()
+        # A file whose token was rotated is the same one: the token it began with is among its old ones.
+        marks = [hmac.digest(keys.address, t, "sha256")[:8].hex() for t in (keys.token, *keys.old_tokens)]
         known = self._keys_mark()
         if known is None:
             with self.store.write() as conn:
-                insert_many(conn, setting, [{"name": "keys", "value": mark}], ignore_conflicts=True)
+                insert_many(conn, setting, [{"name": "keys", "value": marks[-1]}], ignore_conflicts=True)
             known = self._keys_mark()
-        if known != mark:
+        if known not in marks:
             raise Misconfigured(
                 f"the keys in {path} are not those that the database {self.store.where} was begun with: suppressed "
                 f"addresses would not be known again. Bring that key file here, or name it in {KEYS}"

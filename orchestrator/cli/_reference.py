@@ -12,7 +12,7 @@ from collections.abc import Mapping
 ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
     ("Data in", ("import", "customer merge")),
-    ("Running", ("run", "up", "pause", "resume", "demo")),
+    ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log")),
     (
         "Auditing",
@@ -29,7 +29,7 @@ ORDER = (
         ),
     ),
     ("People's rights", ("customer export", "customer erase", "retain")),
-    ("The machine", ("db upgrade", "db check", "db stats", "doctor")),
+    ("The machine", ("db upgrade", "db check", "db stats", "keys rotate", "doctor")),
 )
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
@@ -69,6 +69,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "reasons": "`problem` (of the first), `rows`, `first_line`, `others_like_it` each",
         "warnings": "`warning`, `rows` each",
     },
+    "keys rotate": {"file": "the key file", "old": "how many earlier secrets it keeps"},
     "customer export": {
         "customer": "its number",
         "page": "the file to read",
@@ -278,7 +279,7 @@ def _sections() -> dict[str, str]:
     for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
         name, _, body = section.partition("\n")
         found[name.strip()] = body.strip()
-    for group in ("db", "audit"):  # they only hold others
+    for group in ("db", "audit", "keys"):  # they only hold others
         found.pop(group, None)
     return found
 

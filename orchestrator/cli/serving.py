@@ -1,4 +1,5 @@
-"""`up`: one command, one machine. Prefect's server, the deployments of prefect.yaml and a worker, looked after."""
+"""`serve`: the web app. `up`: one command, one machine: Prefect's server, the deployments of prefect.yaml, a worker and
+the web app, looked after."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -23,20 +25,90 @@ from orchestrator.cli.running import on_signals
 from orchestrator.cli.terminal import FINE, WORKSPACE, CannotRun, Terminal, terminal
 
 HOST = "127.0.0.1"
+WEB_PORT = 8400
 POOL = "journeys"
 START_SECONDS = 120
 STOP_SECONDS = 20
+_PREFECT = ("-m", "prefect")
 GIVE_UP = 5
 """A child that ends this often within ten minutes will not get better by being started again."""
 
 
 def register(app: App) -> None:
     app.command(up)
+    app.command(serve)
 
 
-def up(*, port: int = 4200, poll: Annotated[float, Parameter(name="--poll")] = 5.0) -> int:
-    """Run on schedule until interrupted: Prefect's server on its own SQLite file, the deployments of prefect.yaml, and
-    a worker. Binds to this machine only.
+def serve(*, host: str = HOST, port: int = WEB_PORT, proxies: str = HOST) -> int:
+    """Serve what links in messages lead to (unsubscribe, preferences, confirmations, surveys) and what providers report
+    to, until interrupted. Put a proxy with TLS before it, and its address into `web.public_url`.
+
+    Parameters
+    ----------
+    host
+        The address to listen on. Only this machine can reach 127.0.0.1.
+    port
+        The port to listen on.
+    proxies
+        Addresses of the proxies whose word on who asks (X-Forwarded-For) is taken, separated by commas.
+    """
+    import uvicorn
+
+    from orchestrator import wiring
+    from orchestrator.web.app import create_app
+
+    call = terminal()
+    with wiring.connected(call.workspace) as wired:
+        app = create_app(wired)
+        _ = wired.channels  # made with their keys, or told
+        listening = _listening(host, port)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # a path carries a link's token
+            server_header=False,
+            date_header=True,
+            lifespan="off",
+            forwarded_allow_ips=[part.strip() for part in proxies.split(",") if part.strip()],
+            limit_concurrency=500,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        # Its own handlers would end the process with the signal once more: who stops us is no failure.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            server.should_exit = True
+
+        shown = f"[{host}]" if ":" in host else host
+        call.console.print(f"serving {wired.settings.web.public_url} at http://{shown}:{port}   stop with Ctrl-C")
+        with on_signals(stop), listening:
+            server.run([listening])
+    return FINE
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound to where we shall listen. Raises CannotRun."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        message = f"port {port} of {host} cannot be used ({error.strerror}); choose another: orchestrator serve --port"
+        raise CannotRun(f"{message} {port + 1}") from None
+    return listening
+
+
+def up(
+    *,
+    port: int = 4200,
+    poll: Annotated[float, Parameter(name="--poll")] = 5.0,
+    web: Annotated[bool, Parameter(negative="--no-web")] = True,
+    web_port: int = WEB_PORT,
+) -> int:
+    """Run on schedule until interrupted: Prefect's server on its own SQLite file, the deployments of prefect.yaml, a
+    worker, and the web app. Binds to this machine only.
 
     A second machine needs no `up`: `prefect worker start --pool journeys`, with PREFECT_API_URL and
     ORCHESTRATOR_WORKSPACE set.
@@ -47,6 +119,10 @@ def up(*, port: int = 4200, poll: Annotated[float, Parameter(name="--poll")] = 5
         Of Prefect's server and its pages.
     poll
         The worker looks for due runs this often, in seconds.
+    web
+        Serve the web app, too (`orchestrator serve`).
+    web_port
+        Of the web app.
     """
     from orchestrator import wiring
 
@@ -58,9 +134,13 @@ def up(*, port: int = 4200, poll: Annotated[float, Parameter(name="--poll")] = 5
         declared = starter.folder() / "prefect.yaml"
     if not _free(port):
         raise CannotRun(f"port {port} of {HOST} is taken; choose another: orchestrator up --port {port + 1}")
+    if web and not _free(web_port):
+        hint = f"choose another: orchestrator up --web-port {web_port + 1}; or --no-web"
+        raise CannotRun(f"port {web_port} of {HOST} is taken, which the web app needs; {hint}")
     stopped = threading.Event()
     with on_signals(lambda number, frame: stopped.set()):
-        _run(call, Machine(call.workspace, port, poll), declared, stopped, empty)
+        machine = Machine(call.workspace, port, poll, web_port if web else None)
+        _run(call, machine, declared, stopped, empty)
     return FINE
 
 
@@ -74,6 +154,8 @@ def _run(call: Terminal, machine: Machine, declared: Path, stopped: threading.Ev
             machine.deploy(declared, stopped)
         if not stopped.is_set():
             machine.start_worker()
+            if machine.start_web():
+                console.print(f"the web app: [bold]http://{HOST}:{machine.web_port}[/]")
             console.print(f"running. Prefect's pages: [bold]http://{HOST}:{machine.port}[/]   logs: {machine.logs}")
             if empty:
                 console.print("nothing is in force yet: ticks find nothing to do until `orchestrator apply`")
@@ -99,7 +181,7 @@ def _free(port: int) -> bool:
 
 @dataclass(slots=True)
 class _Child:
-    """A process we started: how, and when it ended lately."""
+    """A process we started: how (`arguments` to python), and when it ended lately."""
 
     name: str
     arguments: tuple[str, ...]
@@ -111,9 +193,10 @@ class _Child:
 class Machine:
     """The processes of one `up`. Each in a session of its own, so that a Ctrl-C reaches us alone and in order."""
 
-    def __init__(self, workspace: Path, port: int, poll: float) -> None:
+    def __init__(self, workspace: Path, port: int, poll: float, web_port: int | None = None) -> None:
         self.workspace = workspace
         self.port = port
+        self.web_port = web_port
         self.home = workspace / ".orchestrator" / "prefect"
         self.logs = workspace / ".orchestrator" / "logs"
         self._poll = poll
@@ -155,7 +238,7 @@ class Machine:
         """Start it and wait until it answers. Raises CannotRun."""
         for folder in (self.home, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        server = self._start("server", "server", "start", "--host", HOST, "--port", str(self.port))
+        server = self._start("server", *_PREFECT, "server", "start", "--host", HOST, "--port", str(self.port))
         until = time.monotonic() + START_SECONDS
         while self._asked("GET", "/health") != 200:
             if server.process.poll() is not None or time.monotonic() > until:
@@ -173,7 +256,14 @@ class Machine:
             raise CannotRun(f"the deployments of {declared} were not accepted: {self._last_line('deploy')}")
 
     def start_worker(self) -> None:
-        self._start("worker", "worker", "start", "--pool", POOL, "--type", "process", "--name", f"up-{os.getpid()}")
+        name = f"up-{os.getpid()}"
+        self._start("worker", *_PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", name)
+
+    def start_web(self) -> bool:
+        """Start the web app, where there shall be one."""
+        if self.web_port is not None:
+            self._start("web", "-m", "orchestrator.cli", "serve", "--host", HOST, "--port", str(self.web_port))
+        return self.web_port is not None
 
     def _start(self, name: str, *arguments: str) -> _Child:
         child = _Child(name, arguments, self._spawn(name, arguments))
@@ -182,7 +272,7 @@ class Machine:
 
     def _once(self, name: str, stopped: threading.Event, *arguments: str) -> int:
         """Run a Prefect command to its end; 0 when we are asked to stop meanwhile."""
-        process = self._spawn(name, ("--no-prompt", *arguments))
+        process = self._spawn(name, (*_PREFECT, "--no-prompt", *arguments))
         until = time.monotonic() + START_SECONDS
         while process.poll() is None:
             if stopped.wait(0.1) or time.monotonic() > until:
@@ -196,7 +286,7 @@ class Machine:
         # a child inherits what is ignored, not what is handled, and such a worker would never stop.
         with (self.logs / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "prefect", *arguments],
+                [sys.executable, *arguments],
                 cwd=self.workspace,
                 env=dict(self.environment()),
                 stdin=subprocess.DEVNULL,
@@ -240,7 +330,7 @@ class Machine:
             if child.again_at is None:
                 child.ends = [at for at in child.ends if now - at < 600] + [now]
                 if len(child.ends) >= GIVE_UP:
-                    raise CannotRun(f"Prefect's {child.name} keeps ending: {self._last_line(child.name)}")
+                    raise CannotRun(f"the {child.name} keeps ending: {self._last_line(child.name)}")
                 _end_group(child.process, signal.SIGTERM)  # runs of a worker that died are nobody's now
                 child.again_at = now + 2.0 ** len(child.ends) - 1
             if now >= child.again_at:

@@ -7,13 +7,15 @@ and an address is known, once it must not be used any more, only by a hash that 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -152,20 +154,59 @@ def load_keys(path: Path) -> Keys:
     return keys
 
 
+def rotate_token(path: Path) -> int:
+    """Sign links with a new secret from now on, and keep the earlier ones in the file; returns how many those are.
+
+    The file is replaced whole: whoever reads it meanwhile reads the old one or the new one. Raises KeysUnusable.
+    """
+    load_keys(path)
+    try:
+        with _alone(path.parent):
+            found = json.loads(path.read_text(encoding="ascii"))
+            old = [found["token"], *found.get("old_tokens", ())]
+            draft = _draft(path, {**found, "token": secrets.token_hex(32), "old_tokens": old})
+            try:
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+    except OSError as exc:
+        raise KeysUnusable(f"the key file {path} cannot be replaced: {exc.strerror}") from None
+    return len(old)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of two that rotate at once the second takes up what the first wrote."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def _make(path: Path) -> None:
     """Write it whole under another name, then link: of two that start together one wins, and both read the winner's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({name: secrets.token_hex(32) for name in _NAMES})
+    draft = _draft(path, {name: secrets.token_hex(32) for name in _NAMES})
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path, values: Mapping[str, Any]) -> Path:
+    """The file's text beside it, safe on the disk, for its owner only."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(text)
+            file.write(json.dumps(values))
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
+    except OSError:
         draft.unlink(missing_ok=True)
+        raise
+    return draft

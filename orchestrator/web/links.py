@@ -61,6 +61,8 @@ def follow(pages: Pages, request: Request, token: str, page: str) -> Followed | 
     if pages.busy(request, token):
         return pages.sorry(request, 429)
     message_id = pages.wired.keys.read_link_token(token, page)
+    if message_id is None and pages.keys_rotated():
+        message_id = pages.wired.keys.read_link_token(token, page)
     if message_id is None:
         return pages.missed(request)
     with pages.wired.store.read() as conn:

@@ -21,15 +21,18 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from channels.base import Misconfigured
 from orchestrator.apply import in_force
 from orchestrator.problems import ProjectError
 from orchestrator.store import StoreUnavailable
+from orchestrator.store.keys import KeysUnusable
 from orchestrator.web.limits import Limits, network
 from orchestrator.web.words import SHELL, Table, in_language, language_of
 from orchestrator.wiring import Wired
 
 _HOUSE_SECONDS = 30
 _FIELDS = 500
+_KEY_LOOKS = 20
 PER_LINK = 60
 """So often a minute one link may be used."""
 MISSES = 60
@@ -130,6 +133,15 @@ class Pages:
         """The page that says what happened, and what to do now."""
         known = status if f"sorry.{status}.title" in SHELL else 400 if status < 500 else 500
         return self.show(request, "sorry.html", locale=locale, status=status, kind=f"sorry.{known}")
+
+    def keys_rotated(self) -> bool:
+        """Whether the key file says otherwise by now; looked at once in some seconds, however many links are wrong."""
+        if not self.limits.take("keys", _KEY_LOOKS, time.monotonic()):
+            return False
+        try:
+            return self.wired.reread_keys()
+        except (KeysUnusable, Misconfigured):
+            return False
 
     def busy(self, request: Request, token: str) -> bool:
         """Whether a link is used more often than a person would."""

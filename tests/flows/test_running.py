@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,9 +247,9 @@ def test_run_watches_until_it_is_told_to_stop(waiting: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_up_serves_the_schedule_and_leaves_nothing_behind(waiting: Path, tmp_path: Path):
     (waiting / "prefect.yaml").write_text(shortened(SHIPPED.read_text()))
-    port = free_port()
+    port, web_port = free_port(), free_port()
     process = subprocess.Popen(
-        command(waiting, "up", "--port", str(port), "--poll", "2"),
+        command(waiting, "up", "--port", str(port), "--poll", "2", "--web-port", str(web_port)),
         env={name: value for name, value in os.environ.items() if name != "PREFECT_HOME"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -256,6 +258,7 @@ def test_up_serves_the_schedule_and_leaves_nothing_behind(waiting: Path, tmp_pat
     )
     try:
         wait_for(lambda: len(outbox(waiting)) == 1, 150, process)
+        wait_for(lambda: healthy(web_port), 30, process)
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=60)
     finally:
@@ -264,7 +267,9 @@ def test_up_serves_the_schedule_and_leaves_nothing_behind(waiting: Path, tmp_pat
     assert process.returncode == 0, said
     assert f"http://127.0.0.1:{port}" in said
     assert said.rstrip().endswith("stopped")
-    assert not [line for line in commands() if str(waiting) in line or f"--port {port}" in line]
+    ports = (f"--port {port}", f"--port {web_port}")
+    assert not [line for line in commands() if str(waiting) in line or any(text in line for text in ports)]
+    assert not healthy(web_port)
 
 
 def test_up_says_that_its_port_is_taken(small: Path, capsys: pytest.CaptureFixture[str]):
@@ -273,6 +278,50 @@ def test_up_says_that_its_port_is_taken(small: Path, capsys: pytest.CaptureFixtu
         taken.listen()
         assert cli.run(["-w", str(small), "up", "--port", str(taken.getsockname()[1])]) == 3
     assert "is taken; choose another" in capsys.readouterr().err
+
+
+def test_up_says_that_the_web_apps_port_is_taken(small: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert cli.run(["-w", str(small), "up", "--port", str(free_port()), "--web-port", port]) == 3
+        assert "--no-web" in capsys.readouterr().err
+        assert cli.run(["-w", str(small), "serve", "--port", port]) == 3
+    assert "choose another" in capsys.readouterr().err
+
+
+def test_serve_answers_until_it_is_asked_to_stop(small: Path):
+    port = free_port()
+    process = subprocess.Popen(
+        command(small, "serve", "--port", str(port)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: healthy(port), 60, process)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/u/v1.m1.{'A' * 22}", timeout=10)
+        refused.value.close()
+        assert refused.value.code == 404
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "v1.m1" not in said and "Traceback" not in said
+
+
+def healthy(port: int) -> bool:
+    """Whether the web app answers on a port of this machine."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return bool(answer.read() == b"ok\n")
+    except OSError:
+        return False
 
 
 def commands() -> list[str]:
