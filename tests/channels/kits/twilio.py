@@ -1,15 +1,12 @@
-import atexit
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from channels import _http, twilio
+from channels import twilio
 from channels.base import Inbound, Medium, Misconfigured, Site, Unavailable
 from tests.channels.kit import NOW, Kit, outbounds
 from tests.vendors.twilio import Account, Twilio
 from tests.vendors.twilio_bench import HOOK
-
-_open: list[twilio.Twilio] = []
 
 
 @cache
@@ -17,14 +14,7 @@ def _vendor() -> Twilio:
     """One for all: kits are made for every test, and nothing tells when they are done with."""
     vendor = Twilio()
     vendor.__enter__()
-    _http._loop()  # the loop's own end is registered first, so that connections are closed before it
-    atexit.register(_close)
     return vendor
-
-
-def _close() -> None:
-    while _open:
-        _open.pop().close()
 
 
 def _channel(account: Account, folder: Path) -> twilio.Twilio:
@@ -34,14 +24,11 @@ def _channel(account: Account, folder: Path) -> twilio.Twilio:
         "messaging_service_sid": "MG" + "0" * 32,
         "base_url": _vendor().url,
     }
-    made = twilio.connect(Medium.SMS, options, Site(folder, lambda: NOW, b"s" * 32, HOOK))
-    _open.append(made)
-    return made
+    return twilio.connect(Medium.SMS, options, Site(folder, lambda: NOW, b"s" * 32, HOOK))
 
 
 def kits(folder: Path) -> list[Kit]:
     vendor = _vendor()
-    _close()
     account = vendor.account()
     later = [o.to["number"] for o in outbounds(Medium.SMS, 5)[2:]]
     busy = vendor.account(refuses=dict.fromkeys(later, 20429))
