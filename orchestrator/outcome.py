@@ -20,6 +20,7 @@ _BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS, Reason
 
 REASONS: Mapping[str, str] = {
     "lost_worker": "A worker died between handing over and noting what became of it: nobody can know, so never again.",
+    "cut_off": "It goes with the job of the next cut-off, and is judged then; until then anything still stops it.",
     "lost_lease": "Its provider kept a worker waiting until another took its messages: this one was not handed over.",
     "no_answer": "The provider did not answer, or not so that it could be understood: it may have taken the message.",
     "no_receipt": "The provider's answer does not name the message: it may have taken it.",
