@@ -337,7 +337,10 @@ class _Run:
             case.where = type(error).__name__
             case.judgement = refused(case.judgement, "text", "render_failed")
         else:
-            _count_in(facts.contacts, due, facts, now)
+            if case.written.segments > 1 and due.medium in policies.budgets:
+                case = _again(case, facts, facts.contacts, policies, now)  # it costs more than one
+            else:
+                _count_in(facts.contacts, due, facts, now, case.written.cost)
         return case
 
     def _commit(
@@ -361,10 +364,11 @@ class _Run:
             if reserved != facts.reserved:
                 open_cases = [_again(case, facts, contacts, asked.policies, now) for case in open_cases]
         self._log(conn, record, facts, open_cases, now)
-        allowed = [case.due for case in open_cases if case.judgement.say == "allow"]
-        outbox.allow(conn, [due.id for due in allowed], now)
-        kept = [due for due in allowed if due.addressee == "customer"]
-        outbox.reserve(conn, [_reservation(due, facts, now) for due in kept], [d.id for d in kept if d.attempts])
+        allowed = [case for case in open_cases if case.judgement.say == "allow"]
+        outbox.allow(conn, [case.due.id for case in allowed], now)
+        kept = [case for case in allowed if case.due.addressee == "customer"]
+        again = [case.due.id for case in kept if case.due.attempts]
+        outbox.reserve(conn, [_reservation(case, facts, now) for case in kept], again)
         denied = [case for case in open_cases if case.judgement.say == "deny"]
         outbox.refuse(conn, [(c.due.id, c.state, c.judgement.reason) for c in denied], now)
         held = [case for case in open_cases if case.judgement.say == "hold"]
@@ -514,31 +518,31 @@ class _Run:
 # ---- judging --------------------------------------------------------------------------------------------------------
 
 
-def _judged(due: Due, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Case:
+def _judged(due: Due, facts: Facts, contacts: Contacts, policies: Policies, now: datetime, segments: int = 1) -> Case:
     standing = None
     try:
-        standing = facts.standing(due, contacts)
+        standing = facts.standing(due, contacts, segments)
         return Case(due, judge(subject_of(due), standing, policies, now), standing)
     except Exception as error:  # fail closed: what cannot be judged is not sent, and stops nobody else
         return Case(due, broken(error), standing)
 
 
 def _again(case: Case, facts: Facts, contacts: Contacts, policies: Policies, now: datetime) -> Case:
-    """Judged once more, on what others have been allowed since the facts were read."""
+    """Judged once more: on what the words cost, and what others have been allowed since the facts were read."""
     if case.written is None:
         return case
-    again = _judged(case.due, facts, contacts, policies, now)
+    again = _judged(case.due, facts, contacts, policies, now, case.written.segments)
     if again.judgement.say == "allow":
-        _count_in(contacts, case.due, facts, now)
+        _count_in(contacts, case.due, facts, now, case.written.cost)
         again.written = case.written
     return again
 
 
-def _count_in(contacts: Contacts, due: Due, facts: Facts, now: datetime) -> None:
+def _count_in(contacts: Contacts, due: Due, facts: Facts, now: datetime, cost: int) -> None:
     """What is allowed counts for the rest of the batch."""
     if due.addressee == "customer" and due.customer_id is not None:
         contact = Contact(now, due.medium, due.topic, due.purpose, due.customer_id, due.account_id)
-        contacts.add(contact, facts.dedupe_keys.get(due.id, ""))
+        contacts.add(contact, facts.dedupe_keys.get(due.id, ""), cost)
 
 
 def _names(writer: Writer, batch: Iterable[Due]) -> frozenset[str]:
@@ -597,9 +601,9 @@ def _released(case: Case, release: timedelta) -> datetime:
     return until + timedelta(minutes=int(max(release, timedelta(0)) / timedelta(minutes=1) * share))
 
 
-def _reservation(due: Due, facts: Facts, now: datetime) -> tuple[Any, ...]:
+def _reservation(case: Case, facts: Facts, now: datetime) -> tuple[Any, ...]:
+    due, cost = case.due, case.written.cost if case.written is not None else 0
     key = facts.dedupe_keys.get(due.id, "")
-    cost = facts.contacts.price
     day = facts.contacts.day if cost else None
     return (due.id, due.customer_id, due.account_id, due.medium.value, due.topic, due.purpose, now, key, cost, day)
 

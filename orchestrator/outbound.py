@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from email.utils import parseaddr
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from channels.base import Medium, Outbound, Skeleton
+from channels.base import Attachment, Medium, Outbound, Skeleton
+from orchestrator.gsm import Carried, plain, sms_segments
 from orchestrator.model import Json, Purpose, Vocabulary
 from orchestrator.problems import Problems, Span
 from orchestrator.template import (
@@ -129,6 +130,15 @@ class Written:
     meta: Mapping[str, str]
     template_hash: str
     content_hash: str
+    attachments: tuple[Attachment, ...] = ()
+    carried: Carried | None = None  # of a text: its alphabet and segments
+    cost: int = 0  # millionths of the workspace currency, `currency`
+    currency: str = ""
+
+    @property
+    def segments(self) -> int:
+        """As how many messages it is charged."""
+        return 1 if self.carried is None else self.carried.segments
 
     def outbound(self, attempt: str, due: Due, to: Mapping[str, str], closes: datetime | None = None) -> Outbound:
         """As the provider gets it. `closes`: what waits in a queue of the provider's must not ring after it."""
@@ -145,7 +155,34 @@ class Written:
             self.locale,
             min(times) if times else None,
             self.meta,
+            self.attachments,
         )
+
+
+class Links(Mapping[str, str]):
+    """A message's own links by name, each made when it is first asked for: most texts name one or two. `make` gives the
+    address of a page by its letter (`store.keys.Keys.link_token`)."""
+
+    PAGES: ClassVar[Mapping[str, str]] = {
+        "unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s", "data": "d",
+    }  # fmt: skip
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[str], str]) -> None:
+        self._make = make
+        self._made: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._made:
+            self._made[name] = self._make(self.PAGES[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.PAGES)
+
+    def __len__(self) -> int:
+        return len(self.PAGES)
 
 
 class Unwritable(Exception):
@@ -263,6 +300,7 @@ class _Form:
     wanted: Mapping[str, frozenset[str] | None]  # root → members that the text names; None: the root as a whole
     sender: Mapping[str, str]
     meta: Mapping[str, str]
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(slots=True)
@@ -279,6 +317,8 @@ class Writer:
     senders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _forms: dict[tuple[Any, ...], _Form] = field(default_factory=dict)
     _texts: dict[str, Compiled] = field(default_factory=dict)
+    _plain: dict[str, Skeleton] = field(default_factory=dict)
+    _sizes: dict[tuple[Carried, int], dict[str, str]] = field(default_factory=dict)
     _made: tuple[int, Mapping[str, str]] = (0, {})
 
     def write(self, due: Due, about: About, now: datetime) -> Written:
@@ -291,20 +331,54 @@ class Writer:
         except RenderFailed as failed:
             reason = "too_long" if "longer than" in failed.reason else "render_failed"
             raise Unwritable(reason, failed.reason) from None
-        digest = hashlib.sha256(form.skeleton.hash.encode())
+        skeleton, carried = form.skeleton, None
+        if due.medium is Medium.SMS:
+            skeleton, values, carried = self._carried(skeleton, values)
+        digest = hashlib.sha256(skeleton.hash.encode())
         digest.update(b"\0")
         digest.update(_JSON(values))
+        cost = self.vocabulary.policies.prices.get(due.medium, 0) * (1 if carried is None else carried.segments)
         return Written(
-            form.skeleton,
+            skeleton,
             values,
             due.template or due.step,
             form.locale,
             self._sender(form, due, about),
             self._headers(due),
-            {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta,
+            self._meta(form, due, carried, cost),
             form.hash,
             digest.hexdigest(),
+            form.attachments,
+            carried,
+            cost,
+            self.vocabulary.currency if cost else "",
         )
+
+    def _carried(self, skeleton: Skeleton, values: tuple[str, ...]) -> tuple[Skeleton, tuple[str, ...], Carried]:
+        """A text as it goes out: with plain characters where the house lets us and that makes GSM-7 of it, else as it
+        is written. What is counted is what is sent."""
+        found = sms_segments(skeleton.fill("text", values))
+        if found.encoding == "GSM-7" or self.vocabulary.policies.texts != "smart":
+            return skeleton, values, found
+        other = self._plain.get(skeleton.hash)
+        if other is None:
+            pieces = {name: tuple(map(plain, those)) for name, those in skeleton.parts.items()}
+            name = hashlib.sha256(f"{skeleton.hash}\0plain".encode()).hexdigest()
+            other = self._plain[skeleton.hash] = Skeleton(name, pieces, skeleton.slots)
+        written = tuple(map(plain, values))
+        cheaper = sms_segments(other.fill("text", written))
+        return (other, written, cheaper) if cheaper.encoding == "GSM-7" else (skeleton, values, found)
+
+    def _meta(self, form: _Form, due: Due, carried: Carried | None, cost: int) -> Mapping[str, str]:
+        if carried is not None:
+            known = self._sizes.get((carried, cost))
+            if known is None:
+                known = {"encoding": carried.encoding, "segments": str(carried.segments)}
+                if cost:
+                    known["cost"] = f"{price_text(cost)} {self.vocabulary.currency}"
+                self._sizes[carried, cost] = known
+            return {**form.meta, **known} if form.meta else known
+        return {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta
 
     def needs(self, due: Due) -> frozenset[str]:
         """The dotted names that a message's text may print."""
@@ -339,6 +413,7 @@ class Writer:
             _wanted(compiled.names),
             self._declared_sender(template, options),
             meta,
+            template.attachments_for(locale),
         )
 
     def _inline(self, due: Due) -> Compiled:
@@ -350,21 +425,26 @@ class Writer:
         return found
 
     def _inline_form(self, due: Due, locale: str) -> _Form:
-        """A text that stands in the step itself, with a title beside it."""
+        """A text that stands in the step itself, or is our own, with a title beside it: of an e-mail, its subject."""
         compiled = self._inline(due)
         title = str(due.payload.get("title") or due.journey or due.step)
-        parts = {**compiled.skeleton.parts, "title": (title,)}
-        slots = {**compiled.skeleton.slots, "title": ()}
+        heading = "subject" if due.medium is Medium.EMAIL else "title"
+        parts = {**compiled.skeleton.parts, heading: (title,)}
+        slots = {**compiled.skeleton.slots, heading: ()}
         name = hashlib.sha256(f"{compiled.skeleton.hash}\0{title}".encode()).hexdigest()
         skeleton = Skeleton(name, parts, slots)
-        return _Form(compiled, skeleton, compiled.locale, name, _wanted(compiled.names), {}, {})
+        sender = self._house() if due.medium in (Medium.EMAIL, Medium.SMS) else {}
+        return _Form(compiled, skeleton, compiled.locale, name, _wanted(compiled.names), sender, {})
 
     # ---- who says so
 
-    def _declared_sender(self, template: Template, options: Mapping[str, Any]) -> Mapping[str, str]:
+    def _house(self) -> dict[str, str]:
         declared = self.vocabulary.sender
         sender = {"name": declared.get("name") or self.vocabulary.workspace}
-        sender |= {part: declared[key] for part, key in _SENDER if declared.get(key)}
+        return sender | {part: declared[key] for part, key in _SENDER if declared.get(key)}
+
+    def _declared_sender(self, template: Template, options: Mapping[str, Any]) -> Mapping[str, str]:
+        sender = self._house()
         sender |= self._named(str(options.get("from") or ""))
         if options.get("reply_to"):
             sender["reply_to"] = str(options["reply_to"])
@@ -418,7 +498,8 @@ class Writer:
                 case "journey":
                     context[root] = {"name": due.journey}
                 case "links":
-                    context[root] = dict(self._links(due)) if due.addressee == "customer" else {}
+                    links = self._links(due) if due.addressee == "customer" else {}
+                    context[root] = {name: links[name] for name in (links if members is None else members & {*links})}
                 case "tier":
                     context[root] = tier(self.vocabulary, about.customer, about.account)
                 case "today":
@@ -444,6 +525,12 @@ def _without_html(form: _Form) -> _Form:
     slots = {name: used for name, used in skeleton.slots.items() if name != "html"}
     name = hashlib.sha256(f"{skeleton.hash}\0text".encode()).hexdigest()
     return replace(form, skeleton=Skeleton(name, parts, slots))
+
+
+def price_text(millionths: int) -> str:
+    """An amount in millionths as people write it: 0.15, 0.0079."""
+    whole, _, rest = f"{millionths // 1_000_000}.{millionths % 1_000_000:06}".rstrip("0").partition(".")
+    return f"{whole}.{rest:0<2}"
 
 
 def tier(vocabulary: Vocabulary, customer: Json | None, account: Json | None) -> str | None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from channels.base import Medium
+from orchestrator.attached import FOLDER, MOST, packed
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
 from orchestrator.model import Unit, Vocabulary
@@ -121,7 +122,7 @@ def _read(folder: Path, problems: Problems) -> dict[str, str]:
                 hint = "is this the right folder?"
                 problems.error("too-many-files", f"more than {MAX_FILES:,} files", Span.whole(name), hint)
                 return files
-            text = _text(path, name, problems)
+            text = _packed(path, name, problems) if name.startswith(FOLDER) else _text(path, name, problems)
             if text is not None:
                 files[name] = text
     return {**files, **shipped_ruleset()}
@@ -142,12 +143,28 @@ def _stray(name: str, suffix: str, problems: Problems) -> None:
     problems.warning("stray-file", "this file is not read", Span.whole(name), hint)
 
 
+def _packed(path: Path, name: str, problems: Problems) -> str | None:
+    """A file that is no text."""
+    try:
+        if path.stat().st_size <= MOST:
+            return packed(path.read_bytes())
+        message = f"this file is larger than {MOST / 1e6:.0f} MB, and relays refuse large e-mails"
+        problems.error("bad-attachment", message, Span.whole(name), "link to a page instead")
+    except OSError as error:
+        _unreadable(error, name, problems)
+    return None
+
+
+def _unreadable(error: OSError, name: str, problems: Problems) -> None:
+    reason = error.strerror or type(error).__name__
+    problems.error("unreadable-file", f"the file cannot be read: {reason}", Span.whole(name), "check its rights")
+
+
 def _text(path: Path, name: str, problems: Problems) -> str | None:
     try:
         return decode(path.read_bytes(), name, problems)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        problems.error("unreadable-file", f"the file cannot be read: {reason}", Span.whole(name), "check its rights")
+        _unreadable(error, name, problems)
         return None
 
 
@@ -423,6 +440,8 @@ def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
         return f"no date of a {root} starts this journey"
     if name == "links.survey":
         return "" if vocabulary.surveys else "workspace.yaml declares no survey"
+    if name == "links.data":
+        return "only the message that somebody asked for on the preference centre leads to her data"
     if name == "links.confirm":
         return "a journey asks for nothing that could be confirmed: only the text of `double_opt_in` does"
     if root in _LATER or (root == "links" and member not in _MADE):

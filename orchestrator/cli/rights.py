@@ -44,17 +44,16 @@ def export(key: str, /, *, out: Path | None = None) -> int:
     out
         The folder for the two files; without it, the workspace's own, where an erasure finds them.
     """
-    from orchestrator import wiring
-    from orchestrator.cli import _holdings
+    from orchestrator import handout, wiring
 
     call = terminal()
     with wiring.connected(call.workspace) as wired:
-        found = _holdings.document(wired, key)
+        found = handout.document(wired, key)
         if found is None:
             raise Usage(f"there is no customer `{key}`")
         number, document = found
         try:
-            page, plain = _holdings.write(document, number, out or wired.exports)
+            page, plain = handout.write(document, number, out or wired.exports)
         except OSError as error:
             raise CannotRun(f"the export cannot be written: {error.strerror}") from None
     counts = {name: len(rows) for name, rows in document.items() if isinstance(rows, list)}

@@ -53,31 +53,32 @@ nav a{margin-right:.8rem}
 """
 
 
-def document(wired: Wired, key: str) -> tuple[int, dict[str, Any]] | None:
-    """(the customer's number, everything held as one document); None when nobody is called that."""
+def document(wired: Wired, key: str | int) -> tuple[int, dict[str, Any]] | None:
+    """(the customer's number, everything held as one document); None when nobody is called that, or has the number."""
     with wired.store.read() as conn:
-        one = rights.person(conn, key)
+        one = rights.by_id(conn, key) if isinstance(key, int) else rights.person(conn, key)
         if one is None or one.rows[0]["erased_at"] is not None:
             return None
         found = holdings.held(conn, one, wired.keys)
     texts = _texts(wired.settings.outbox_path(wired.folder), {m["id"] for m in found["messages"]})
     for message in found["messages"]:
         message["text"] = texts.get(message["id"], [])
-    return one.id, {"made_at": wired.clock(), "key": key, **found}
+    return one.id, {"made_at": wired.clock(), "key": one.rows[0]["key"] if isinstance(key, int) else key, **found}
 
 
 def write(found: Mapping[str, Any], number: int, folder: Path) -> tuple[Path, Path]:
     """The page and the JSON file, for their owner's eyes only; their names say nothing about the person."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     page, plain = folder / f"customer-{number}.html", folder / f"customer-{number}.json"
-    for path, text in ((page, _page(found)), (plain, _json(found))):
+    for path, text in ((page, as_page(found)), (plain, as_json(found))):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
     return page, plain
 
 
-def _json(found: Mapping[str, Any]) -> str:
+def as_json(found: Mapping[str, Any]) -> str:
+    """A document for programs."""
     return json.dumps(found, ensure_ascii=False, indent=2, default=_plain) + "\n"
 
 
@@ -121,7 +122,8 @@ def _words(medium: str, data: bytes) -> str:
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
-def _page(found: Mapping[str, Any]) -> str:
+def as_page(found: Mapping[str, Any]) -> str:
+    """A document to read."""
     chapters = [(name, head, what, found[name]) for name, head, what in _CHAPTERS]
     links = " ".join(f'<a href="#{name}">{escape(head)}</a>' for name, head, _, rows in chapters if rows)
     empty = [head for _, head, _, rows in chapters if not rows]
