@@ -43,6 +43,7 @@ _NUMBERS = {"port": (1, 65535), "connections": (1, 50), "batch_size": (1, 1000),
 _OPTIONS = ("host", "security", "username", "password", "rate", "ca_file", *_NUMBERS)
 _SECURITY = {"tls": 465, "starttls": 587, "none": 25}
 _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LATER = 300.0  # seconds until a message that nobody may sign yet is tried again
 _POLICY = SMTP.clone(max_line_length=78)
 _UNKNOWN = frozenset({"5.1.1", "5.1.10", "5.2.1", "5.1.6"})  # RFC 3463: no such mailbox, or it is closed
 _ADDRESS = frozenset({"5.1.2", "5.1.3"})
@@ -128,6 +129,9 @@ class Smtp:
                 waiting.put((outbound, self.written(outbound)))
                 count += 1
             except _Unfit as unfit:
+                if unfit.reason is Reason.CONFIGURATION:  # ours to mend: the message waits for that
+                    yield Receipt(outbound.attempt, "retry", "", unfit.reason, unfit.detail, _LATER)
+                    continue
                 yield Receipt(outbound.attempt, "rejected", "", unfit.reason, unfit.detail)
         if not count:
             return

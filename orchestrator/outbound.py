@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from channels.base import Attachment, Medium, Outbound, Skeleton
-from orchestrator.gsm import Carried, plain, sms_segments
+from orchestrator.gsm import Carried, simplified, sms_segments
 from orchestrator.model import Json, Purpose, Vocabulary
 from orchestrator.problems import Problems, Span
 from orchestrator.template import (
@@ -362,10 +362,10 @@ class Writer:
             return skeleton, values, found
         other = self._plain.get(skeleton.hash)
         if other is None:
-            pieces = {name: tuple(map(plain, those)) for name, those in skeleton.parts.items()}
+            pieces = {name: tuple(map(simplified, those)) for name, those in skeleton.parts.items()}
             name = hashlib.sha256(f"{skeleton.hash}\0plain".encode()).hexdigest()
             other = self._plain[skeleton.hash] = Skeleton(name, pieces, skeleton.slots)
-        written = tuple(map(plain, values))
+        written = tuple(map(simplified, values))
         cheaper = sms_segments(other.fill("text", written))
         return (other, written, cheaper) if cheaper.encoding == "GSM-7" else (skeleton, values, found)
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from channels.base import Medium
-from orchestrator import mjml, source
+from channels.base import Attachment, Medium
+from orchestrator import attached, mjml, source
 from orchestrator.gsm import sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
@@ -44,7 +44,7 @@ __all__ = [
 _SUFFIX = {Medium.EMAIL: ".mjml", Medium.SMS: ".txt", Medium.PUSH: ".yaml", Medium.MAIL: ".html"}
 _COMMON = frozenset(["topic", "description", "missing_variable", "utm"])
 _OPTIONS = {
-    Medium.EMAIL: _COMMON | {"subject", "preheader", "from", "reply_to", "attachments"},
+    Medium.EMAIL: _COMMON | {"subject", "preheader", "from", "reply_to", "attachments", "invitation"},
     Medium.SMS: _COMMON | {"from"},
     Medium.PUSH: _COMMON | {"title", "body", "url", "image", "collapse_key"},
     Medium.MAIL: _COMMON | {"format"},
@@ -82,6 +82,7 @@ class Template:
     names: frozenset[str]
     _variants: Mapping[str, Compiled] = field(repr=False)
     _options: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    _attached: Mapping[str, tuple[Attachment, ...]] = field(repr=False, default_factory=dict)
     _chosen: dict[str, Compiled] = field(repr=False, default_factory=dict)
 
     @property
@@ -105,6 +106,10 @@ class Template:
     def options_for(self, locale: str | None) -> Mapping[str, Any]:
         """Front matter for a locale: the variant's own over the default's."""
         return self._options[self.compiled(locale).locale]
+
+    def attachments_for(self, locale: str | None) -> tuple[Attachment, ...]:
+        """The files that go with it, the same object for all locales that get one variant."""
+        return self._attached.get(self.compiled(locale).locale, ())
 
     def _choose(self, asked: str) -> Compiled:
         variant = next((self._variants[name] for name in _chain(asked) if name in self._variants), None)
@@ -277,10 +282,10 @@ class _Loader:
         nothing = (None, "", "")
         _, _, rest = path.partition("templates/")
         folder, _, name = rest.partition("/")
-        if _hidden(path) or folder == "snippets" or not path.startswith("templates/"):
+        if _hidden(path) or folder in ("snippets", "attachments") or not path.startswith("templates/"):
             return nothing
         if not name or folder not in {str(m) for m in _SUFFIX}:
-            hint = suggest(folder, ["snippets", *(str(m) for m in _SUFFIX)])
+            hint = suggest(folder, ["snippets", "attachments", *(str(m) for m in _SUFFIX)])
             self.problems.error("misplaced-file", f"there is no medium `{folder}`", Span.whole(path), hint)
             return nothing
         medium = Medium(folder)
@@ -318,8 +323,10 @@ class _Loader:
         order = [default, *sorted(set(variants) - {default})]
         options: dict[str, dict[str, Any]] = {}
         compiled: dict[str, Compiled] = {}
+        files_of: dict[str, tuple[Attachment, ...]] = {}
         for locale in order:
             head = self._head(medium, variants[locale], locale == default)
+            files_of[locale] = self._files(head) or files_of.get(default, ())
             own = {e.key: e.value.plain() for e in head.entries} if head else {}
             options[locale] = {**options.get(default, {}), **own}
             self._same_topic(head, options[default].get("topic"))
@@ -354,6 +361,7 @@ class _Loader:
             names=frozenset().union(*(c.names for c in compiled.values())),
             _variants=compiled,
             _options=options,
+            _attached=files_of,
         )
 
     def _constants(self) -> Mapping[str, Any]:
@@ -377,6 +385,8 @@ class _Loader:
                 self.problems.error("unknown-key", message, entry.key_span, suggest(entry.key, allowed))
             elif entry.key == "utm":
                 self._utm(entry.value)
+            elif entry.key == "invitation":
+                continue  # read with the files
             elif entry.value.kind != ("list" if entry.key == "attachments" else "scalar"):
                 what = "a list of files" if entry.key == "attachments" else "one value"
                 self.problems.error("bad-value", f"`{entry.key}` takes {what}", entry.value.span, "")
@@ -393,6 +403,18 @@ class _Loader:
                 span = node.span if node else Span.whole(path)
                 self.problems.error(f"missing-{key}", f"this text has no {key}", span, f"add `{key}: …`")
         return head
+
+    def _files(self, head: source.Node | None) -> tuple[Attachment, ...]:
+        """What an e-mail's front matter attaches."""
+        listed, invited = (head.get(key) if head else None for key in ("attachments", "invitation"))
+        found: tuple[Attachment, ...] = ()
+        if listed is not None and listed.kind == "list":
+            found, paths = attached.attachments(listed, self.texts, self.problems)
+            self.used.update(paths)
+        if invited is not None:
+            made = attached.invitation(invited, self.vocabulary.timezone, self.vocabulary.sender, self.problems)
+            found = (*found, made) if made else found
+        return found
 
     def _utm(self, node: source.Node) -> None:
         if node.kind != "map":

@@ -75,7 +75,8 @@ def test_a_line_that_is_a_dot_ends_nothing(relay):
 )
 def test_what_the_relay_says(relay, when, reply, status, reason):
     (relay.at_rcpt if when == "rcpt" else relay.at_data)["anna.1@example.com"] = reply
-    told = sent(smtp(relay.port, connections=1), *outbounds(Medium.EMAIL, 3))
+    timeout = 1.5 if reply == HANGS else 15.0
+    told = sent(smtp(relay.port, connections=1, timeout=timeout), *outbounds(Medium.EMAIL, 3))
     assert (told["a1"].status, told["a1"].reason) == (status, reason)
     assert "example.com" not in told["a1"].detail
     assert {told["a0"].status, told["a2"].status} == {"accepted"}
@@ -121,6 +122,12 @@ def test_it_logs_in_under_tls_and_trusts_only_whom_it_knows(tmp_path):
         with pytest.raises(Misconfigured, match="certificate"):
             list(made(login=("acme", "secret"), ca_file=None).send([outbound(Medium.EMAIL)]))
         assert len(relay.taken) == 1
+
+
+def test_a_message_without_a_sender_waits_for_one(relay):
+    told = sent(smtp(relay.port), outbound(Medium.EMAIL, 1, sender={"name": "Acme"}), outbound(Medium.EMAIL, 2))
+    assert (told["a1"].status, told["a1"].reason) == ("retry", Reason.CONFIGURATION)
+    assert told["a2"].status == "accepted" and len(relay.taken) == 1
 
 
 def test_addresses_beyond_ascii_need_a_relay_that_takes_them(relay):

@@ -44,6 +44,11 @@ def _journey(steps: str = "  - email: welcome\n", **keys: str) -> dict[str, str]
     return {"journeys/other.yaml": f"journey: other\n{head}steps:\n{steps}"}
 
 
+def _attached(name: str) -> dict[str, str]:
+    path = next(path for path in GOOD if path.startswith("templates/email/"))
+    return {path: GOOD[path].replace("---\n", f"---\nattachments: [{name}]\n", 1)}
+
+
 def _segment(line: str) -> dict[str, str]:
     name = line.partition(":")[0]
     kept = [old for old in GOOD["journeys/segments.yaml"].splitlines() if not old.startswith(f"{name}:")]
@@ -108,6 +113,8 @@ MORE: dict[str, dict[str, str]] = {
         recipients="{ role: admin }",
     ),
     "unknown-zone": _journey(trigger='{ schedule: "0 9 * * mon", timezone: Europe/Berln }'),
+    "no-such-file": _attached("price.pdf"),
+    "bad-attachment": {**_attached("run.exe"), "templates/attachments/run.exe": "AAAA"},
     "unused-at": _journey("  - wait_until: { time: 09:00 }\n    at: 10:00\n"),
     "unused-key": _journey(trigger="{ event: signed_up, waves: 3 }"),
     "update-contact": _journey("  - update: { customer.favourite_store: Berlin }\n", unit="account"),

@@ -10,7 +10,7 @@ from tests.vendors.relay import GONE, Relay, certificate
 
 
 def smtp(port: int, **changes: Any) -> Smtp:
-    given: dict[str, Any] = {"security": "none", "clock": lambda: NOW, "secret": b"s" * 32, "timeout": 2.0, **changes}
+    given: dict[str, Any] = {"security": "none", "clock": lambda: NOW, "secret": b"s" * 32, "timeout": 15.0, **changes}
     return Smtp("127.0.0.1", port, **given)
 
 
