@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.rules import Wishes
-from orchestrator.store.database import id_list, insert_many
-from orchestrator.store.tables import declared, preference
+from orchestrator.store.database import id_list, insert_many, key_list
+from orchestrator.store.tables import (
+    account,
+    customer,
+    declared,
+    device,
+    message,
+    preference,
+    suppression,
+    survey_answer,
+)
 
 Format = Literal["html", "text"]
 SOURCE = "preference_centre"
@@ -23,6 +32,10 @@ class Chosen(NamedTuple):
 
     wishes: Wishes
     format: Format | None = None
+
+
+NOTHING = Chosen(Wishes())
+"""Of who never chose anything."""
 
 
 def chosen_by(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, Chosen]:
@@ -100,3 +113,61 @@ def undeclare(conn: sa.Connection, fields: Mapping[int, Iterable[str]]) -> None:
             listed = id_list(conn, ids)
             theirs = declared.c.customer_id.in_(sa.select(listed.c.id))
             conn.execute(sa.delete(declared).where(theirs, declared.c.field.in_(names)))
+
+
+# ---- who ------------------------------------------------------------------------------------------------------------
+
+
+class Person(NamedTuple):
+    """A customer's row, her company's ({} without one), and whether a device of hers is live."""
+
+    customer: dict[str, Any]
+    account: dict[str, Any]
+    devices: bool
+
+
+def person(conn: sa.Connection, customer_id: int) -> Person:
+    """Two statements. The customer is there: a link has led here."""
+    live = sa.exists().where(device.c.customer_id == customer.c.id, device.c.retired_at.is_(None))
+    row = dict(
+        conn.execute(sa.select(customer, live.label("_live")).where(customer.c.id == customer_id)).mappings().one()
+    )
+    devices = bool(row.pop("_live"))
+    company = conn.execute(sa.select(account).where(account.c.id == row["account_id"])).mappings().one_or_none()
+    return Person(row, dict(company) if company is not None else {}, devices)
+
+
+def suppressions_of(conn: sa.Connection, pairs: Sequence[tuple[str, str]], now: datetime) -> dict[str, frozenset[str]]:
+    """Medium → why its address must not be used, of (medium, address key). One statement."""
+    s = suppression.c
+    listed = key_list(conn, {key for _, key in pairs})
+    in_force = sa.or_(s.until.is_(None), s.until > now)
+    query = sa.select(s.medium, s.address_key, s.reason).join(listed, listed.c.key == s.address_key).where(in_force)
+    found: dict[str, set[str]] = {}
+    for medium, key, reason in conn.execute(query):
+        if (medium, key) in pairs:
+            found.setdefault(medium, set()).add(reason)
+    return {medium: frozenset(reasons) for medium, reasons in found.items()}
+
+
+def decided_at(conn: sa.Connection, message_id: int) -> datetime | None:
+    """When a message was last judged; None before that."""
+    found: datetime | None = conn.execute(
+        sa.select(message.c.decided_at).where(message.c.id == message_id)
+    ).scalar_one_or_none()
+    return found
+
+
+# ---- anonymous answers ----------------------------------------------------------------------------------------------
+
+
+def add_answer(conn: sa.Connection, number: int, survey: str, day: date, answers: Mapping[str, Any]) -> None:
+    """Keep an answer of which nobody knows whose it is."""
+    insert_many(conn, survey_answer, [{"id": number, "survey": survey, "day": day, "answers": dict(answers)}])
+
+
+def answers_to(conn: sa.Connection, survey: str) -> list[dict[str, Any]]:
+    """The anonymous answers to a survey, by day."""
+    a = survey_answer.c
+    query = sa.select(a.day, a.answers).where(a.survey == survey).order_by(a.day, a.id)
+    return [dict(row) for row in conn.execute(query).mappings()]
