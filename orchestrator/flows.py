@@ -49,6 +49,8 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed  # noqa: E402
 
 from orchestrator import wiring  # noqa: E402
+from orchestrator.reconcile import ReconcileReport  # noqa: E402
+from orchestrator.reconcile import reconcile as reconcile_now  # noqa: E402
 from orchestrator.retain import RetainReport  # noqa: E402
 from orchestrator.retain import retain as retain_now  # noqa: E402
 from orchestrator.seal import SealReport  # noqa: E402
@@ -131,6 +133,45 @@ async def do_seal(workspace: str | None, budget_seconds: int) -> SealReport:
                 wired.store,
                 wired.keys,
                 now=wired.clock(),
+                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()
+
+
+@flow(name="reconcile", persist_result=False)
+async def reconcile(workspace: str | None = None, budget_seconds: int = 300) -> State[dict[str, Any]]:
+    """Find out what became of uncertain sends, for at most `budget_seconds`.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+        budget_seconds: No new batch begins after this many seconds; the next run goes on.
+    """
+    report = await do_reconcile(workspace, budget_seconds)
+    text = "; ".join((report.summary, *report.problems))
+    data = {"looked": report.looked, "settled": report.settled, "left": report.left, "finished": report.finished}
+    return Completed(name="Settled" if report.settled else "Idle", message=text, data=data)
+
+
+# Not cached and not retried: what it leaves undone the next one finds in the tables.
+@task(name="reconcile", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_reconcile(workspace: str | None, budget_seconds: int) -> ReconcileReport:
+    """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
+    end = time.monotonic() + budget_seconds
+    over = threading.Event()
+
+    def work() -> ReconcileReport:
+        with wiring.connected(workspace) as wired:
+            return reconcile_now(
+                wired.store,
+                wired.channels,
+                wired.keys,
+                now=wired.clock,
+                public_url=wired.settings.web.public_url,
+                senders=wired.settings.senders,
                 stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
             )
 

@@ -79,7 +79,7 @@ def _settings(folder: Path) -> Iterator[Finding]:
         yield Finding("settings", "bad", str(error), "check its rights")
         return
     yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
-    named = {medium: settings.channel(medium).provider for medium in settings.channels}
+    named = {to: provider for medium in settings.channels for to, provider in settings.carriers(medium).items()}
     known = providers()
     sandboxed = sorted(m for m, provider in named.items() if provider in HARMLESS)
     live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in HARMLESS)
@@ -300,8 +300,8 @@ def _uncertain(conn: sa.Connection, wired: Wired) -> Finding:
     n = wellbeing.uncertain(conn)
     if not n:
         return Finding("uncertain", "ok", "of every message it is known whether it went out")
-    text = f"of {counted(n, 'message')} nobody can know whether they went out; they are never sent again by themselves"
-    return Finding("uncertain", "look", text, "orchestrator log --verdict uncertain")
+    text = f"of {counted(n, 'message')} nobody knows yet whether they went out; `reconcile` asks, or gives them up"
+    return Finding("uncertain", "look", text, "orchestrator uncertain")
 
 
 def _parked(conn: sa.Connection, wired: Wired) -> Finding:
