@@ -194,7 +194,7 @@ class Lines:
     `versions`: of everything in force that had a say, by name; `place`: the file and line of a message's step.
     """
 
-    _OWN = ("account", "attempt", "consents", "customer", "enrollment", "until", "verdicts")
+    _OWN = ("account", "attempt", "consents", "customer", "enrollment", "segments", "until", "verdicts")
 
     def __init__(self, versions: Json, place: Callable[[Due], tuple[str, int | None]]) -> None:
         self._versions, self._place = versions, place
@@ -225,6 +225,7 @@ class Lines:
             as_json(consents) if consents else None,
             None if due.customer_id is None else str(due.customer_id),
             None if due.enrollment_id is None else str(due.enrollment_id),
+            _segments(written),
             None if until is None else f'"{stamp(until)}"',
             summary,
         )
@@ -274,6 +275,16 @@ class Lines:
             told = "" if wall is None else f"{wall.isoformat(timespec='seconds')}[{zones[0].name}]"
             found = self._clocks[zones] = f',"local":{as_json(told)}' if told else ""
         return found
+
+
+def _segments(written: Written | None) -> str | None:
+    """Of a text that was written: as what it goes out, and what that costs (in millionths of the currency)."""
+    if written is None or written.carried is None:
+        return None
+    found: Json = {"count": written.carried.segments, "encoding": written.carried.encoding}
+    if written.cost:
+        found |= {"cost": written.cost, "currency": written.currency}
+    return as_json(found)
 
 
 class Encoded:

@@ -329,7 +329,7 @@ class _Run:
         if case.judgement.say != "allow":
             return case
         try:
-            case.written = writer.write(due, facts.about[due.id], now)
+            written = case.written = writer.write(due, facts.about[due.id], now)
         except Unwritable as error:
             case.where = error.detail
             case.judgement = refused(case.judgement, "text", error.reason)
@@ -337,10 +337,10 @@ class _Run:
             case.where = type(error).__name__
             case.judgement = refused(case.judgement, "text", "render_failed")
         else:
-            if case.written.segments > 1 and due.medium in policies.budgets:
+            if written.segments > 1 and due.medium in policies.budgets:
                 case = _again(case, facts, facts.contacts, policies, now)  # it costs more than one
             else:
-                _count_in(facts.contacts, due, facts, now, case.written.cost)
+                _count_in(facts.contacts, due, facts, now, written.cost)
         return case
 
     def _commit(

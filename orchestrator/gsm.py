@@ -72,7 +72,7 @@ def outside(text: str) -> str:
     return "".join(dict.fromkeys(c for c in text if c not in _ALPHABET))
 
 
-def plain(text: str) -> str:
+def simplified(text: str) -> str:
     """The same with plain characters for typographic ones. What has no plain one stays, and so does the encoding."""
     if _ALPHABET.issuperset(text):
         return text

@@ -258,6 +258,7 @@ class Policies:
     growth: float | None = None  # an audience grown by more than this share holds its journey
     retention: Mapping[str, timedelta] = field(default_factory=dict)  # by kind of record (`orchestrator.retain`)
     zone: str = "UTC"  # the workspace's: budgets' periods begin by its clock
+    texts: Literal["smart", "as_written"] = "smart"  # whether texts go out with plain characters for typographic ones
     give_up_after: timedelta = timedelta(hours=24)  # then what became of a send is not asked any more
     double_opt_in: DoubleOptIn | None = None
 

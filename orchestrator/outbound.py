@@ -105,7 +105,8 @@ class About:
     """Everything a message may tell of, as plain values by field name; None where there is none.
 
     Dates are "YYYY-MM-DD". `record` has the fields of the record in scope, of the type `record_type`. `devices`: the
-    tokens a push goes to. `plain`: the customer wants e-mails as text alone.
+    tokens a push goes to; `platforms`: ios, android or web, by token. `plain`: the customer wants e-mails as
+    text alone.
     """
 
     customer: Json | None = None
@@ -115,6 +116,7 @@ class About:
     record_type: str = ""
     devices: tuple[str, ...] = ()
     plain: bool = False
+    platforms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,8 @@ def destinations(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
         case Medium.SMS:
             return ({"number": customer["phone"]},) if customer["phone"] else ()
         case Medium.PUSH:
-            return tuple({"token": token} for token in about.devices)
+            known = about.platforms
+            return tuple({"token": t, "platform": known[t]} if known.get(t) else {"token": t} for t in about.devices)
         case Medium.MAIL:
             return _letter(customer, about.account)
         case _:

@@ -86,12 +86,17 @@ class PolicyEntries:
     pause_if: str = option("such as `errors > 2% of last 500`", default="")
     guard: str = option("`audience grew > 30%`, or `off`", default="off")
     budget: Mapping[str, str] = option("by medium: `500 EUR per month`", factory=dict)
-    prices: Mapping[str, str] = option("what one message costs, by medium: `0.85 EUR`", factory=dict)
+    prices: Mapping[str, str] = option(
+        "what one message costs, by medium: `0.85 EUR`; of a text, one segment", factory=dict
+    )
     counting: tuple[str, ...] = option("departments whose contacts caps count: `[support, sales]`", default=())
     pause_on_case: Literal["yes", "no"] = option("no marketing while a case of the customer is open", default="no")
     minors: Minors | None = option("no marketing to who is too young to consent alone", default=None)
     retention: Retention | None = option("how long what is told of people is kept", default=None)
     double_opt_in: OptIn | None = option("the e-mail that asks for a confirmation", default=None)
+    texts: Literal["smart", "as_written"] = option(
+        "`smart`: plain characters for typographic ones, where that makes a text cheaper", default="smart"
+    )
     give_up_after: str = option("how long it is asked what became of a send nobody knows of", default="24 hours")
 
 
@@ -139,6 +144,7 @@ def read_policies(
         born=_born(node.get("minors"), customer, context.problems),
         retention=_retention(node.get("retention"), context.problems),
         zone=zone if budgets else "UTC",
+        texts=entries.texts,
         give_up_after=_give_up(node.get("give_up_after"), context.problems),
         double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
     )
@@ -339,7 +345,7 @@ def _budgets(policies: Node, currency: str, problems: Problems) -> dict[Medium, 
 
 
 def _prices(node: Node | None, currency: str, problems: Problems) -> dict[Medium, int]:
-    """What one message costs, in millionths of the currency: a text costs less than a cent."""
+    """What one message costs (of a text, one segment), in millionths of the currency: a text costs less than a cent."""
     found: dict[Medium, int] = {}
     for medium, said in _by_medium(node, problems):
         match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s+([A-Z]{3})", said.text.strip())

@@ -225,7 +225,11 @@ def _sms(outbound: Outbound, now: datetime) -> bytes:
     if not outbound.to.get("number"):
         raise _Unfit(Reason.INVALID_ADDRESS, "there is no number")
     sender = outbound.sender.get("number") or outbound.sender.get("name", "")
-    return f"To: {outbound.to['number']}\nFrom: {sender}\n\n{_text(outbound)}\n".encode("utf-8", "replace")
+    head = f"To: {outbound.to['number']}\nFrom: {sender}\n"
+    if size := outbound.meta.get("segments"):
+        cost = f", {outbound.meta['cost']}" if "cost" in outbound.meta else ""
+        head += f"Segments: {size} ({outbound.meta.get('encoding', '')}){cost}\n"
+    return f"{head}\n{_text(outbound)}\n".encode("utf-8", "replace")
 
 
 def _push(outbound: Outbound, now: datetime) -> bytes:

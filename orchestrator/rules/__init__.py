@@ -122,6 +122,7 @@ class Standing:
     rivals: tuple[Rival, ...] = ()
     spent: int = 0
     permitted: bool = True
+    segments: int = 1  # of a text that was written: it is charged as so many, and a budget weighs that
     wishes: Wishes | None = None
 
 

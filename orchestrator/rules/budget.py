@@ -1,9 +1,10 @@
 """A medium costs no more in a day, week or month than its budget.
 
 House policy (`budget: { mail: 500 EUR per month }` with `prices: { mail: 0.85 EUR }`). Counted is what was allowed, at
-the price in force when it was allowed; what was surely not sent is given back. The period is the calendar of the
-workspace's own zone, weeks from Monday. A message that no longer fits waits for the next period, if it does not expire
-before. A transactional message goes all the same, and counts.
+the price in force when it was allowed; what was surely not sent is given back. A text costs its price for each segment
+that it goes out in: it is judged as one before it is written, and once more by its segments when it is longer. The
+period is the calendar of the workspace's own zone, weeks from Monday. A message that no longer fits waits for the next
+period, if it does not expire before. A transactional message goes all the same, and counts.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
     if subject.purpose == "transactional":
         return _TRANSACTIONAL
     minor, currency, per = budget
-    price = policies.prices[subject.medium]
+    price = policies.prices[subject.medium] * standing.segments
     limit = minor * _MILLION // 10 ** minor_digits(currency)
     inputs = {"budget": limit, "spent": standing.spent, "price": price, "currency": currency, "per": per}
+    if standing.segments > 1:
+        inputs["segments"] = standing.segments
     if standing.spent + price <= limit:
         return Verdict(NAME, "allow", inputs=inputs)
     again = _next_start(now, policies.zone, per)

@@ -81,8 +81,8 @@ class Contacts:
     """What was allowed before, within this batch too, by customer, by account and by content. Grows as one allows.
 
     `reserved`: ids of messages that were allowed before, as far as they count. `spent`: millionths of the workspace
-    currency on the batch's medium in its budget's period; `price` of one message; `day`: the workspace's local day that
-    costs are booked on, "" where a message costs nothing.
+    currency on the batch's medium in its budget's period; `price` of one message, or of one segment of a text; `day`:
+    the workspace's local day that costs are booked on, "" where a message costs nothing.
     """
 
     by_customer: dict[int, list[Contact]]
@@ -102,10 +102,10 @@ class Contacts:
             return list(own)
         return [*own, *(c for c in self.by_account.get(due.account_id, []) if c.customer_id != due.customer_id)]
 
-    def add(self, contact: Contact, dedupe_key: str) -> None:
+    def add(self, contact: Contact, dedupe_key: str, cost: int) -> None:
         self.put(contact)
         self.sent_at[dedupe_key] = contact.at
-        self.spent += self.price
+        self.spent += cost
 
     def put(self, contact: Contact) -> None:
         self.by_customer.setdefault(contact.customer_id, []).append(contact)

@@ -80,8 +80,8 @@ class Facts:
         keys = [*([key] if key else []), *self.listed.get(due.id, ())]
         return tuple(found for each in keys for found in self.suppressed.get(each, ()))
 
-    def standing(self, due: Due, contacts: Contacts) -> Standing:
-        """What rules weigh, with what `contacts` counts now."""
+    def standing(self, due: Due, contacts: Contacts, segments: int = 1) -> Standing:
+        """What rules weigh, with what `contacts` counts now. `segments`: of a text that is written already."""
         about = self.about[due.id]
         person, company = about.customer or _NOBODY, about.account or _NOBODY
         if self.suppressed:
@@ -109,6 +109,7 @@ class Facts:
             rivals=contacts.rivals(due, self.now),
             spent=contacts.spent,
             permitted=due.id not in self.barred,
+            segments=segments,
             wishes=contacts.around.wishes.get(due.customer_id) if due.customer_id is not None else None,
         )
 
@@ -214,14 +215,16 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
         person = people.get(due.customer_id) if due.customer_id is not None else None
         company_id = due.account_id if due.account_id is not None or person is None else person["account_id"]
         record_type, fields = records.get(due.record_id, ("", None)) if due.record_id is not None else ("", None)
+        owned = devices.get(due.customer_id, {}) if devices and due.customer_id is not None else {}
         told = About(
             person,
             companies.get(company_id) if company_id is not None else None,
             events.get(due.event_id) if due.event_id is not None else None,
             fields,
             record_type,
-            tuple(devices.get(due.customer_id, ())) if devices and due.customer_id is not None else (),
+            tuple(owned),
             due.customer_id in chosen and chosen[due.customer_id].format == "text",
+            owned,
         )
         try:
             found.add(due, told)
@@ -335,12 +338,14 @@ def _companies(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Js
     return _unit_rows(conn, account, ids, _members(asked, account)) if ids else {}
 
 
-def _devices(conn: sa.Connection, ids: Iterable[int]) -> dict[int, list[str]]:
+def _devices(conn: sa.Connection, ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Live devices by customer: token → platform."""
     listed = id_list(conn, ids)
-    found: dict[int, list[str]] = defaultdict(list)
-    query = sa.select(device.c.customer_id, device.c.token).join(listed, listed.c.id == device.c.customer_id)
-    for row in conn.execute(query.where(device.c.retired_at.is_(None)).order_by(device.c.id)):
-        found[row.customer_id].append(row.token)
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    d = device.c
+    query = sa.select(d.customer_id, d.token, d.platform).join(listed, listed.c.id == d.customer_id)
+    for row in conn.execute(query.where(d.retired_at.is_(None)).order_by(d.id)):
+        found[row.customer_id][row.token] = row.platform
     return found
 
 
