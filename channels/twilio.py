@@ -444,7 +444,7 @@ class Twilio:
             return None
         if now - one.at < self._account.trace_after:
             return None  # it may yet come
-        return Receipt(one.attempt, "rejected", "", Reason.PROVIDER, "never_taken")
+        return Receipt(one.attempt, "rejected", detail="never_taken")
 
     def _same(self, ours: str, theirs: str) -> bool:
         if ours == theirs or ours.strip() == theirs.strip():

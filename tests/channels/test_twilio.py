@@ -370,7 +370,7 @@ def test_a_message_that_is_not_listed_was_never_taken_once_time_has_passed(bench
     assert list(bench.channel.trace([handed()])) == []
     bench.now += timedelta(seconds=1)
     assert list(bench.channel.trace([handed()])) == [
-        Receipt("a0", "rejected", "", Reason.PROVIDER, "never_taken"),
+        Receipt("a0", "rejected", detail="never_taken"),
     ]
     bench.connect(trace_after=900)
     assert list(bench.channel.trace([handed()])) == []

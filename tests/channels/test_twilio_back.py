@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -302,3 +302,11 @@ def test_what_somebody_texts_us(bench: Bench, sender: str, meaning: str, found: 
     wanted = Event("", EventKind.REPLIED, NOW, sid, address=found[0], text="Stop it, please 🙏", meaning=found[1])  # type: ignore[arg-type]
     assert events == [wanted]
     assert "+49" not in repr(events[0]) and "Stop it" not in repr(events[0])
+
+
+def test_a_text_that_comes_by_the_fallback_address_is_the_same_text(bench: Bench):
+    """Twilio calls the second address where the first gave no answer, and says so among the parameters."""
+    inbound = bench.account.text(HOOK, "+4915112345678", "STOP", "STOP")
+    fields = parse_qsl(inbound.body.decode(), keep_blank_values=True)
+    again = bench.account.posted(HOOK, [*fields, ("ErrorCode", "11200"), ("ErrorUrl", HOOK)])
+    assert bench.channel.events(again) == bench.channel.events(inbound) != []
