@@ -54,7 +54,9 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Letter
         paper.check(chosen)
     if chosen.sftp is not None:
         from channels.letterfile.sftp import Upload
+        from channels.letterfile.sftp import check as check_sftp
 
+        check_sftp()
         return Letterfile(chosen, site, Upload(chosen.sftp))
     return Letterfile(chosen, site, Folder(chosen.folder or site.folder / "letters"))
 
