@@ -93,7 +93,7 @@ class Outbound:
 
     attempt: str
     medium: Medium
-    to: Mapping[str, str]  # email: address, name · sms: number · push: token · mail: name, company, street, …, country
+    to: Mapping[str, str]  # email: address, name · sms: number · push: token, platform · mail: name, street, …, country
     skeleton: Skeleton
     values: tuple[str, ...]
     sender: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """orchestrator.toml: where the data lives and how messages leave. Secrets come by reference, never as themselves.
 
-A reference is `env:NAME` (or `${NAME}`), a variable of the environment, or `file:PATH`, a file's first line. Any
+A reference is `env:NAME` (or `${NAME}`), a variable of the environment, or `file:PATH`, a file's first line (of a JSON
+or PEM file, all of it). Any
 setting may be overridden from the environment: ORCHESTRATOR_DATABASE__URL for `url` under `[database]`. This module is
 pure: the environment and the reading of a secret's file are given to it.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import pkgutil
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -22,10 +23,13 @@ from channels.base import Medium
 from orchestrator.problems import Problems, Span, suggest
 
 FILE: Final = "orchestrator.toml"
+PLATFORMS: Final = ("ios", "android", "web")
+"""Of devices: for each, `[channels.push.PLATFORM]` may name a provider of its own."""
 HARMLESS: Final = frozenset({"sandbox", "null"})
 """Providers that reach nobody."""
 PREFIX: Final = "ORCHESTRATOR_"
 _REFERENCE = re.compile(r"env:(?P<env>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|file:(?P<file>.+)", re.ASCII)
+_WHOLE = re.compile(r"\s*(\{|-----BEGIN )")
 _SECRET_KEY = re.compile(r"(^|_)(key|keys|token|secret|password|passphrase|credentials|sid_secret)$")
 
 
@@ -51,7 +55,9 @@ class Reveal:
                 raise MissingSecret(f"the environment variable {name} is not set")
             return self.environment[name]
         try:
-            return self.read(match["file"]).splitlines()[0].strip()
+            text = self.read(match["file"])
+            # What is made of several lines is one secret: a service account's JSON, a key as PEM.
+            return text.strip() if _WHOLE.match(text) else text.splitlines()[0].strip()
         except (OSError, IndexError, UnicodeDecodeError):
             raise MissingSecret(f"the file {match['file']} cannot be read, or is empty") from None
 
@@ -178,9 +184,10 @@ class ChannelSettings(BaseModel):
             raise ValueError(f"`{name}` is a secret: write `env:{name.upper()}`, and set that variable")
         return self
 
-    def options(self, reveal: Reveal) -> dict[str, Any]:
-        """The provider's own settings, references resolved. Raises MissingSecret."""
-        return {name: _revealed(value, reveal) for name, value in (self.model_extra or {}).items()}
+    def options(self, reveal: Reveal, but: Collection[str] = ()) -> dict[str, Any]:
+        """The provider's own settings, references resolved, without those named in `but`. Raises MissingSecret."""
+        own = self.model_extra or {}
+        return {name: _revealed(value, reveal) for name, value in own.items() if name not in but}
 
 
 def _inline_secrets(table: Mapping[str, Any]) -> Iterator[str]:
@@ -219,6 +226,29 @@ class Settings(_Strict):
     def channel(self, medium: Medium) -> ChannelSettings:
         """The provider that carries a medium; the sandbox where none is named."""
         return self.channels.get(medium) or ChannelSettings(provider="sandbox")
+
+    def by_platform(self, medium: Medium) -> dict[str, ChannelSettings]:
+        """Of push, the providers of single platforms; their `provider` is "" where none is named."""
+        own = self.channel(medium).model_extra or {} if medium is Medium.PUSH else {}
+        found: dict[str, ChannelSettings] = {}
+        for platform in (p for p in PLATFORMS if p in own):
+            table = own[platform] if isinstance(own[platform], Mapping) else {"provider": own[platform]}
+            name = table.get("provider")
+            # Built as it is: what is wrong with the name is told at its line, beside all else that is.
+            found[platform] = ChannelSettings.model_construct(
+                **{**table, "provider": name if isinstance(name, str) else ""}
+            )
+        return found
+
+    def carriers(self, medium: Medium) -> dict[str, str]:
+        """Every provider that carries some of a medium, by whom it carries it to: "push", "push to web"."""
+        found = {medium.value: self.channel(medium).provider}
+        return found | {f"{medium} to {p}": c.provider for p, c in self.by_platform(medium).items()}
+
+    def live(self) -> dict[str, str]:
+        """Those of all media that reach people; a name that is no provider's among them."""
+        every = {to: name for medium in Medium for to, name in self.carriers(medium).items()}
+        return {to: name for to, name in every.items() if name not in HARMLESS}
 
     def database_url(self, folder: Path, reveal: Reveal) -> str:
         """The database's URL, a relative SQLite path resolved from `folder`. Raises MissingSecret."""
@@ -274,22 +304,31 @@ def providers() -> list[str]:
 
 def check_provider(settings: Settings, medium: Medium, text: str, problems: Problems) -> None:
     """A problem at its line of the file's text when nothing carries a medium by that name."""
-    name, known = settings.channel(medium).provider, providers()
-    if name not in known:
-        place_of, hint = place(text, ("channels", medium.value)), f"known: {', '.join(f'`{p}`' for p in known)}"
-        problems.error("unknown-provider", f"no provider `{name}` for {medium}", place_of, hint)
+    known = providers()
+    for to, name in settings.carriers(medium).items():
+        if name not in known:
+            path = ("channels", *to.split(" to "), "provider")
+            hint = f"known: {', '.join(f'`{p}`' for p in known)}"
+            said = f"no provider `{name}` for {to}" if name else f"no provider is named for {to}"
+            problems.error("unknown-provider", said, _named_at(text, path), hint)
+
+
+def _named_at(text: str, path: tuple[str, ...]) -> Span:
+    """The line that names a provider of a platform; of a medium, the place of its section."""
+    return place(text, path if len(path) > 3 else path[:2])
 
 
 def check_safety(settings: Settings, text: str, problems: Problems) -> None:
     """Problems where a channel reaches people and it is not said that it may, or whom."""
-    live = sorted(m for m, c in settings.channels.items() if c.provider in providers() and c.provider not in HARMLESS)
+    known = providers()
+    live = sorted(to for to, name in settings.live().items() if name in known)
     if not live:
         return
     safety = settings.safety
-    named = ", ".join(f"{medium} by {settings.channel(medium).provider}" for medium in live)
+    named = ", ".join(f"{to} by {settings.live()[to]}" for to in live)
     reaches = f"{named} {'reaches' if len(live) == 1 else 'reach'} people"
     if safety.environment is None:
-        where = place(text, ("channels", live[0].value))
+        where = place(text, ("channels", *live[0].split(" to ")))
         message = f"{reaches}, and it is not said whether this is the production"
         hint = (
             '`environment = "production"` under `[safety]`; or "staging" or "test" with the `recipients` allowed there'

@@ -11,7 +11,7 @@ import importlib
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from channels.base import Channel, Keeps, Medium, Misconfigured, Site
+from orchestrator.platforms import Parted
 from orchestrator.problems import Problems, ProjectError
 from orchestrator.settings import (
     FILE,
-    HARMLESS,
+    ChannelSettings,
     MissingSecret,
     Reveal,
     Settings,
@@ -143,19 +144,25 @@ class Wired:
 
     def rehearses(self) -> bool:
         """Whether no channel reaches anybody."""
-        return all(self.settings.channel(medium).provider in HARMLESS for medium in Medium)
+        return not self.settings.live()
 
     def _channel(self, medium: Medium) -> Channel:
-        chosen = self.settings.channel(medium)
         problems = Problems()
         check_provider(self.settings, medium, self._text, problems)
         if problems.found:
             raise ProjectError(problems.found)
+        by_platform = self.settings.by_platform(medium)
+        usual = self._connected(medium, self.settings.channel(medium), but=by_platform)
+        if not by_platform:
+            return usual
+        return Parted(usual, {p: self._connected(medium, chosen) for p, chosen in by_platform.items()})
+
+    def _connected(self, medium: Medium, chosen: ChannelSettings, but: Collection[str] = ()) -> Channel:
         secret = hmac.digest(self.keys.token, f"channel\0{chosen.provider}\0{medium}".encode(), "sha256")
         hook = f"{self.settings.web.public_url.rstrip('/')}/hooks/{medium}"
         site = Site(self.settings.outbox_path(self.folder), self.clock, secret, hook)
         try:
-            options = chosen.options(self._reveal)
+            options = chosen.options(self._reveal, but)
         except MissingSecret as error:
             raise Misconfigured(f"{chosen.provider} for {medium}: {error}") from None
         connect: Callable[[Medium, Mapping[str, object], Site], Channel] = importlib.import_module(
@@ -209,7 +216,7 @@ def connected(
             store.check_schema()
         wired = Wired(folder, settings, store, _clock(now), reveal, text)
         if now is not None and not wired.rehearses():
-            live = sorted(m for m in Medium if settings.channel(m).provider not in HARMLESS)
+            live = sorted(settings.live())
             raise Misconfigured(f"another time than the present is for rehearsals, but {', '.join(live)} would be sent")
         yield wired
     finally:
