@@ -332,6 +332,11 @@ class Twilio:
         if len(body) > _LONGEST:
             return Receipt(attempt, "rejected", "", Reason.TOO_LARGE, f"longer than {_LONGEST} characters")
         form = {"To": number, self._account.sender[0]: self._account.sender[1], "Body": body}
+        if own := outbound.sender.get("number"):
+            # A named sender of the settings: of the service's numbers this one, so that its opt-outs hold.
+            if not _SENDER.fullmatch(own):
+                return Receipt(attempt, "rejected", "", Reason.CONFIGURATION, "the sender's number")
+            form["From"] = own
         if self._hook:
             # `at` comes back with every report: see `_at`.
             form["StatusCallback"] = f"{self._hook}?attempt={quote(attempt, safe='')}&at={_millis(now)}"

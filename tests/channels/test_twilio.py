@@ -85,6 +85,16 @@ def test_a_number_a_name_and_a_key_to_send_with(bench: Bench):
     assert bench.vendor.server.asked[0].headers["authorization"] == wanted
 
 
+def test_a_named_sender_of_the_settings_has_its_own_number(bench: Bench):
+    assert isinstance(bench.one(sender={"name": "Acme Service", "number": "+4930123456"}), Receipt)
+    assert [bench.account.forms[0][name] for name in ("MessagingServiceSid", "From")] == [SERVICE, "+4930123456"]
+    refused = bench.one(sender={"number": "030 123456"})
+    assert isinstance(refused, Receipt) and (refused.status, refused.reason) == ("rejected", Reason.CONFIGURATION)
+    bench.connect(**{"messaging_service_sid": None, "from": "+4940123456"})
+    assert isinstance(bench.one(sender={"number": "+4930123456"}), Receipt)
+    assert bench.account.forms[1]["From"] == "+4930123456"
+
+
 @pytest.mark.parametrize(
     ("left", "period"),
     [(None, None), (20 * 3600, "36000"), (36_001, "36000"), (3600.9, "3600"), (6, "6")],
