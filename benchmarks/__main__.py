@@ -1,6 +1,6 @@
 """Speeds beside their floors, taken in the same run.
 
-python -m benchmarks [10000 100000 …] [--only sqlite|postgresql]
+python -m benchmarks [10000 100000 …] [--only sqlite|postgresql|channels]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import gate, sealing
+from benchmarks import channels, gate, sealing
 from benchmarks.campaign import Line, stages
 from tests.postgres import DURABLE, server
 
@@ -34,8 +34,8 @@ def databases(kind: str, folder: Path) -> Iterator[Callable[[], str]]:
         yield pg.create_database
 
 
-def table(kind: str, size: int, lines: list[Line]) -> Table:
-    made = Table(title=f"{kind}, {size:,} customers", title_justify="left")
+def table(title: str, lines: list[Line]) -> Table:
+    made = Table(title=title, title_justify="left")
     made.add_column("stage")
     for name in ("rows", "seconds", "rows/s", "floor rows/s", "ratio to floor", "statements per 1,000"):
         made.add_column(name, justify="right")
@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> None:
                     sealing.stages(size, fresh),
                 )
                 lines = list(track(made, f"{kind} {size:,}", total=14, console=console))
-            console.print(table(kind, size, lines))
+            console.print(table(f"{kind}, {size:,} customers", lines))
+    if only in (None, "channels"):
+        console.print(table("channels", list(track(channels.stages(), "channels", total=8, console=console))))
 
 
 if __name__ == "__main__":
