@@ -48,13 +48,16 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed  # noqa: E402
 
+from channels.base import Medium  # noqa: E402
 from orchestrator import wiring  # noqa: E402
+from orchestrator.posting import PostReport, house, take_back  # noqa: E402
 from orchestrator.reconcile import ReconcileReport  # noqa: E402
 from orchestrator.reconcile import reconcile as reconcile_now  # noqa: E402
 from orchestrator.retain import RetainReport  # noqa: E402
 from orchestrator.retain import retain as retain_now  # noqa: E402
 from orchestrator.seal import SealReport  # noqa: E402
 from orchestrator.seal import seal as seal_now  # noqa: E402
+from orchestrator.settings import HARMLESS  # noqa: E402
 from orchestrator.tick import TickReport  # noqa: E402
 from orchestrator.tick import tick as tick_now  # noqa: E402
 
@@ -173,6 +176,43 @@ async def do_reconcile(workspace: str | None, budget_seconds: int) -> ReconcileR
                 public_url=wired.settings.web.public_url,
                 senders=wired.settings.senders,
                 stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()
+
+
+@flow(name="letters", persist_result=False)
+async def letters(workspace: str | None = None) -> State[dict[str, Any]]:
+    """Take in the receipts and the returned post that the print house left.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+    """
+    report = await do_letters(workspace)
+    text = "; ".join((report.summary, *report.problems))
+    data = {"files": report.files, "new": dict(report.new), "refused": report.refused, "jobs": report.jobs}
+    return Completed(name="Read" if report.files else "Idle", message=text, data=data)
+
+
+# Not cached and not retried: what it leaves undone the next one finds where the house left it.
+@task(name="letters", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_letters(workspace: str | None) -> PostReport:
+    """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
+    over = threading.Event()
+
+    def work() -> PostReport:
+        with wiring.connected(workspace) as wired:
+            if wired.settings.channel(Medium.MAIL).provider in HARMLESS:
+                return PostReport()  # letters that reach nobody come back from nobody
+            return take_back(
+                wired.store,
+                wired.keys,
+                house(wired.channels),
+                now=wired.clock,
+                stop=lambda: over.is_set() or wiring.stopping.is_set(),
             )
 
     try:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from channels.base import EventKind, Handed, Inbound, Medium, Site
+from channels.base import EventKind, Handed, Inbound, Medium, Misconfigured, Site
 from channels.letterfile import Letterfile, connect
+from orchestrator import posting
 from orchestrator.ingest import receive
 from orchestrator.store import tables as t
 from tests.outgoing import World, files, journey, world_of
@@ -270,3 +271,29 @@ def test_a_file_that_was_not_read_here_is_forged(world: World) -> None:
     with pytest.raises(Forged):
         house.events(Inbound(b'{"job": "x"}', {"Letterfile-Name": "x.json", "Letterfile-Signature": "0" * 64}))
     assert EventKind.RETURNED in house.reports
+
+
+def test_the_verb_reads_each_file_once_and_the_table_knows_the_jobs(world: World) -> None:
+    house = print_house(world)
+    letters(world)
+    world.tick()
+    world.now = TUESDAY_CUTOFF
+    world.tick()
+    (job,) = jobs(world)
+    assert [(j.id, j.state, j.pieces) for j in posting.jobs(world.store, house)] == [(job.name, "dropped", 3)]
+    world.pass_time(hours=2)
+    assert posting.approve(world.store, house, job.name, "Anna").state == "approved"
+    with pytest.raises(Misconfigured, match="approved already"):
+        posting.approve(world.store, house, job.name, "Anna")
+    (job / f"{job.name}_receipt.json").write_text(json.dumps({"job": job.name, "accepted": 4}))
+    report = posting.take_back(world.store, world.keys, house, now=lambda: world.now)
+    assert (report.files, dict(report.new), report.refused) == (1, {"accepted": 3}, 0)
+    assert report.problems == (f"{job.name}: the house counts 4 pieces accepted, we count 3",)
+    assert posting.take_back(world.store, world.keys, house, now=lambda: world.now).files == 0
+    rows = world.rows(sa.select(t.letter_job.c.job, t.letter_job.c.state, t.letter_job.c.pieces))
+    assert [tuple(row) for row in rows] == [(job.name, "approved", 3)], "a receipt that comes late takes nothing back"
+
+
+def test_letters_that_go_elsewhere_have_no_jobs(world: World) -> None:
+    with pytest.raises(Misconfigured, match="letterfile"):
+        posting.house(world.channels)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from orchestrator.store.tables.base import BigId, Json, UtcDateTime, from_micros, metadata, micros
 from orchestrator.store.tables.house import (
     import_run,
+    letter_job,
     setting,
     tick,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "import_run",
     "journey_control",
     "leaf",
+    "letter_job",
     "log",
     "log_detail",
     "message",
