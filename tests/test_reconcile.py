@@ -82,7 +82,7 @@ class Traced:
         if self.answers == "away":
             raise Unavailable("503")
         for one in reversed(handed):
-            if self.answers == "none" or (self.answers == "some" and hash(one.attempt) % 2):
+            if self.answers == "none" or (self.answers == "some" and sum(one.attempt.encode()) % 2):
                 continue
             if one.attempt in self.taken:
                 yield Receipt(one.attempt, "accepted", f"SM{one.attempt}")
