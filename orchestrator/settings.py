@@ -27,6 +27,8 @@ PLATFORMS: Final = ("ios", "android", "web")
 """Of devices: for each, `[channels.push.PLATFORM]` may name a provider of its own."""
 HARMLESS: Final = frozenset({"sandbox", "null"})
 """Providers that reach nobody."""
+REHEARSING: Final = frozenset({"letterfile"})
+"""Providers that with `rehearsal = true` keep all they make in the outbox, and refuse every other place."""
 PREFIX: Final = "ORCHESTRATOR_"
 _REFERENCE = re.compile(r"env:(?P<env>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|file:(?P<file>.+)", re.ASCII)
 _WHOLE = re.compile(r"\s*(\{|-----BEGIN )")
@@ -184,6 +186,11 @@ class ChannelSettings(BaseModel):
             raise ValueError(f"`{name}` is a secret: write `env:{name.upper()}`, and set that variable")
         return self
 
+    @property
+    def rehearses(self) -> bool:
+        """Whether it reaches nobody, because its provider is told to rehearse."""
+        return self.provider in REHEARSING and (self.model_extra or {}).get("rehearsal") is True
+
     def options(self, reveal: Reveal, but: Collection[str] = ()) -> dict[str, Any]:
         """The provider's own settings, references resolved, without those named in `but`. Raises MissingSecret."""
         own = self.model_extra or {}
@@ -195,8 +202,11 @@ def _inline_secrets(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _inline_secrets(value)
-        elif _SECRET_KEY.search(name) and not (isinstance(value, str) and _REFERENCE.fullmatch(value)):
-            yield name
+        elif _SECRET_KEY.search(name):
+            # A list of them, where a provider has two keys while they change.
+            written = value if isinstance(value, list) else [value]
+            if not all(isinstance(one, str) and _REFERENCE.fullmatch(one) for one in written):
+                yield name
 
 
 def _revealed(value: Any, reveal: Reveal) -> Any:
@@ -248,7 +258,8 @@ class Settings(_Strict):
     def live(self) -> dict[str, str]:
         """Those of all media that reach people; a name that is no provider's among them."""
         every = {to: name for medium in Medium for to, name in self.carriers(medium).items()}
-        return {to: name for to, name in every.items() if name not in HARMLESS}
+        kept = {medium.value for medium in Medium if self.channel(medium).rehearses}
+        return {to: name for to, name in every.items() if name not in HARMLESS and to not in kept}
 
     def database_url(self, folder: Path, reveal: Reveal) -> str:
         """The database's URL, a relative SQLite path resolved from `folder`. Raises MissingSecret."""

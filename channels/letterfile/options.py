@@ -71,6 +71,9 @@ def read(options: Mapping[str, object]) -> Options:
         _wrong("takes `house` as a short name in small letters, digits and dashes: `acme-print`")
     if options.get("folder") and options.get("sftp"):
         _wrong("takes `folder` or `sftp`, not both")
+    if options.get("rehearsal") and (options.get("folder") or options.get("sftp")):
+        # `rehearsal` is taken for a word that nobody is reached.
+        _wrong("keeps a rehearsal's jobs in the outbox: take `folder` and `sftp` away, or `rehearsal`")
     days = _text(options, "days", "weekdays")
     if days not in ("daily", "weekdays"):
         _wrong("takes `days` as `weekdays` or `daily`")

@@ -29,6 +29,7 @@ ORDER = (
         ),
     ),
     ("People's rights", ("customer export", "customer erase", "retain")),
+    ("Letters", ("letters", "letters take-back", "letters approve")),
     ("The machine", ("db upgrade", "db check", "db stats", "keys rotate", "doctor")),
 )
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
@@ -68,6 +69,29 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "quarantine_file": "where bad rows are; null when there are none",
         "reasons": "`problem` (of the first), `rows`, `first_line`, `others_like_it` each",
         "warnings": "`warning`, `rows` each",
+    },
+    "letters": {
+        "jobs": "`id`, `house`, `cutoff`, `dropped_at`, `state`, `pieces`, `digest` (of the manifest), `updated_at`, "
+        "`refused` (why → letters not made), `notes` each",
+    },
+    "letters take-back": {
+        "files": "read",
+        "new": "kind of feedback → letters",
+        "refused": "rows put aside",
+        "jobs": "known",
+        "problems": "what to look at, in words",
+    },
+    "letters approve": {
+        "id": "the job",
+        "state": "approved",
+        "pieces": "letters in it, seeds among them",
+        "house": "the print house",
+        "cutoff": "when it closed",
+        "dropped_at": "when it was dropped",
+        "digest": "of its manifest",
+        "updated_at": "now",
+        "refused": "why → letters not made",
+        "notes": "what to look at, in words",
     },
     "keys rotate": {"file": "the key file", "old": "how many earlier secrets it keeps"},
     "customer export": {
