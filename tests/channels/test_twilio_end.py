@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -17,8 +18,9 @@ from orchestrator.ingest import receive
 from orchestrator.store import tables as t
 from tests.outgoing import World, files, journey, world_of
 from tests.vendors.server import RESET, Reply
-from tests.vendors.twilio import Account, Twilio, error
+from tests.vendors.twilio import Account, Twilio, error, post
 from tests.vendors.twilio_bench import HOOK, SERVICE, opened, running
+from tests.web.site import served
 
 STEPS = "- sms: short\n- wait: 9 days"
 
@@ -32,7 +34,7 @@ def vendor() -> Iterator[Twilio]:
 class Shop:
     """A world whose texts go through the vendor."""
 
-    def __init__(self, world: World, vendor: Twilio, **options: Any) -> None:
+    def __init__(self, world: World, vendor: Twilio, hook: str = HOOK, **options: Any) -> None:
         self.world, self.vendor = world, vendor
         self.account: Account = vendor.account(now=world.now)
         given = {
@@ -42,7 +44,7 @@ class Shop:
             "base_url": vendor.url,
             **options,
         }
-        site = Site(world.folder, lambda: world.now, b"s" * 32, HOOK)
+        site = Site(world.folder, lambda: world.now, b"s" * 32, hook)
         self.channel = twilio.connect(Medium.SMS, given, site)
         opened.append(self.channel)
         world.channels[Medium.SMS] = self.channel  # type: ignore[assignment]
@@ -143,6 +145,46 @@ def test_a_busy_vendor_is_left_alone_and_nothing_goes_twice(shop: Shop):
     shop.world.tick()
     assert shop.world.states() == {"sent": 4, "uncertain": 1}
     assert len({m["to"] for m in shop.account.messages}) == len(shop.account.messages) == 4
+
+
+# ---- over the web ---------------------------------------------------------------------------------------------------
+
+
+def test_reports_and_a_stop_come_in_by_the_web_app(database_url: str, vendor: Twilio):
+    """Over real HTTP all the way: out of order, each twice, some of them forged."""
+    world = world_of(database_url)
+    with served(world) as url:
+        hook = f"{url}/hooks/sms"
+        shop = Shop(world, vendor, hook)
+        shop.send(3)
+        reports = [
+            shop.account.report(message, status, code)
+            for message in shop.account.messages
+            for status, code in (("delivered", 0), ("sent", 0), ("queued", 0))
+        ]
+        reports[6] = shop.account.report(shop.account.messages[2], "undelivered", 30005)
+        for report in (*reports, *reversed(reports)):
+            world.pass_time(seconds=1)
+            assert post(report)[0] == 200
+        assert world.states() == {"delivered": 2, "bounced": 1}
+        assert world.one(sa.select(sa.func.count()).select_from(t.feedback)) == 6
+        forged = replace(reports[0], url=reports[0].url.replace("attempt=m", "attempt=m9"))
+        assert post(forged) == (403, b"")
+        assert post(replace(reports[0], body=reports[0].body.replace(b"delivered", b"failed")))[0] == 403
+
+        number = shop.account.messages[0]["to"]
+        stop = shop.account.text(hook, number, "Please stop texting me")
+        for _ in range(2):
+            status, said = post(stop)
+            assert status == 200 and said.endswith(b"<Response/>")  # Twilio would text anything else back
+            world.pass_time(minutes=1)
+        withdrawn = world.rows(sa.select(t.consent_event.c.medium).where(t.consent_event.c.action == "withdraw"))
+        assert [tuple(row) for row in withdrawn] == [("sms",)]
+        before = len(shop.account.messages)
+        world.tick()
+        later = [m["to"] for m in shop.account.messages[before:]]
+        assert later in ([], [number])  # nothing but the one confirmation
+    world.store.close()
 
 
 # ---- the vendor's own client ----------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import itertools
 import json
 import re
 import secrets
+import urllib.error
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -235,6 +237,17 @@ def _listed(account: Account, path: str, query: Mapping[str, str]) -> Reply:
         "messages": shown,
     }
     return Reply(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+
+
+def post(inbound: Inbound) -> tuple[int, bytes]:
+    """Send a webhook off to where it goes; the status and the body that it was answered with."""
+    request = urllib.request.Request(inbound.url, inbound.body, dict(inbound.headers))
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read()
 
 
 def earlier(message: dict[str, Any], **span: float) -> None:
