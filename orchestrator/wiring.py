@@ -1,7 +1,8 @@
 """From orchestrator.toml to what the verbs are given: database, channels, keys, clock.
 
 A channel's provider is found by its file, `channels/PROVIDER.py`, which brings
-`connect(medium, options, site) -> Channel`; nothing else names one. Secrets are read here, once, and go no further.
+`connect(medium, options, site) -> Channel`; nothing else names one. It may bring `live(options) -> bool`, which says
+whether these settings would reach people: a test refuses them. Secrets are read here, once, and go no further.
 """
 
 from __future__ import annotations
@@ -165,9 +166,14 @@ class Wired:
             options = chosen.options(self._reveal, but)
         except MissingSecret as error:
             raise Misconfigured(f"{chosen.provider} for {medium}: {error}") from None
-        connect: Callable[[Medium, Mapping[str, object], Site], Channel] = importlib.import_module(
-            f"channels.{chosen.provider}"
-        ).connect
+        module = importlib.import_module(f"channels.{chosen.provider}")
+        live: Callable[[Mapping[str, object]], bool] | None = getattr(module, "live", None)
+        if self.settings.safety.environment == "test" and live is not None and live(options):
+            raise Misconfigured(
+                f"{chosen.provider} for {medium}: this is a test, and its key is that of a live account. Use the "
+                'provider\'s test mode or the `sandbox`, or say `environment = "staging"` with the `recipients` allowed'
+            )
+        connect: Callable[[Medium, Mapping[str, object], Site], Channel] = module.connect
         return connect(medium, options, site)
 
     def _same_keys(self, keys: Keys, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from channels.base import Medium
+from channels.base import Medium, Misconfigured
 from orchestrator import settings as machine
 from orchestrator import wiring
 from orchestrator.problems import Problems, ProjectError
@@ -134,6 +134,32 @@ def test_live_channels_are_refused_where_nobody_said_whom_they_may_reach(
 def test_the_sandbox_needs_no_environment(tmp_path: Path) -> None:
     (tmp_path / "orchestrator.toml").write_text('[safety]\nenvironment = "test"\n', encoding="utf-8")
     assert wiring.read_settings(tmp_path)[0].safety.permits() is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "more", "refused"),
+    [
+        ("test", "", True),
+        ("test", "sandbox_mode = true", False),
+        ("test", "sandbox_mode = false", True),
+        ("staging", "", False),
+        ("production", "", False),
+    ],
+)
+def test_a_test_refuses_the_key_of_a_live_account(
+    environment: str, more: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_OF_SENDGRID", "SG.a.key")
+    email = f'[channels.email]\nprovider = "sendgrid"\napi_key = "env:KEY_OF_SENDGRID"\n{more}\n'
+    safety = f'[safety]\nenvironment = "{environment}"\nrecipients = ["*@acme.example"]\n'
+    (tmp_path / "orchestrator.toml").write_text(email + safety, encoding="utf-8")
+    with wiring.connected(tmp_path, create=True) as wired:
+        if not refused:
+            assert wired.channels[Medium.EMAIL].name == "sendgrid"
+            return
+        with pytest.raises(Misconfigured, match="this is a test") as raised:
+            wired.channels[Medium.EMAIL]
+        assert "SG.a.key" not in str(raised.value)
 
 
 # ---- the rule, and its way into a batch -----------------------------------------------------------------------------

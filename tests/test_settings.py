@@ -111,6 +111,15 @@ def test_references_are_looked_up_when_they_are_needed() -> None:
         good(text.replace("{}", "file:/nowhere")).channel(Medium.EMAIL).options(NOTHING)
 
 
+def test_two_keys_while_they_change() -> None:
+    text = "[channels.email]\nprovider = 'sendgrid'\nwebhook_keys = ['env:OLD', 'env:NEW']\n"
+    reveal = Reveal({"OLD": "one", "NEW": "two"}, no_files)
+    assert good(text).channel(Medium.EMAIL).options(reveal) == {"webhook_keys": ["one", "two"]}
+    problems = Problems()
+    assert parse_settings(text.replace("env:NEW", "MFkw"), problems) is None
+    assert [p.code for p in problems.found] == ["secret-inline"]
+
+
 def test_database_urls() -> None:
     for url, meant in (
         ("sqlite:///data/x.db", "sqlite:////w/data/x.db"),
