@@ -76,8 +76,6 @@ _REFUSED: Mapping[int, Reason] = {
     21217: Reason.INVALID_ADDRESS,
     21265: Reason.INVALID_ADDRESS,  # a short code
     21268: Reason.INVALID_ADDRESS,  # a premium number
-    21401: Reason.INVALID_ADDRESS,
-    21421: Reason.INVALID_ADDRESS,
     21604: Reason.INVALID_ADDRESS,
     21614: Reason.INVALID_ADDRESS,
     21635: Reason.INVALID_ADDRESS,  # a landline
@@ -101,8 +99,8 @@ _REFUSED: Mapping[int, Reason] = {
 _BUSY = frozenset({14107, 20429, 21611})
 """Too many at once: certainly not taken."""
 
-_SENDERS = frozenset({21212, 21267, 21603, 21606, 21607, 21659, 21660, 21661, 21701, 21702, 21703, 21704, 21705})
-"""The sender is wrong: for everybody, or for one country only."""
+_SENDERS = frozenset({21212, 21267, 21401, 21603, 21606, 21607, 21659, 21660, 21661, 21701, 21702, 21703, 21704, 21705})
+"""The sender is wrong: for everybody, or for one country only. 21401 sounds like a recipient's number, and is ours."""
 
 _ACCOUNT = frozenset({10001, 20003, 20004, 20005, 20006, 20008, 21609, 30002})
 """The account, its keys, or the address for callbacks."""
