@@ -18,13 +18,15 @@ from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.hear import Heard, hear
 from orchestrator.problems import ProjectError
-from orchestrator.store import consents, log, outbox, people, suppressions, versions
+from orchestrator.rows import PLATFORMS, device_token
+from orchestrator.store import consents, devices, log, outbox, people, suppressions, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running
 from orchestrator.store.auditing import erased_among
 from orchestrator.store.database import Store
 from orchestrator.store.feedback import Told
 from orchestrator.store.keys import Attempt, Keys
+from orchestrator.store.rights import turned_away
 
 _WOKEN = "woken_by_event"
 
@@ -145,7 +147,7 @@ class _Round:
     now: datetime
     states: dict[int, tuple[str, str | None]] = field(default_factory=dict)
     entries: list[log.Entry] = field(default_factory=list)
-    bad: list[tuple[Told, Attempt, str]] = field(default_factory=list)
+    bad: list[tuple[Told, Attempt, str, datetime]] = field(default_factory=list)
     consents: list[dict[str, Any]] = field(default_factory=list)
     back: list[tuple[Told, Attempt, datetime]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -245,7 +247,7 @@ def _take(work: _Round, told: Told, attempt: Attempt, event: Event) -> None:
     if event.address:
         return  # what it does to the address and to consents is said of the number itself, whoever has it
     if (why := _bad_address(told, event)) is not None:
-        work.bad.append((told, attempt, why))
+        work.bad.append((told, attempt, why, event.at))
     if kind in _OPT_OUTS or (kind in _LOST and event.reason is Reason.OPTED_OUT):
         _refuse(work, told, kind.value, event.at)
     if kind is EventKind.RESUBSCRIBED:
@@ -394,32 +396,79 @@ def _suppress(conn: sa.Connection, keys: Keys, work: _Round) -> int:
     """The addresses that bounced, as they were when the message went out; and devices that are gone."""
     if not work.bad:
         return 0
-    used = log.addresses_used(conn, keys, {(told.id, attempt.number) for told, attempt, _ in work.bad})
+    used = log.addresses_used(conn, keys, {(told.id, attempt.number) for told, attempt, _, _ in work.bad})
     rows: list[tuple[str, str, str, datetime | None]] = []
-    gone: dict[int, set[str]] = defaultdict(set)
-    for told, attempt, why in work.bad:
+    gone: dict[int, dict[str, datetime]] = defaultdict(dict)
+    for told, attempt, why, at in work.bad:
         addresses = used.get((told.id, attempt.number), ())
         chosen = addresses[attempt.delivery - 1 : attempt.delivery] if attempt.delivery else addresses
         rows += [(told.medium, address, why, None) for address in chosen]
         if told.medium == Medium.PUSH and told.customer_id is not None:
-            gone[told.customer_id].update(chosen)
-    retire_devices(conn, keys, gone, now=work.now)
-    return suppress(conn, rows, now=work.now)
+            gone[told.customer_id] |= {address: max(at, gone[told.customer_id].get(address, at)) for address in chosen}
+    anew = _retire(conn, keys, gone, work.now)
+    return suppress(conn, [row for row in rows if row[1] not in anew], now=work.now)
 
 
-def retire_devices(conn: sa.Connection, keys: Keys, gone: Mapping[int, Iterable[str]], *, now: datetime) -> int:
-    """Devices that are not written to any more: customer id → hashes of their tokens."""
-    if not gone:
-        return 0
-    hashes = {customer_id: set(those) for customer_id, those in gone.items()}
-    ids = [
-        device_id
-        for device_id, customer_id, token in heard.devices_of(conn, hashes)
-        if keys.address_key(Medium.PUSH, token) in hashes[customer_id]
-    ]
+def retire_devices(conn: sa.Connection, keys: Keys, gone: Mapping[int, Iterable[str]], *, now: datetime) -> None:
+    """Devices that are not written to any more, as was said now: customer id → hashes of their tokens."""
+    _retire(conn, keys, {owner: dict.fromkeys(those, now) for owner, those in gone.items()}, now)
+
+
+def _retire(
+    conn: sa.Connection, keys: Keys, gone: Mapping[int, Mapping[str, datetime]], now: datetime
+) -> frozenset[str]:
+    """The same, with when it was said of each. Whoever registered since is kept, and returned: a late word is about the
+    registration before (APNs gives the instant with its 410; an app may be back by the time we hear of it)."""
+    ids, anew = [], set()
+    for device_id, owner, token, registered in heard.devices_of(conn, gone) if gone else ():
+        said_at = gone[owner].get(key := keys.address_key(Medium.PUSH, token))
+        if said_at is not None and registered > said_at:
+            anew.add(key)
+        elif said_at is not None:
+            ids.append(device_id)
     if ids:
         heard.retire_devices(conn, ids, now)
-    return len(ids)
+    return frozenset(anew)
+
+
+# ---- devices --------------------------------------------------------------------------------------------------------
+
+
+def register_devices(
+    conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str, Any]], *, now: datetime
+) -> list[tuple[str, str]]:
+    """An app says that it is there: rows have customer_id, token, platform. What became of each, in order: new, known,
+    moved (it was another customer's: a token goes with whoever is signed in), back (it was retired), or refused, with
+    why. Registered again, a token counts as good again; a complaint, an opt-out and a list's entry stay."""
+    tokens = [device_token(row["token"]) for row in rows]
+    erased = turned_away(conn, keys, {token: {"token": token} for token in tokens if token})
+    good = [
+        {"customer_id": row["customer_id"], "token": token, "platform": row["platform"]}
+        for row, token in zip(rows, tokens, strict=True)
+        if token and token not in erased and row["platform"] in PLATFORMS
+    ]
+    said = iter(devices.register(conn, good, now) if good else ())
+    pairs = [(Medium.PUSH.value, keys.address_key(Medium.PUSH, row["token"])) for row in good]
+    for reason in (*(why.value for why in _BAD_ADDRESS), *(kind.value for kind in (*_BOUNCED, EventKind.DROPPED))):
+        suppressions.lift(conn, pairs, reason)
+    found = []
+    for row, token in zip(rows, tokens, strict=True):
+        if not token:
+            found.append(("refused", "token is no device's token"))
+        elif token in erased:
+            found.append(("refused", erased[token]))
+        elif row["platform"] not in PLATFORMS:
+            found.append(("refused", f"platform is one of {', '.join(PLATFORMS)}"))
+        else:
+            found.append((str(next(said)), ""))
+    return found
+
+
+def unregister_devices(
+    conn: sa.Connection, tokens: Iterable[str], *, now: datetime, customer_id: int | None = None
+) -> int:
+    """An app says that it is gone, or its user signed out; returns how many were live. `customer_id`: only hers."""
+    return devices.retire(conn, [t for token in tokens if (t := device_token(token))], now, customer_id)
 
 
 # ---- journeys that go wrong -----------------------------------------------------------------------------------------

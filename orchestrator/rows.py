@@ -509,10 +509,10 @@ class RowReader:
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")
-        # Web push "tokens" are whole subscriptions: longer than a key may be.
-        token = raw.strip() if isinstance(raw, str) else ""
-        if not token or any(c < " " for c in token) or len(token) > 4_096:
-            problems.append("token is missing" if not token else "token is no device's token")
+        token = device_token(raw)
+        if not token:
+            given = isinstance(raw, str) and raw.strip()
+            problems.append("token is no device's token" if given else "token is missing")
         out.key = token
         if not out.refs.get("customer"):
             problems.append("customer is missing")
@@ -603,3 +603,32 @@ def direction(vocabulary: Vocabulary, class_name: str, before: str | None, after
     if found is None or before not in found.tiers or after not in found.tiers:
         return "set"
     return "up" if found.tiers.index(after or "") > found.tiers.index(before or "") else "down"
+
+
+# ---- devices --------------------------------------------------------------------------------------------------------
+
+
+def device_token(raw: object) -> str:
+    """A device's token as it is kept; "" for what is none. A browser's is its whole subscription: of that, what a push
+    needs, written always alike, so that one browser is one device."""
+    token = raw.strip() if isinstance(raw, str) else ""
+    if token.startswith("{"):
+        try:
+            found = msgspec.json.decode(token, type=_Subscription)
+        except (msgspec.DecodeError, UnicodeError):
+            return ""
+        token = msgspec.json.encode(found).decode()
+    return "" if any(c < " " for c in token) or len(token) > _LONGEST_TOKEN else token
+
+
+_LONGEST_TOKEN = 4_096
+
+
+class _Keys(msgspec.Struct):
+    auth: str
+    p256dh: str
+
+
+class _Subscription(msgspec.Struct):
+    endpoint: str
+    keys: _Keys

@@ -128,16 +128,16 @@ def suppress(conn: sa.Connection, rows: Iterable[tuple[str, str, str, datetime |
     )
 
 
-def devices_of(conn: sa.Connection, customer_ids: Iterable[int]) -> list[tuple[int, int, str]]:
-    """(id, customer id, token) of live devices."""
+def devices_of(conn: sa.Connection, customer_ids: Iterable[int]) -> list[tuple[int, int, str, datetime]]:
+    """(id, customer id, token, when it was last registered) of live devices."""
     listed = id_list(conn, customer_ids)
     query = (
-        sa.select(device.c.id, device.c.customer_id, device.c.token)
+        sa.select(device.c.id, device.c.customer_id, device.c.token, device.c.created_at)
         .join(listed, listed.c.id == device.c.customer_id)
         .where(device.c.retired_at.is_(None))
         .order_by(device.c.id)
     )
-    return [(row.id, row.customer_id, row.token) for row in conn.execute(query)]
+    return [tuple(row) for row in conn.execute(query)]
 
 
 def retire_devices(conn: sa.Connection, device_ids: Iterable[int], now: datetime) -> None:
