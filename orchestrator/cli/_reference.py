@@ -14,6 +14,7 @@ ORDER = (
     ("Data in", ("import", "customer merge")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log")),
+    ("Uncertain sends", ("uncertain", "reconcile", "settle")),
     (
         "Auditing",
         (
@@ -44,6 +45,18 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "journeys": "names; null when there are errors",
         "hash": "of all files; null when there are errors",
     },
+    "uncertain": {
+        "uncertain": "how many there are",
+        "messages": "`message`, `attempt`, `since`, `hours`, `journey`, `step`, `medium`, `purpose`, `provider`, "
+        "`reason`, `next` (ask, again, give_up), `at` each",
+    },
+    "reconcile": {
+        "looked": "how many were uncertain",
+        "left": "how many still are",
+        "settled": "`state`, `reason`, `messages` each",
+        "problems": "providers that could not be asked",
+    },
+    "settle": {"message": "its number", "state": "what it is now", "by": "who said so"},
     "plan": {
         "project": "hash of all files",
         "base": "the apply it was planned against; null before the first",
@@ -213,6 +226,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "entries": "what is in the way of a run: `triggers`, `audiences` (each of `parts` with `text` and `truth`), "
         "`blocks`, `notes` each",
         "others": "messages of no journey",
+        "stops": "the newest noes: `at`, `medium`, `topic`, `method`, and the messages handed over in the day "
+        "`before`, `stopped` by it, and handed over `after` it",
     },
     "journeys": {
         "asked_at": "as of when",

@@ -22,7 +22,7 @@ from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
-from orchestrator.policies import MediumHours, Minors, PolicyEntries, QuietHours, Retention
+from orchestrator.policies import IfUncertain, MediumHours, Minors, OptIn, PolicyEntries, QuietHours, Retention
 from orchestrator.reading import _Map, _map_shape
 from orchestrator.shapes import ListShape
 from orchestrator.steps import Step, kinds
@@ -184,10 +184,12 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "class keys": lambda: keys_of(Class),
     "topic keys": lambda: keys_of(TopicEntry),
     "reviewed keys": lambda: keys_of(Reviewed),
+    "if_uncertain keys": lambda: keys_of(IfUncertain),
     "policy keys": lambda: keys_of(PolicyEntries),
     "quiet_hours keys": lambda: keys_of(QuietHours),
     "hours keys": lambda: keys_of(MediumHours),
     "minors keys": lambda: keys_of(Minors),
+    "double_opt_in keys": lambda: keys_of(OptIn),
     "retention keys": lambda: keys_of(Retention),
     "preferences keys": lambda: keys_of(PreferencesEntry),
     "survey keys": lambda: keys_of(SurveyEntry),
