@@ -56,6 +56,7 @@ LEASE = timedelta(seconds=60)
 _LONGEST = LEASE / 2  # what a lease must have left before a request: above channels' own time-outs (`_http`: 20 s)
 _SHARE = 0.5  # seconds of a channel's rate that one round takes
 _SPREAD = ("quiet_hours", "budget")  # rules that hold many till one instant
+_FRESH, _LOOKS = 0.8, 3  # seconds that a last look may take, and how many are taken
 _IN_TIME = 0.75  # how much of the time that something is open is used to spread what was held
 
 Clock = Callable[[], datetime]
@@ -440,7 +441,7 @@ class _Run:
                 self._put_back(channel, chunks, "stopped" if keep.ours else "lost_lease", at, at)
                 return used
             chunk = chunks.pop(0)
-            going, stopped = self._last_look(channel, chunk, at)
+            going, stopped = self._fresh_look(channel, chunk, at)
             outbounds = [o for d in going for o in d.outbounds]
             used += len(outbounds)
             if isinstance(channel, Collects):
@@ -463,6 +464,19 @@ class _Run:
         if isinstance(error, Unavailable) and error.retry_after is not None and error.retry_after > 0:
             until = at + asked_for(error.retry_after)
             self.store.written(lambda conn: rates.hold_back(conn, rates.name_of(channel), until, at))
+
+    def _fresh_look(
+        self, channel: Channel, chunk: Sequence[Delivery], at: datetime
+    ) -> tuple[list[Delivery], list[End]]:
+        """A last look that is young when the request begins: from the second after a STOP on nothing may. Of a database
+        that answers slowly another one is taken, and if it always does so, nothing goes."""
+        for _ in range(_LOOKS):
+            began = time.monotonic()
+            found = self._last_look(channel, chunk, at)
+            if time.monotonic() - began < _FRESH:
+                return found
+        again = at + pause_after(Unavailable(""), 1)
+        return [], [End(delivery, "planned", "slow_look", again=again, given_back=True) for delivery in chunk]
 
     def _last_look(self, channel: Channel, chunk: Sequence[Delivery], at: datetime) -> tuple[list[Delivery], list[End]]:
         with self.store.read() as conn:

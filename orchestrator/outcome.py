@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "sent_again": "Nobody knows whether it arrived, and its topic asks for such messages to be sent again.",
     "unknown_outcome": "Nobody found out in time whether it was taken: given up, counted as if it had arrived.",
     "settled_by_hand": "Somebody found out otherwise what became of it, and said so.",
+    "slow_look": "The last look took so long that a STOP might have come in since; the message is judged again.",
     "paused": "The journey was paused between decision and hand-over; the message waits until it is resumed.",
     "exited": "The journey ended for this customer between decision and hand-over.",
     "consent_withdrawn": "The customer said no between decision and hand-over.",

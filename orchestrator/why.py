@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +42,7 @@ __all__ = [
     "NoJourney",
     "Nobody",
     "Notice",
+    "Refusal",
     "Run",
     "Said",
     "Sent",
@@ -79,8 +80,8 @@ class Decision:
     """A line of the log that decided on a message. `verdicts` None: what it was judged on cannot be read, and `sealed`
     says why: erased, damaged (changed, or kept under another key) or closed (no keys are here).
 
-    `where`: of a text that could not be made, the name or place. `zones`: (name, whose) candidates of the addressee,
-    and so are `places` ("US-TX", "DE").
+    `segments`: of a text message, count, encoding and cost. `where`: of a text that could not be made, the name or
+    place. `zones`: (name, whose) candidates of the addressee, and so are `places` ("US-TX", "DE").
     """
 
     at: datetime
@@ -95,6 +96,7 @@ class Decision:
     places: tuple[tuple[str, str], ...] = ()
     where: str = ""
     sealed: str = ""
+    segments: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,23 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no to everything on a medium, or to a topic ("*": everything), and what went before and after it.
+
+    `before`: handed over in the day before it, or on its way by then. `stopped`: planned by then, and not handed over
+    because of it. `after`: decided after it and handed over until the next yes, our answers to it apart.
+    """
+
+    at: datetime
+    medium: str
+    topic: str
+    method: str
+    before: tuple[Sent, ...]
+    stopped: tuple[Sent, ...]
+    after: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """A line of a run's diary: what a step did."""
 
@@ -220,6 +239,7 @@ class Story:
     runs: tuple[Run, ...]
     entries: tuple[Entry, ...]
     others: tuple[Sent, ...] = field(default=())
+    stops: tuple[Refusal, ...] = ()
 
 
 def why(store: Store, keys: Keys | None, key: str, journey: str | None, *, now: datetime) -> Story:
@@ -241,7 +261,10 @@ def why(store: Store, keys: Keys | None, key: str, journey: str | None, *, now: 
         if journey is None and force is not None:  # not those that are about another kind of unit
             names = {n for n in names if one.unit_id(force.project.journeys[n].unit) is not None}
         entries = tuple(consider(conn, force, name, one, now) for name in sorted(names)) if force is not None else ()
-    return Story(one.key, one.account_key, one.merged_from, journey, now, runs, entries, others)
+        said = explain.said(conn, one.customer_id) if one.customer_id is not None else []
+    sents = [*(sent for run in runs for sent in run.messages if sent.addressee == "customer"), *others]
+    stops = tuple(_refusals(said, sents))
+    return Story(one.key, one.account_key, one.merged_from, journey, now, runs, entries, others, stops)
 
 
 def of_message(store: Store, keys: Keys | None, message_id: int) -> Sent | None:
@@ -383,6 +406,40 @@ def _because(row: Row, events: Mapping[int, Row], records: Mapping[int, Row]) ->
     return ""
 
 
+# ---- what a no stopped ----------------------------------------------------------------------------------------------
+
+_TOLD = 3  # the newest noes
+_EARLIER = timedelta(days=1)
+_STOPPED_BY = frozenset({"suppressed", "consent_withdrawn"})
+
+
+def _refusals(said: Sequence[Row], sents: Sequence[Sent]) -> Iterable[Refusal]:
+    """The newest noes, each with the messages around it. `said`: consent events in order of time."""
+    noes = [word for word in said if word["action"] == "withdraw"]
+    for no in noes[-_TOLD:]:
+        at, medium, topic = no["at"], no["medium"], no["topic"]
+        yes = (w["at"] for w in said if w["action"] != "withdraw" and w["medium"] == medium and w["at"] > at)
+        until = next(yes, datetime.max.replace(tzinfo=UTC))
+        mine = [s for s in sents if s.medium == medium and topic in ("*", s.topic) and s.step not in rules.ANSWERS]
+        gone = [(s, decided) for s in mine if (decided := _handed_over(s)) is not None]
+        yield Refusal(
+            at,
+            medium,
+            topic,
+            no["method"] or "",
+            tuple(s for s, decided in gone if at - _EARLIER < decided <= at),
+            tuple(s for s in mine if s.reason in _STOPPED_BY and s.planned_at <= at <= (s.settled_at or at) < until),
+            tuple(s for s, decided in gone if at < decided < until and s.purpose == "marketing"),
+        )
+
+
+def _handed_over(sent: Sent) -> datetime | None:
+    """When a message was decided on that a provider got, or may have got; None where it got none."""
+    tried = any(n.kind == "outcome" and n.what in ("sent", "uncertain") for n in sent.notices)
+    allowed = [d.at for d in sent.decisions if d.say == "allow"]
+    return allowed[-1] if tried and allowed else None
+
+
 # ---- messages -------------------------------------------------------------------------------------------------------
 
 
@@ -461,6 +518,7 @@ def _decision(line: Json) -> Decision:
         ),
         where=str((detail or {}).get("where", "")),
         sealed=line["sealed"],
+        segments=line["body"].get("segments", {}),
     )
 
 

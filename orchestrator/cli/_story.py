@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.consider import Entry, Part
     from orchestrator.model import Json
-    from orchestrator.why import Decision, Moment, Notice, Run, Said, Sent, Story, Word
+    from orchestrator.why import Decision, Moment, Notice, Refusal, Run, Said, Sent, Story, Word
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -36,6 +36,9 @@ def show_story(console: Console, story: Story) -> None:
         console.print("\n[bold]Messages of no journey[/]")
         for sent in story.others:
             show_message(console, sent, indent=2)
+    for no in story.stops:
+        console.print()
+        show_refusal(console, no)
     if story.journey is not None:
         for entry in story.entries:
             console.print()
@@ -293,6 +296,8 @@ def show_decision(console: Console, decision: Decision, sent: Sent, indent: int)
     _hang(console, head, indent)
     if decision.meaning:
         _hang(console, Text(decision.meaning), indent + 2)
+    if decision.segments:
+        _hang(console, Text(_segments(decision.segments)), indent + 2)
     if decision.where:
         _hang(console, Text(f"in the text: {decision.where}"), indent + 2)
     if decision.verdicts is None:
@@ -422,9 +427,38 @@ def _cap(cap: Mapping[str, Any]) -> str:
 
 
 def _budget(inputs: Mapping[str, Any]) -> str:
-    spent, limit, price = (f"{inputs[name] / 1_000_000:.6f}".rstrip("0") for name in ("spent", "budget", "price"))
-    spent, limit, price = (f"{text}{'0' * (2 - len(text.partition('.')[2]))}" for text in (spent, limit, price))
-    return f"{spent} of {limit} {inputs['currency']} were spent this {inputs['per']}; one costs {price}"
+    from orchestrator.outbound import price_text
+
+    spent, limit, price = (price_text(inputs[name]) for name in ("spent", "budget", "price"))
+    one = f"its {inputs['segments']} segments cost" if "segments" in inputs else "one costs"
+    return f"{spent} of {limit} {inputs['currency']} were spent this {inputs['per']}; {one} {price}"
+
+
+def _segments(told: Mapping[str, Any]) -> str:
+    """As what a text went out, and what that costs."""
+    from orchestrator.outbound import price_text
+
+    several = "segment" if told["count"] == 1 else "segments"
+    cost = f", {price_text(told['cost'])} {told['currency']}" if "cost" in told else ""
+    return f"as {told['count']} {several} ({told['encoding']}){cost}"
+
+
+def show_refusal(console: Console, no: Refusal) -> None:
+    """A no, what had gone out before it, and what it stopped."""
+    what = f"every {'text' if no.medium == 'sms' else no.medium}" if no.topic == "*" else f"{no.topic} on {no.medium}"
+    how = f" ({no.method})" if no.method else ""
+    _hang(console, Text.assemble((f"No to {what}", "bold"), f" {when(no.at)}{how}"), 0)
+    for title, sents, style in (
+        ("handed over in the day before", no.before, "default"),
+        ("stopped by it", no.stopped, "green"),
+        ("handed over after it", no.after, "red"),
+    ):
+        for sent in sents:
+            last = next((n.at for n in sent.notices if n.kind == "outcome"), sent.settled_at)
+            at = f" {when(last)}" if last is not None else ""
+            _hang(console, Text(f"{title}: message {sent.id}, {sent.step}, {sent.state}{at}", style=style), 2)
+    if not no.before:
+        _hang(console, Text("nothing was handed over in the day before it", style="dim"), 2)
 
 
 def _short(stamp: str) -> str:

@@ -23,6 +23,7 @@ from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
     account,
     batch,
+    consent_event,
     customer,
     device,
     enrollment,
@@ -423,3 +424,13 @@ def _with_operation(row: Row) -> Row:
 
 def _rows(conn: sa.Connection, query: Any) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def said(conn: sa.Connection, customer_id: int) -> list[Row]:
+    """What a customer said yes and no to, in order of when it counts: medium, topic, action, method, at."""
+    c = consent_event.c
+    at = sa.case((c.occurred_at > c.received_at, c.received_at), else_=c.occurred_at).label("at")
+    query = sa.select(c.medium, c.topic, c.action, c.method, at).where(
+        c.customer_id == customer_id, c.action.in_(("withdraw", "grant", "confirm", "import"))
+    )
+    return [dict(row) for row in conn.execute(query.order_by(at, c.id)).mappings()]

@@ -18,7 +18,7 @@ from orchestrator.store.database import id_list, insert_ids, key_list
 from orchestrator.store.keys import Keys
 from orchestrator.store.tables import consent_current, consent_event, customer, event, message, suppression
 
-_HANDED_OVER = ("sent", "delivered", "uncertain", "sending")
+_HANDED_OVER = ("sent", "delivered")  # never what may not have gone: feedback says of a message that it arrived
 _LOOKED_AT = 20  # messages to one customer, newest first
 
 
