@@ -106,16 +106,10 @@ _ACCOUNT = frozenset({10001, 20003, 20004, 20005, 20006, 20008, 21609, 30002})
 """The account, its keys, or the address for callbacks."""
 
 _FATES: Mapping[int, tuple[EventKind, Reason | None]] = {
-    21610: (EventKind.FAILED, Reason.OPTED_OUT),
-    21211: (EventKind.BOUNCED, Reason.INVALID_ADDRESS),
-    21614: (EventKind.BOUNCED, Reason.INVALID_ADDRESS),
     30001: (EventKind.FAILED, Reason.RATE),
-    30002: (EventKind.FAILED, Reason.CONFIGURATION),
     30003: (EventKind.SOFT_BOUNCED, None),  # switched off, or out of reach: the number may be good
-    30004: (EventKind.BLOCKED, Reason.CONTENT),
     30005: (EventKind.BOUNCED, Reason.UNKNOWN_ADDRESS),
     30006: (EventKind.BOUNCED, Reason.INVALID_ADDRESS),  # a landline
-    30007: (EventKind.BLOCKED, Reason.CONTENT),
     30008: (EventKind.FAILED, Reason.PROVIDER),
     30010: (EventKind.FAILED, Reason.CONFIGURATION),
     30012: (EventKind.EXPIRED, None),
@@ -123,13 +117,11 @@ _FATES: Mapping[int, tuple[EventKind, Reason | None]] = {
     30023: (EventKind.FAILED, Reason.RATE),
     30024: (EventKind.FAILED, Reason.CONFIGURATION),
     30032: (EventKind.FAILED, Reason.CONFIGURATION),
-    30034: (EventKind.FAILED, Reason.CONFIGURATION),
     30036: (EventKind.EXPIRED, None),  # its ValidityPeriod ended
     30410: (EventKind.FAILED, Reason.TIMEOUT),
     30453: (EventKind.BLOCKED, Reason.CONTENT),
-    30610: (EventKind.FAILED, Reason.CONFIGURATION),
 }
-"""What an undelivered message's ErrorCode says; any other: FAILED, the provider."""
+"""What an undelivered message's ErrorCode says, beside those that refuse one at once: see `_fate`."""
 
 _STATUSES: Mapping[str, EventKind] = {
     "accepted": EventKind.ACCEPTED,
@@ -359,7 +351,7 @@ class Twilio:
             return self._texted(fields)
         query = dict(parse_qsl(urlsplit(inbound.url).query))
         attempt, code = query.get("attempt", ""), fields.number("ErrorCode")
-        kind, reason = _FATES.get(code, _UNKNOWN) if status in _LOST else (_STATUSES.get(status), None)
+        kind, reason = _fate(code) if status in _LOST else (_STATUSES.get(status), None)
         if not attempt or kind is None:
             return []  # of a message that is none of ours, or a status that Twilio has made since
         return [Event(attempt, kind, self._at(query), fields.sid(), reason, detail=str(code) if code else "")]
@@ -484,7 +476,6 @@ class Twilio:
         return done, failures
 
 
-_UNKNOWN: tuple[EventKind, Reason | None] = (EventKind.FAILED, Reason.PROVIDER)
 _PAGE, _PAGES = 200, 25
 
 
@@ -564,6 +555,19 @@ def _json(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _fate(code: int) -> tuple[EventKind, Reason | None]:
+    """What became of a message that Twilio had taken. A Messaging Service takes it before it looks at the number, and
+    reports later what a single sender refuses at once."""
+    if code in _FATES:
+        return _FATES[code]
+    if (reason := _REFUSED.get(code)) is not None:
+        kinds = {Reason.INVALID_ADDRESS: EventKind.BOUNCED, Reason.CONTENT: EventKind.BLOCKED}
+        return kinds.get(reason, EventKind.FAILED), reason
+    if code in _SENDERS | _ACCOUNT:
+        return EventKind.FAILED, Reason.CONFIGURATION
+    return EventKind.FAILED, Reason.RATE if code in _BUSY else Reason.PROVIDER
 
 
 # ---- words and times ------------------------------------------------------------------------------------------------
