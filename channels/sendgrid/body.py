@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import parseaddr
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 
 from channels.base import Outbound, Reason, Receipt, Skeleton
 
-ATTEMPT = "attempt_id"
+ATTEMPT: Final = "attempt_id"  # `_Arguments`
 """The custom argument that names the attempt. Not `attempt`: events about a deferral have a field of that name."""
 MOST = 1000  # personalizations, and recipients, of one request
 SUBSTITUTIONS = 10_000
@@ -40,6 +41,7 @@ _RESERVED = frozenset(
         "to", "from", "subject", "reply-to", "cc", "bcc",
     ]
 )  # fmt: skip
+_BETWEEN = "\x1f"  # between texts that are looked through together
 _OFF: Mapping[str, Any] = {"enable": False}
 
 
@@ -69,8 +71,8 @@ def pack(batch: Sequence[Outbound], form: Form) -> Iterator[Packed | Receipt]:
         if refusal is not None:
             yield from (Receipt(o.attempt, "rejected", "", *refusal) for o in group)
             continue
-        fit: list[Outbound] = group
-        if _suspicious(group, skeleton):
+        fit, told = group, _told(group)
+        if _suspicious(group, skeleton, told):
             fit = []
             for outbound in group:
                 fault = _fault(outbound, skeleton)
@@ -81,30 +83,29 @@ def pack(batch: Sequence[Outbound], form: Form) -> Iterator[Packed | Receipt]:
         if any(a.part for a in group[0].attachments):
             for outbound in fit:
                 yield _alone(outbound, form)
-        else:
-            for chunk in _apart(fit, form.most):
-                yield from halves(chunk, form)
+            continue
+        for chunk in _apart(fit, form.most):
+            yield from halves(chunk, form, told if len(chunk) == len(group) else None)
 
 
-def halves(chunk: Sequence[Outbound], form: Form) -> Iterator[Packed | Receipt]:
-    """One request if it can be, else several: messages of one text, no address twice, none unfit."""
+def halves(chunk: Sequence[Outbound], form: Form, told: str | None = None) -> Iterator[Packed | Receipt]:
+    """One request if it can be, else several: messages of one text, no address twice, none unfit. `told`: what `_told`
+    says of them, where it is known."""
     if len(chunk) == 1:
         yield _alone(chunk[0], form)
     elif chunk:
         try:
-            body, large = _together(chunk, form)
+            body, large = _together(chunk, form, _told(chunk) if told is None else told)
         except UnicodeEncodeError:
             body, large = None, frozenset()
         if body is not None and len(body) <= BODY:
             yield Packed(chunk, body)
-            return
-        if large:
+        elif large:
             yield from (_alone(chunk[n], form) for n in large)
-            chunk = [o for n, o in enumerate(chunk) if n not in large]
-            yield from halves(chunk, form)
-            return
-        yield from halves(chunk[: len(chunk) // 2], form)
-        yield from halves(chunk[len(chunk) // 2 :], form)
+            yield from halves([o for n, o in enumerate(chunk) if n not in large], form)
+        else:
+            yield from halves(chunk[: len(chunk) // 2], form)
+            yield from halves(chunk[len(chunk) // 2 :], form)
 
 
 # ---- which go together ----------------------------------------------------------------------------------------------
@@ -113,17 +114,22 @@ def halves(chunk: Sequence[Outbound], form: Form) -> Iterator[Packed | Receipt]:
 def _groups(batch: Sequence[Outbound]) -> list[list[Outbound]]:
     """Those that share text, sender, attachments and what else stands once in a request."""
     groups: dict[tuple[Any, ...], list[Outbound]] = {}
-    senders: dict[int, tuple[tuple[str, str], ...]] = {}  # by identity: one object serves most of a batch
+    group: list[Outbound] = []
+    last: Outbound | None = None
     for o in batch:
-        sender = senders.get(id(o.sender))
-        if sender is None:
-            sender = senders[id(o.sender)] = tuple(sorted(o.sender.items()))
-        key = (id(o.skeleton), sender, id(o.attachments), o.template, o.meta.get("track"))
-        group = groups.get(key)
-        if group is None:
-            groups[key] = [o]
-        else:
-            group.append(o)
+        if (
+            last is None
+            # By identity: the same objects serve most of a batch.
+            or o.skeleton is not last.skeleton
+            or o.sender is not last.sender
+            or o.meta is not last.meta
+            or o.attachments is not last.attachments
+            or o.template != last.template
+        ):
+            sender = tuple(sorted(o.sender.items()))
+            key = (id(o.skeleton), sender, id(o.attachments), o.template, o.meta.get("track"))
+            group, last = groups.setdefault(key, []), o
+        group.append(o)
     return list(groups.values())
 
 
@@ -176,30 +182,39 @@ def _broken(text: str) -> bool:
     return any(c in text for c in _BREAKS)
 
 
-def _suspicious(group: Sequence[Outbound], skeleton: Skeleton) -> bool:
+def _told(group: Sequence[Outbound]) -> str:
+    """What stands in requests beside the texts: addresses, names, headers, attempts."""
+    told = [o.to.get("address", "") for o in group]
+    told += [o.to.get("name", "") for o in group]
+    told += [o.attempt for o in group]
+    names = group[0].headers.keys()
+    if [o for o in group if o.headers.keys() != names]:
+        told += [value for o in group for value in o.headers.values()]
+    else:
+        for name in names:
+            told += [o.headers[name] for o in group]
+    return _BETWEEN.join(told)
+
+
+def _suspicious(group: Sequence[Outbound], skeleton: Skeleton, told: str) -> bool:
     """Whether any of a group may be unfit. A few searches through all of it at once, instead of some for each."""
-    try:
-        addresses = [o.to["address"] for o in group]
-    except KeyError:
-        return True
-    subject = _subject(skeleton)
+    subject, names = _subject(skeleton), group[0].headers.keys()
     assert subject is not None
-    told = [*addresses, *[o.to.get("name", "") for o in group]]
-    for slot in set(skeleton.slots[subject]):
-        told += [o.values[slot] for o in group]
-    headers = {name for o in group for name in o.headers}
-    told += headers
-    for name in headers:
-        told += [o.headers.get(name, "") for o in group]
-    if _broken("".join(told)):
+    said = [o.values[slot] for slot in set(skeleton.slots[subject]) for o in group]
+    if _broken(told) or _broken("".join(said)):
         return True
-    joined = "\n".join(addresses)
+    addresses = [o.to.get("address", "") for o in group]
+    joined = "\n".join(("", *addresses, ""))
     return (
         any(c in joined for c in _NOT_IN_ADDRESSES)
-        or any(a.count("@") != 1 or a[0] == "@" or a[-1] == "@" for a in addresses)
-        or any(not _HEADER.fullmatch(name) or name.lower() in _RESERVED for name in headers)
+        or joined.count("@") != len(group)
+        or bool([a for a in addresses if "@" not in a])
+        or "\n@" in joined
+        or "@\n" in joined
+        or any(not _HEADER.fullmatch(name) or name.lower() in _RESERVED for name in names)
+        or bool([o for o in group if o.headers.keys() != names])
         or not "".join(skeleton.parts[subject]).strip()
-        or any(len(o.attempt) > _NAMES for o in group)
+        or max([len(o.attempt) for o in group]) > _NAMES
     )
 
 
@@ -229,25 +244,26 @@ def _fault(outbound: Outbound, skeleton: Skeleton) -> tuple[Reason, str] | None:
 # ---- one request for many -------------------------------------------------------------------------------------------
 
 
-def _together(chunk: Sequence[Outbound], form: Form) -> tuple[bytes | None, frozenset[int]]:
+def _together(chunk: Sequence[Outbound], form: Form, told: str) -> tuple[bytes | None, frozenset[int]]:
     """(body, which are too large to go with others); no body where the messages cannot share one."""
     skeleton = chunk[0].skeleton
-    texts = ["\0".join(o.values) for o in chunk]
+    texts = [_BETWEEN.join(o.values) for o in chunk]
     slots = sorted({slot for part in _parts(skeleton) for slot in skeleton.slots[part]})
-    mark = _mark(chunk, skeleton, texts)
+    mark = _mark(chunk[0], texts, told)
     if mark is None:
         return None, frozenset()
     width = len(f"{max(slots, default=0):x}")
     tags = [f"{mark}{slot:0{width}x}_" for slot in range(slots[-1] + 1 if slots else 0)]
     room = SUBSTITUTIONS - sum(map(len, tags))
-    large = frozenset(n for n, t in enumerate(texts) if len(t) * 4 > room and len(t.encode()) > room)
-    if large:
-        return None, large
-    whole = len(slots) == len(tags) and all(len(o.values) == len(tags) for o in chunk)
-    people = []
-    for o in chunk:
-        values = dict(zip(tags, o.values, strict=True)) if whole else {tags[s]: o.values[s] for s in slots}
-        people.append(_person(o, values))
+    if max(map(len, texts)) * 4 > room:
+        large = frozenset(n for n, text in enumerate(texts) if len(text.encode()) > room)
+        if large:
+            return None, large
+    shape = _shape(tuple(tags[slot] for slot in slots))
+    if len(slots) == len(tags) and not [o for o in chunk if len(o.values) != len(tags)]:
+        people = [_person(o, shape(*o.values)) for o in chunk]
+    else:
+        people = [_person(o, shape(*[o.values[slot] for slot in slots])) for o in chunk]
     parts = {part: _tagged(skeleton, part, tags) for part in _parts(skeleton)}
     return _ENCODE(_request(chunk[0], people, parts, form)), frozenset()
 
@@ -256,11 +272,11 @@ def _tagged(skeleton: Skeleton, part: str, tags: Sequence[str]) -> str:
     return skeleton.fill(part, tags) if tags else "".join(skeleton.parts[part])
 
 
-_FIRST = "-~!QXZ=@;:"
+_FIRST = "~!QXZ=@;:-"
 _REST = "s7q"
 
 
-def _mark(chunk: Sequence[Outbound], skeleton: Skeleton, texts: Sequence[str]) -> str | None:
+def _mark(first: Outbound, texts: Sequence[str], told: str) -> str | None:
     """What a tag begins with: of such a kind that nothing but a tag ever begins so, whatever has been replaced by then.
 
     A tag is the mark, a number of fixed width, and an end. The mark's first character is nowhere else in a tag, so no
@@ -268,13 +284,14 @@ def _mark(chunk: Sequence[Outbound], skeleton: Skeleton, texts: Sequence[str]) -
     a mark begins, so that none arises where two meet. Hence every mark in a text, at any stage, is that of a tag that
     was there from the start, and tags can be replaced in any order, and again in what was put in.
     """
-    told = [o.to.get("name", "") + "\0" + o.to["address"] + "\0" + o.attempt for o in chunk]
-    told += ["\0".join(o.headers.values()) for o in chunk]
-    pieces = [piece for part in skeleton.parts.values() for piece in part]
-    text = "\0".join([*texts, *told, *pieces, *chunk[0].sender.values(), ""])
-    for first in _FIRST:
-        mark = first + _REST
-        if not any(mark[:n] + "\0" in text for n in range(1, len(mark))) and mark not in text:
+    pieces = [piece for part in first.skeleton.parts.values() for piece in part]
+    text = _BETWEEN.join((*texts, told, *pieces, *first.sender.values(), ""))
+    for begins in _FIRST:
+        mark = begins + _REST
+        # Nowhere at all is soonest seen, and proves the rest.
+        if begins not in text or (
+            mark not in text and not any(mark[:n] + _BETWEEN in text for n in range(1, len(mark)))
+        ):
             return mark
     return None
 
@@ -289,7 +306,7 @@ def _alone(outbound: Outbound, form: Form) -> Packed | Receipt:
     if any(a.part and not outbound.part(a.part) for a in outbound.attachments):
         return Receipt(outbound.attempt, "rejected", "", Reason.CONTENT, "an attachment of this recipient's is empty")
     try:
-        body = _ENCODE(_request(outbound, [_person(outbound, {})], parts, form))
+        body = _ENCODE(_request(outbound, [_person(outbound)], parts, form))
     except UnicodeEncodeError:
         return Receipt(outbound.attempt, "rejected", "", Reason.CONTENT, "the text has half a character in it")
     if len(body) > BODY:
@@ -300,24 +317,46 @@ def _alone(outbound: Outbound, form: Form) -> Packed | Receipt:
 # ---- the parts of a request -----------------------------------------------------------------------------------------
 
 
-def _person(o: Outbound, substitutions: Mapping[str, str]) -> dict[str, Any]:
-    to = o.to
-    name = to.get("name")
-    person: dict[str, Any] = {"to": [{"email": to["address"], "name": name} if name else {"email": to["address"]}]}
-    if o.headers:
-        # All of them here, also what all have alike: headers of one recipient replace those of the request.
-        person["headers"] = {n: v if v.isascii() else _encoded(v) for n, v in o.headers.items()}
-    if substitutions:
-        person["substitutions"] = substitutions
-    person["custom_args"] = {ATTEMPT: o.attempt}
-    return person
+class _Who(msgspec.Struct, omit_defaults=True, gc=False):
+    email: str
+    name: str = ""
 
 
-def _encoded(value: str) -> str:
-    return Header(value, "utf-8", maxlinelen=10_000).encode()
+class _Arguments(msgspec.Struct, gc=False):
+    attempt_id: str
 
 
-def _request(first: Outbound, people: list[dict[str, Any]], parts: Mapping[str, str], form: Form) -> dict[str, Any]:
+class _Person(msgspec.Struct, omit_defaults=True, gc=False):
+    to: tuple[_Who]
+    custom_args: _Arguments
+    # All of them here, also what all have alike: headers of one recipient replace those of the request.
+    headers: Mapping[str, str] | None = None
+    substitutions: msgspec.Struct | None = None
+
+
+@lru_cache(maxsize=256)
+def _shape(tags: tuple[str, ...]) -> Callable[..., msgspec.Struct | None]:
+    """Makes substitutions of their values: a structure is made and encoded in half the time of a dict."""
+    if not tags:
+        return lambda: None
+    fields = {f"v{n}": tag for n, tag in enumerate(tags)}
+    return msgspec.defstruct("Substitutions", [(field, str) for field in fields], rename=fields, gc=False)
+
+
+def _person(o: Outbound, substitutions: msgspec.Struct | None = None) -> _Person:
+    headers: Mapping[str, str] | None = o.headers
+    if not headers:
+        headers = None
+    elif type(headers) is not dict or not "".join(headers.values()).isascii():
+        headers = _encoded(headers)
+    return _Person((_Who(o.to["address"], o.to.get("name", "")),), _Arguments(o.attempt), headers, substitutions)
+
+
+def _encoded(headers: Mapping[str, str]) -> dict[str, str]:
+    return {n: v if v.isascii() else Header(v, "utf-8", maxlinelen=10_000).encode() for n, v in headers.items()}
+
+
+def _request(first: Outbound, people: list[_Person], parts: Mapping[str, str], form: Form) -> dict[str, Any]:
     skeleton, sender = first.skeleton, first.sender
     subject = _subject(skeleton)
     assert subject is not None

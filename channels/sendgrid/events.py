@@ -152,8 +152,9 @@ def _event(entry: Mapping[str, Any]) -> Event | None:
     kind, reason = found
     attempt = _text(entry, ATTEMPT)
     address = "" if attempt else _text(entry, "email")
-    if not attempt and (kind not in _OF_ADDRESSES or not address):
-        return None  # of somebody else's mail through the same account
+    # Of somebody else's mail through the same account, and of a group of theirs, we hear nothing.
+    if not attempt and (kind not in _OF_ADDRESSES or not address or entry["event"] == "group_unsubscribe"):
+        return None
     return Event(
         attempt,
         kind,

@@ -242,6 +242,7 @@ def test_a_word_on_an_address_that_names_no_attempt(vendor: SendGridVendor) -> N
         {"event": "bounce", "email": "a@example.com", "timestamp": at, "reason": "550 5.1.1 a@example.com unknown"},
         {"event": "spamreport", "email": "b@example.com", "timestamp": at},
         {"event": "delivered", "email": "c@example.com", "timestamp": at},
+        {"event": "group_unsubscribe", "email": "d@example.com", "timestamp": at},
         {"event": "bounce", "timestamp": at},
     ]
     events = vendor.channel(lambda: NOW).events(vendor.signed(told, NOW))
