@@ -34,7 +34,6 @@ TEXTS: Final[Table] = {
     "needed": ("(needed)", "(Pflichtangabe)"),
     "least": ("Not at all likely", "Sehr unwahrscheinlich"),
     "most": ("Extremely likely", "Sehr wahrscheinlich"),
-    "none": ("No answer", "Keine Antwort"),
     "send": ("Send", "Absenden"),
     "wrong": (
         "Nothing was sent yet. Please look at the marked questions.",
