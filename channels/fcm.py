@@ -38,7 +38,7 @@ LONGEST: Final = 2_419_200
 """Seconds, four weeks: the longest that FCM keeps a message."""
 TTL: Final = 86_400
 """The house's: FCM's own, four weeks and thirty days for APNs, would ring long after anybody meant it."""
-OPTIONS: Final = ("credentials", "project", "base_url", "ttl", "at_once", "validate_only")
+OPTIONS: Final = ("credentials", "project", "base_url", "ttl", "at_once", "rate", "validate_only")
 
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _BASE = "https://fcm.googleapis.com"
@@ -54,7 +54,8 @@ Clock = Callable[[], datetime]
 
 def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Fcm:
     """Options: `credentials`, a service account's key (its JSON, by reference); `project`, where it is not the key's
-    own; `ttl` in seconds; `at_once`; `validate_only`, the vendor's dry run; `base_url`. Raises Misconfigured."""
+    own; `ttl` in seconds; `at_once`; `rate` a second; `validate_only`, the vendor's dry run; `base_url`. Raises
+    Misconfigured."""
     only(options, "fcm", OPTIONS)
     if medium is not Medium.PUSH:
         raise Misconfigured(f"fcm carries push, not {medium}")
@@ -70,6 +71,7 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Fcm:
         base_url=str(options.get("base_url") or _BASE),
         ttl=_number(options, "ttl", TTL, 0, LONGEST),
         at_once=_number(options, "at_once", 100, 1, 1000),
+        rate=_number(options, "rate", 0, 1, 100_000) if "rate" in options else None,
         validate_only=options.get("validate_only") in (True, "true", "1"),
     )
 
@@ -98,7 +100,6 @@ class Fcm:
 
     name = "fcm"
     medium = Medium.PUSH
-    rate: float | None = None
     resend: Literal["safe", "never"] = "never"
     reports: frozenset[EventKind] = frozenset()
 
@@ -111,9 +112,11 @@ class Fcm:
         base_url: str = _BASE,
         ttl: int = TTL,
         at_once: int = 100,
+        rate: float | None = None,
         validate_only: bool = False,
         total_seconds: float = 20.0,
     ) -> None:
+        self.rate: float | None = rate
         self.batch_size = at_once  # all begin at once: a withdrawal is heeded up to the second they do
         self._clock, self._ttl, self._dry = clock, ttl, validate_only
         self._url = f"{base_url.rstrip('/')}/v1/projects/{project}/messages:send"

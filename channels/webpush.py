@@ -39,7 +39,7 @@ LARGEST: Final = 3993
 """Bytes of text that fit into the 4,096 which every push service takes: 86 go to the header, 17 to the encryption."""
 LONGEST: Final = 2_419_200
 TTL: Final = 86_400
-OPTIONS: Final = ("vapid_key", "vapid_subject", "ttl", "urgency", "at_once", "allow_private")
+OPTIONS: Final = ("vapid_key", "vapid_subject", "ttl", "urgency", "at_once", "rate", "allow_private")
 URGENCIES: Final = ("very-low", "low", "normal", "high")
 
 _LATER = 300.0
@@ -52,7 +52,7 @@ Clock = Callable[[], datetime]
 
 def connect(medium: Medium, options: Mapping[str, object], site: Site) -> WebPush:
     """Options: `vapid_key`, the private key as PEM or in raw base64 (a reference); `vapid_subject`, mailto: or https:;
-    `ttl` in seconds; `urgency`; `at_once`; `allow_private`, for tests. Raises Misconfigured."""
+    `ttl` in seconds; `urgency`; `at_once`; `rate` a second; `allow_private`, for tests. Raises Misconfigured."""
     only(options, "webpush", OPTIONS)
     if medium is not Medium.PUSH:
         raise Misconfigured(f"webpush carries push, not {medium}")
@@ -68,6 +68,7 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> WebPus
         ttl=_number(options, "ttl", TTL, 0, LONGEST),
         urgency=urgency,
         at_once=_number(options, "at_once", 100, 1, 1000),
+        rate=_number(options, "rate", 0, 1, 100_000) if "rate" in options else None,
         allow_private=options.get("allow_private") in (True, "true", "1"),
     )
 
@@ -115,7 +116,6 @@ class WebPush:
 
     name = "webpush"
     medium = Medium.PUSH
-    rate: float | None = None
     resend: Literal["safe", "never"] = "never"
     reports: frozenset[EventKind] = frozenset()
 
@@ -127,9 +127,11 @@ class WebPush:
         ttl: int = TTL,
         urgency: str = "normal",
         at_once: int = 100,
+        rate: float | None = None,
         allow_private: bool = False,
         total_seconds: float = 10.0,
     ) -> None:
+        self.rate: float | None = rate
         self.batch_size = at_once
         self._vapid, self._clock, self._ttl, self._urgency = vapid, clock, ttl, urgency
         self._guard = PublicOnly(allow_private=allow_private, at_once=at_once)

@@ -313,6 +313,7 @@ def test_without_a_token_nothing_is_handed_over(vendor, reply, kind):
         ({"ttl": "soon"}, "ttl"),
         ({"ttl": 2_419_201}, "ttl"),
         ({"at_once": 0}, "at_once"),
+        ({"rate": 0}, "rate"),
         ({"color": "green"}, "color"),
     ],
 )

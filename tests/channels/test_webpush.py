@@ -203,6 +203,7 @@ _RSA = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, Private
         ({"vapid_key": "A" * 43}, "neither"),
         ({"vapid_subject": "push@example.com"}, "vapid_subject"),
         ({"ttl": -1}, "ttl"),
+        ({"rate": 0}, "rate"),
         ({"urgency": "now"}, "urgency"),
         ({"colour": "green"}, "colour"),
     ],
