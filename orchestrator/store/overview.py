@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import sqlalchemy as sa
 
 from orchestrator.store.tables import account, customer, log, message, tick
@@ -42,6 +43,40 @@ def received(conn: sa.Connection) -> list[Received]:
         .order_by(*columns)
     )
     return [Received(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Texted:
+    """So many texts of a template that went out alike: as so many segments each, and what they cost together
+    (in millionths of the currency; 0 where texts have no price)."""
+
+    template: str
+    encoding: str
+    segments: int
+    count: int
+    cost: int
+    currency: str
+
+
+def texted(conn: sa.Connection) -> list[Texted]:
+    """Texts that went out, by template and size, with what they cost: from the log's last decision on each."""
+    newest = (
+        sa.select(sa.func.max(log.c.id))
+        .join(message, message.c.id == log.c.message_id)
+        .where(log.c.kind == "decision", log.c.verdict == "allow")
+        .where(message.c.medium == "sms", message.c.state.in_(WENT_OUT))
+        .group_by(log.c.message_id)
+    )
+    query = sa.select(message.c.template, message.c.step, log.c.body).join(message, message.c.id == log.c.message_id)
+    found: dict[tuple[str, str, int, str], list[int]] = {}
+    for template, step, body in conn.execute(query.where(log.c.id.in_(newest))):
+        told = msgspec.json.decode(body).get("segments") or {}
+        key = (template or step, told.get("encoding", ""), told.get("count", 1), told.get("currency", ""))
+        found.setdefault(key, []).append(told.get("cost", 0))
+    return [
+        Texted(template, encoding, segments, len(costs), sum(costs), currency)
+        for (template, encoding, segments, currency), costs in sorted(found.items())
+    ]
 
 
 def an_example(conn: sa.Connection, verdicts: Sequence[str], reasons: Sequence[str] = ()) -> tuple[str, str] | None:
