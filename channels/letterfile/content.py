@@ -67,7 +67,7 @@ class _Walk(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.letter = Letter()
-        self._open: list[tuple[str, str]] = []  # (tag, place it opened or "")
+        self._open: list[tuple[str, str, bool]] = []  # (tag, place it opened or "", whether nothing in it is shown)
         self._lists: list[int] = []
         self._runs: list[Run] = []
         self._kind, self._number = "p", 0
@@ -94,7 +94,8 @@ class _Walk(HTMLParser):
             self.end_block()
             self._qr = said.get("href", "")
         if tag not in _VOID:
-            self._open.append((tag, place))
+            # What is there for the eye alone is no content (WAI-ARIA).
+            self._open.append((tag, place, tag in _SILENT or said.get("aria-hidden") == "true"))
         self._set_kind(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -103,10 +104,10 @@ class _Walk(HTMLParser):
             self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in [name for name, _ in self._open]:
+        if tag not in [name for name, _, _ in self._open]:
             return
         while self._open:
-            name, place = self._open[-1]
+            name, place, _ = self._open[-1]
             if place or name in _BLOCKS or name in _HEADINGS or name in ("li", "dt", "dd", "ul", "ol", "dl", "table"):
                 self.end_block()
             self._open.pop()
@@ -125,10 +126,10 @@ class _Walk(HTMLParser):
         self._set_kind("")
 
     def handle_data(self, data: str) -> None:
-        names = [name for name, _ in self._open]
+        names = [name for name, _, _ in self._open]
         if "title" in names:
             self.letter.title += " ".join(data.split())
-        if _SILENT & set(names):
+        if any(silent for _, _, silent in self._open):
             return
         words = " ".join(data.split())
         if not words:
@@ -177,14 +178,14 @@ class _Walk(HTMLParser):
         return runs
 
     def _place(self) -> str:
-        return next((place for _, place in reversed(self._open) if place), "")
+        return next((place for _, place, _ in reversed(self._open) if place), "")
 
     def _blocks(self) -> list[Block]:
         found: list[Block] = getattr(self.letter, self._place() or "body")
         return found
 
     def _set_kind(self, tag: str) -> None:
-        names = [name for name, _ in self._open]
+        names = [name for name, _, _ in self._open]
         if tag == "li" and self._lists:
             self._number = self._lists[-1]
             if self._number:

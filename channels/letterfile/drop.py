@@ -83,13 +83,13 @@ class Folder:
                 _create(path, data)
             for folder in folders:
                 sync(folder)
+            release()
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
             raise Unavailable(f"the folder for the print house cannot be written ({error.strerror})") from None
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        release()
         draft.rename(self.root / job)
         sync(self.root)
         _create(self.root / job / f"{job}.ok", b"")

@@ -17,7 +17,7 @@ from orchestrator.cli.terminal import near, program
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.store.overview import Received
+    from orchestrator.store.overview import Received, Texted
 
 MEDIA = ("email", "sms", "push", "mail", "task")
 _STYLE = {"sent": "green", "held": "yellow", "refused": "red"}
@@ -130,10 +130,34 @@ def differences(console: Console, rows: Sequence[Received], rank: Mapping[tuple[
     console.print(table)
 
 
-def where_to_look(console: Console, folder: Path, page: Path, examples: Mapping[str, tuple[str, str]]) -> None:
+def texts(console: Console, rows: Sequence[Texted], example: str) -> None:
+    """What texts went out as, and what that costs; one of them as it was sent."""
+    from orchestrator.outbound import price_text
+
+    if not rows:
+        return
+    console.print("\n[bold]Texts and what they cost[/]  every segment is charged as one text")
+    table = _table("template", "texts", "segments each", "", "cost", right=("texts", "segments each", "cost"))
+    for row in rows:
+        cost = f"{price_text(row.cost)} {row.currency}" if row.cost else ""
+        table.add_row(row.template, _number(row.count), _number(row.segments), Text(row.encoding, style="dim"), cost)
+    total = sum(row.cost for row in rows)
+    several = sum(row.count * row.segments for row in rows)
+    whole = f"{price_text(total)} {rows[0].currency}" if total else ""
+    table.add_row("all", _number(sum(row.count for row in rows)), "", f"{several} segments", whole, style="bold")
+    console.print(table)
+    if example:
+        console.print(Text(example.strip(), style="cyan"), soft_wrap=True)
+
+
+def where_to_look(
+    console: Console, folder: Path, page: Path, letters: Sequence[Path], examples: Mapping[str, tuple[str, str]]
+) -> None:
     """Commands and files, with keys filled in."""
     orchestrator = f"{program()} -w {near(folder)}"
     lines = [("every message, as a page", near(page))]
+    lines += [("a letter, ready to post", near(letter)) for letter in letters[-1:]]
+    lines += [("the print house's jobs", f"{orchestrator} letters")]
     lines += [
         (told, f"{orchestrator} why {' '.join(examples[name])}") for name, told in _ASK.items() if name in examples
     ]

@@ -122,7 +122,7 @@ class World:
         """What has come back by now, signed and checked as from a provider's webhook, taken in; counted by kind."""
         from orchestrator.ingest import receive
 
-        counts: Counter[str] = Counter()
+        counts: Counter[str] = self._post(now)
         due = [(medium, event) for medium, event in self.pending if event.at <= now]
         self.pending = [(medium, event) for medium, event in self.pending if event.at > now]
         for medium, channel in self.wired.channels.items():
@@ -131,6 +131,24 @@ class World:
                 checked = channel.events(channel.inbound(events))  # type: ignore[attr-defined]
                 counts.update(receive(self.wired.store, self.wired.keys, checked, now=now).new)
         return counts
+
+    def _post(self, now: datetime) -> Counter[str]:
+        """The print house: says of each job, a day after it was dropped, that it is printed; counted by kind."""
+        from orchestrator import posting
+
+        house = posting.house(self.wired.channels)
+        for job in house.jobs():
+            if job.state == "dropped" and job.dropped_at is not None and job.dropped_at + timedelta(days=1) <= now:
+                folder = letters_of(self.wired) / job.id
+                receipt = {"job": job.id, "accepted": job.pieces}
+                (folder / f"{job.id}_receipt.json").write_text(json.dumps(receipt), encoding="utf-8")
+        report = posting.take_back(self.wired.store, self.wired.keys, house, now=lambda: now)
+        return Counter(report.new)
+
+
+def letters_of(wired: Wired) -> Path:
+    """Where the demo's print house takes its jobs."""
+    return wired.settings.outbox_path(wired.folder) / "letters"
 
 
 def _reactions(attempt: str, medium: str, at: datetime) -> list[Event]:
@@ -152,9 +170,7 @@ def _reactions(attempt: str, medium: str, at: datetime) -> list[Event]:
         return found
     if medium == "sms":
         return [after(EventKind.DELIVERED, seconds=8) if drawn > 0.03 else after(EventKind.FAILED, seconds=30)]
-    if medium == "push" and drawn > 0.7:
-        return [after(EventKind.OPENED, minutes=45)]
-    return [after(EventKind.ACCEPTED, days=1)] if medium == "mail" else []
+    return [after(EventKind.OPENED, minutes=45)] if medium == "push" and drawn > 0.7 else []
 
 
 # ---- the story ------------------------------------------------------------------------------------------------------
@@ -284,20 +300,27 @@ class Story:
         sandbox = importlib.import_module("channels.sandbox")
         with wiring.connected(self.folder) as wired:
             page = sandbox.browse(wired.settings.outbox_path(wired.folder))
+            sms = sorted((wired.settings.outbox_path(wired.folder) / "sms").glob("*.txt"))
+            text = sms[-1].read_text(encoding="utf-8") if sms else ""
+            letters = sorted(letters_of(wired).glob("*/*_letters/*.pdf"))
             with wired.store.read() as conn:
                 received = overview.received(conn)
+                texted = overview.texted(conn)
                 examples = _examples(conn)
         if self.call.json:
-            self.call.document(self._document(received, examples, page))
+            self.call.document(self._document(received, texted, examples, page) | {"letters": letters})
             return
         from orchestrator.cli import _demo_tables as tables
 
         tables.by_day(self._console, self.days, self.runs)
         tables.reasons(self._console, self.reasons)
         tables.differences(self._console, received, self._rank)
-        tables.where_to_look(self._console, self.folder, page, examples)
+        tables.texts(self._console, texted, text)
+        tables.where_to_look(self._console, self.folder, page, letters, examples)
 
-    def _document(self, received: Sequence[Any], examples: Mapping[str, Any], page: Path) -> dict[str, Any]:
+    def _document(
+        self, received: Sequence[Any], texted: Sequence[Any], examples: Mapping[str, Any], page: Path
+    ) -> dict[str, Any]:
         from dataclasses import asdict
 
         return {
@@ -316,6 +339,7 @@ class Story:
                 {"what": w, "reason": r, "medium": m, "count": n} for (w, r, m), n in sorted(self.reasons.items())
             ],
             "received": [asdict(row) for row in received],
+            "texts": [asdict(row) for row in texted],
             "examples": examples,
             "workspace": self.folder,
             "outbox": page,
@@ -362,8 +386,20 @@ def _examples(conn: Any) -> dict[str, tuple[str, str]]:
 
 def _expect_feedback(settings: Path) -> None:
     """The demo plays what comes back, so its sandbox may promise to report deliveries."""
-    text = settings.read_text(encoding="utf-8")
+    text = settings.read_text(encoding="utf-8").replace('\nmail = "sandbox"', f"\nmail = {_house()}")
     settings.write_text(text.replace('= "sandbox"', '= { provider = "sandbox", feedback = true }'), encoding="utf-8")
+
+
+def _house() -> str:
+    """Letters as a print house takes them, kept in the outbox. Where typst is not installed, without the PDF."""
+    from importlib.util import find_spec
+
+    made = "pdf" if find_spec("typst") and find_spec("segno") else "records"
+    proofs = "true" if made == "pdf" else "false"
+    return (
+        '{ provider = "letterfile", rehearsal = true, house = "demo", country = "DE", language = "de", '
+        f'zone = "Europe/Berlin", cutoff = "14:00", holidays = "DE", print = "{made}", proofs = {proofs} }}'
+    )
 
 
 def _nightly(kind: str, day: date) -> list[dict[str, Any]]:

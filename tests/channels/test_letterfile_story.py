@@ -189,10 +189,10 @@ def die_at(where: str, house: Letterfile, patch: pytest.MonkeyPatch) -> None:
     match where:
         case "writing":
             patch.setattr(drop, "_create", in_folder(drop._create, "_manifest.json"))
-            patch.setattr(drop.shutil, "rmtree", lambda *_, **__: None)  # a process that is killed tidies nothing up
+            patch.setattr("shutil.rmtree", lambda *_, **__: None)  # a process that is killed tidies nothing up
         case "release":
             patch.setattr(_Release, "__call__", killed)
-            patch.setattr(drop.shutil, "rmtree", lambda *_, **__: None)
+            patch.setattr("shutil.rmtree", lambda *_, **__: None)
         case "rename":
             patch.setattr(Path, "rename", killed)
         case "ok":
@@ -217,7 +217,7 @@ def test_a_slow_worker_cannot_release_what_was_given_up(world: World, monkeypatc
     from channels.letterfile import _Release
 
     release = _Release.__call__
-    told = []
+    told: list[str] = []
 
     def while_another_asks(self: _Release) -> None:
         handed = [Handed(f"m{m.id}a1", {}, world.now) for m in world.messages()]

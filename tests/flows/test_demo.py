@@ -90,7 +90,7 @@ def test_what_it_leaves_can_be_looked_at(shown: dict[str, Any]):
         "email": "*.eml",
         "sms": "*.txt",
         "push": "*.json",
-        "mail": "letters-*/*_records.csv",
+        "letters": "demo-*/*_records.csv",
     }.items():
         assert list((page.parent / medium).glob(pattern)), medium
     quarantined = list(Path(shown["workspace"]).glob("imports/*/customers.quarantine-*.csv"))

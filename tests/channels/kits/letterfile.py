@@ -9,7 +9,7 @@ from channels.letterfile import Letterfile, connect
 from tests.channels.kit import NOW, Kit, outbound
 
 
-def letterfile(folder: Path, **options: object) -> Letterfile:
+def letterfile(folder: Path, /, **options: object) -> Letterfile:
     """A print house that sets the letters itself: quick. Options as in the settings."""
     site = Site(folder, lambda: NOW, b"a secret of this installation")
     given = {"zone": "Europe/Berlin", "country": "DE", "language": "de", "print": "records", "proofs": False, **options}
