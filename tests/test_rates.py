@@ -149,7 +149,7 @@ def test_four_workers_keep_one_rate(world: World, database_url: str):
     def work(store: Any) -> None:
         try:
             until = time.monotonic() + 15
-            deliver(store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)  # type: ignore[dict-item]
+            deliver(store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)
         except BaseException as error:
             failed.append(error)
 
@@ -174,7 +174,7 @@ def test_without_a_rate_there_is_no_statement_for_it(world: World):
     world.event(world.people(3))
     world.move()
     with Statements(world.store.engine) as statements:
-        deliver(world.store, {Medium.EMAIL: Counting()}, world.keys, now=world.now)  # type: ignore[dict-item]
+        deliver(world.store, {Medium.EMAIL: Counting()}, world.keys, now=world.now)
     own = [s for s in statements.seen if "rate" in s.split() and ("UPDATE" in s.split() or "INTO" in s.split())]
     assert not own and world.one(sa.select(sa.func.count()).select_from(t.rate)) == 0
 
@@ -186,7 +186,7 @@ def test_a_worker_that_waits_for_its_turn_can_be_stopped(world: World):
     begun = time.monotonic()
     until = begun + 1.0
     stop = lambda: time.monotonic() > until  # noqa: E731
-    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=stop)  # type: ignore[dict-item]
+    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=stop)
     assert report.total("sent") == 1 and time.monotonic() - begun < 3
 
 
@@ -197,7 +197,7 @@ def test_what_is_refused_takes_nothing_from_the_rate(world: World):
     world.event(people)
     world.move()
     until = time.monotonic() + 5
-    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)
     assert world.states() == {"denied": 3, "sent": 2}
 
 
@@ -210,17 +210,17 @@ def test_all_workers_wait_where_one_was_asked_to(world: World, database_url: str
     world.event(world.people(25))
     world.move()
     channel.refuses = 120.0
-    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)  # type: ignore[dict-item]
+    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)
     assert channel.requests == 1 and report.problems == ("email by counting is not available: 429",)
     assert set(world.states()) == {"planned"}
     world.event(world.people(1))
     world.move()
-    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)
     world.pass_time(seconds=119)
-    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)
     assert other.requests == 0
     world.pass_time(seconds=1)
-    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: other}, world.keys, now=world.now)
     assert world.states() == {"sent": 26}
 
 
@@ -237,11 +237,11 @@ def test_a_worker_in_the_midst_of_its_round_stops_too(world: World):
             rates.hold_back(conn, "counting/email", world.now + timedelta(minutes=3), world.now)
 
     channel.send = send  # type: ignore[method-assign]
-    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)
     assert channel.requests == 1 and world.states() == {"sent": 10, "planned": 20}
     world.pass_time(minutes=3)
     channel.send = plain  # type: ignore[method-assign]
-    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now)
     assert world.states() == {"sent": 30}
 
 
@@ -264,7 +264,8 @@ class Slow(Counting):
 
     def __init__(self, world: World, seconds: float, meanwhile: Any) -> None:
         super().__init__()
-        self.world, self.seconds, self.meanwhile, self.attempts = world, seconds, meanwhile, []
+        self.world, self.seconds, self.meanwhile = world, seconds, meanwhile
+        self.attempts: list[str] = []
 
     def send(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
         self.attempts += [o.attempt for o in batch]
@@ -281,13 +282,13 @@ def test_receipts_that_come_keep_the_lease(world: World, database_url: str):
     late = Counting()
 
     def meanwhile() -> None:
-        report = deliver(other, {Medium.EMAIL: late}, world.keys, now=world.now)  # type: ignore[dict-item]
+        report = deliver(other, {Medium.EMAIL: late}, world.keys, now=world.now)
         assert report.judged == 0 and not report.counts
 
     channel = Slow(world, 100, meanwhile)
     world.event(world.people(30))
     world.move()
-    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)  # type: ignore[dict-item]
+    deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)
     assert world.states() == {"sent": 30} and not late.requests
     other.close()
 
@@ -301,7 +302,7 @@ def test_what_was_not_handed_over_before_the_lease_was_lost_is_known_to_be_unsen
         def send(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
             if not self.requests:
                 world.pass_time(seconds=61)
-                report = deliver(other, {Medium.EMAIL: late}, world.keys, now=world.now)  # type: ignore[dict-item]
+                report = deliver(other, {Medium.EMAIL: late}, world.keys, now=world.now)
                 assert report.total("uncertain", "lost_worker") == 30
                 assert world.states() == {"uncertain": 30}
             yield from super().send(batch)
@@ -309,7 +310,7 @@ def test_what_was_not_handed_over_before_the_lease_was_lost_is_known_to_be_unsen
     channel = Silent()
     world.event(world.people(30))
     world.move()
-    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)  # type: ignore[dict-item]
+    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)
     assert report.total("planned", "lost_lease") == 20 and report.total("sent") == 30
     assert world.states() == {"sent": 30} and len(channel.at) == 30 and not late.at
     attempts = sorted(m.attempts for m in world.messages())
@@ -333,13 +334,13 @@ def test_what_another_worker_has_decided_anew_is_not_handed_over(world: World, d
             done[0] = True
             world.pass_time(seconds=61)
             again = lambda channel, due: True  # noqa: E731
-            deliver(other, {Medium.EMAIL: channel}, world.keys, now=world.now, send_again=again)  # type: ignore[dict-item]
+            deliver(other, {Medium.EMAIL: channel}, world.keys, now=world.now, send_again=again)
             assert world.states() == {"sent": 4}
         return plain(run, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module._Run, "_hand_over", first_another)
-        deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)  # type: ignore[dict-item]
+        deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=lambda: world.now)
     assert len(channel.at) == 4 and [m.attempts for m in world.messages()] == [2] * 4
     other.close()
 

@@ -104,3 +104,20 @@ def test_the_flow_that_seals(waiting: Path):
     assert state.name == "Sealed"
     assert state.message.endswith("in all, 0 waiting")
     assert asyncio.run(seal()).name == "Idle"
+
+
+def test_the_flow_that_reconciles(waiting: Path):
+    from orchestrator import flows
+    from orchestrator.store.tables import message
+
+    async def reconcile() -> Any:
+        return await flows.reconcile(workspace=str(waiting), return_state=True)
+
+    assert asyncio.run(reconcile()).name == "Idle"
+    flows.run_tick(str(waiting), 30)
+    with wiring.connected(waiting) as wired, wired.store.write() as conn:
+        long_ago = datetime.now(UTC) - timedelta(days=3)
+        conn.execute(message.update().values(state="uncertain", reason="no_answer", settled_at=long_ago))
+    state = asyncio.run(reconcile())
+    assert (state.name, state.message) == ("Settled", "given up 1")
+    assert asyncio.run(reconcile()).name == "Idle"
