@@ -22,7 +22,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from channels.base import Attachment, Medium
 from orchestrator import attached, mjml, source
-from orchestrator.gsm import sms_segments
+from orchestrator.gsm import outside, simplified, sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
 from orchestrator.problems import Problem, Problems, Span, suggest
@@ -456,7 +456,28 @@ class _Loader:
         if len(self.problems.errors) > before or head is None:
             return None
         sandbox = self.sandboxes[options.get("missing_variable") == "default"]
-        return compile_parts(sandbox, [part for part in parts if part.source], locale)
+        compiled = compile_parts(sandbox, [part for part in parts if part.source], locale)
+        if medium == Medium.SMS:
+            self._size(file, compiled)
+        return compiled
+
+    def _size(self, file: _File, compiled: Compiled) -> None:
+        """Tells of a text message that takes several segments for everybody: each is charged as one."""
+        fixed = "".join(compiled.skeleton.parts["text"])
+        smart = self.vocabulary.policies.texts == "smart"
+        found = sms_segments(simplified(fixed) if smart else fixed)
+        if found.segments < 2:
+            return
+        odd = outside(simplified(fixed) if smart else fixed)
+        body = file.text[file.body :]
+        at = next((n for n, c in enumerate(body) if (c in odd if odd else not c.isspace())), 0)
+        message = f"this text goes out as {found.segments} segments at least, and each is charged as a text"
+        hint = "one segment has 160 characters, each of several 153: can it be said in fewer words?"
+        if odd:
+            without = sms_segments("".join(c for c in fixed if c not in odd)).segments
+            named = " ".join(f"`{c}`" for c in odd[:5]) + (" …" if len(odd) > 5 else "")
+            hint = f"because of {named} a segment has 70 characters and not 160: without, it would be {without}"
+        self.problems.warning("long-text", message, file.locate(at, 1), hint)
 
     def _line(self, key: str, head: source.Node | None) -> Part:
         """A part written in the front matter."""

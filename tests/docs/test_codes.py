@@ -86,6 +86,7 @@ MORE: dict[str, dict[str, str]] = {
         )
     },
     "hours-from-date": _journey(trigger="{ date: 5 hours before birthday }"),
+    "long-text": {"templates/sms/hello.txt": "---\ntopic: loyalty\n---\nŁódź calls\n" + "and calls " * 9 + "\n"},
     "missing-body": {PUSH: "topic: loyalty\ntitle: News\n"},
     "missing-title": {PUSH: "topic: loyalty\nbody: News\n"},
     "mixed-currency": _segment("big-spenders: 5 EUR + 3 USD > 7 EUR"),
