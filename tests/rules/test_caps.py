@@ -182,16 +182,18 @@ JANUARY = datetime(2027, 1, 31, 23, tzinfo=UTC)  # midnight in Berlin
 def spent(title: str, why: str, expected: str, cents: int, amount: int, **changes: Any) -> Row:
     """A budget of so many cents, of which so many millionths are spent; a letter costs 0.85 EUR."""
     per, until = changes.pop("per", "month"), changes.pop("until", None)
+    there = standing(spent=amount, segments=changes.pop("segments", 1))
     house = Policies(budgets={MAIL: (cents, "EUR", per)}, prices={MAIL: 850_000}, zone="Europe/Berlin")
-    return Row(
-        title, why, expected, house, subject(**{"medium": MAIL, **changes}), standing(spent=amount), "budget", until
-    )
+    return Row(title, why, expected, house, subject(**{"medium": MAIL, **changes}), there, "budget", until)
 
 
 WAITS, SPENT = "hold budget_spent", "deny budget_spent"
 BUDGET = [
     spent("the first letter", "0.85 of 500 EUR", ROOM, 50_000, 0),
     spent("the last that fits", "499.15 + 0.85 = 500 EUR", ROOM, 50_000, 499_150_000),
+    spent("two segments that fit", "498.30 + 2 x 0.85 = 500 EUR", ROOM, 50_000, 498_300_000, segments=2),
+    spent("three that do not", "498.30 + 3 x 0.85 > 500", WAITS, 50_000, 498_300_000, segments=3, until=JANUARY - NOW),
+    spent("dearer than the whole budget", "it would never fit", SPENT, 200, 0, segments=3),
     spent("a millionth too much", "499.150001 + 0.85 > 500", WAITS, 50_000, 499_150_001, until=JANUARY - NOW),
     spent("it expires before February", "held, it would be lost", SPENT, 50_000, 500_000_000, expires_at=JANUARY),
     spent("it expires in February", "it can wait", WAITS, 50_000, 500_000_000, expires_at=JANUARY + MICRO,

@@ -74,6 +74,13 @@ CONSENT = [
 ]  # fmt: skip
 
 
+ANSWER: dict[str, Any] = {"origin": "stop_confirmation", "topic": "", "purpose": "transactional"}
+CONSENT += [
+    consent("a STOP's confirmation behind the STOP", "allow transactional", says("withdrawn", topic="*"), **ANSWER),
+    consent("and behind a topic's no", "allow transactional", says("withdrawn"), **ANSWER),
+]
+
+
 def suppressed(title: str, expected: str, *entries: Any, **changes: Any) -> Case:
     return "suppression", title, subject(**changes), standing(suppressions=entries), POLICIES, expected
 
@@ -88,6 +95,19 @@ SUPPRESSION = [
     suppressed("transactional too", "deny suppressed", ("opted_out", None), **TRANSACTIONAL),
     suppressed("staff too", "deny suppressed", ("bounced", None), addressee="staff"),
     suppressed("a system too", "deny suppressed", ("bounced", None), addressee="system"),
+    *(
+        suppressed(f"{origin}: {title}", expected, *entries, origin=origin, topic="", purpose="transactional")
+        for origin in ("stop_confirmation", "start_confirmation", "help_reply")
+        for title, expected, *entries in (
+            ("its own opt-out", "allow answers_a_text", ("opted_out", None)),
+            ("and a list against advertising", "allow answers_a_text", ("opted_out", None), ("robinson", None)),
+            ("an opt-out and a bad number", "deny suppressed", ("opted_out", None), ("invalid_address", None)),
+            ("a complaint", "deny suppressed", ("complained", None)),
+            ("an erased person", "deny suppressed", ("opted_out", None), ("erased", None)),
+            ("nothing", "allow "),
+        )
+    ),
+    suppressed("another origin of ours", "deny suppressed", ("opted_out", None), origin="test_send", **TRANSACTIONAL),
 ]
 
 
