@@ -12,7 +12,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -20,10 +19,11 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Collects, Medium, Misconfigured, Outbound, Receipt, Unavailable
+from channels.base import Channel, Collects, Medium, Misconfigured, Unavailable
 from orchestrator import collect
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
+from orchestrator.hand import LEASE, LONGEST, Keep, hand
 from orchestrator.ingest import pause_failing
 from orchestrator.journey import Journey
 from orchestrator.model import Json, Policies
@@ -39,12 +39,12 @@ from orchestrator.outcome import (
     reason_of,
     stopped_by,
 )
-from orchestrator.problems import Conflict, ProjectError
+from orchestrator.problems import ProjectError
 from orchestrator.rules import Contact, judge
 from orchestrator.settle import settle, wake
 from orchestrator.store import log, outbox, rates, versions
 from orchestrator.store.counting import Contacts, counted
-from orchestrator.store.database import Store, StoreUnavailable, uncollected
+from orchestrator.store.database import Store, uncollected
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
 from orchestrator.store.standing import Asked, Facts, gather
@@ -52,8 +52,6 @@ from orchestrator.store.standing import Asked, Facts, gather
 __all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver", "links_of", "resend_is_safe"]
 
 BATCH = 1000
-LEASE = timedelta(seconds=60)
-_LONGEST = LEASE / 2  # what a lease must have left before a request: above channels' own time-outs (`_http`: 20 s)
 _SHARE = 0.5  # seconds of a channel's rate that one round takes
 _SPREAD = ("quiet_hours", "budget")  # rules that hold many till one instant
 _FRESH, _LOOKS = 0.8, 3  # seconds that a last look may take, and how many are taken
@@ -432,7 +430,7 @@ class _Run:
         """Request by request, each after a last look and with time enough on the lease; what is not come to goes back.
         Returns how many deliveries the provider was given."""
         span = _span(channel)
-        keep = _Keep(self, held, held.until - _LONGEST if span == LEASE else self.clock(), span)
+        keep = Keep(self.store, self.clock, held, held.until - LONGEST if span == LEASE else self.clock(), span)
         chunks = list(chunks_of(deliveries, channel.batch_size))
         used = 0
         while chunks:
@@ -446,7 +444,7 @@ class _Run:
             used += len(outbounds)
             if isinstance(channel, Collects):
                 channel.left_out(self.left_out + Counter(end.reason for end in stopped))
-            receipts, error = _send(channel, outbounds, keep) if going else ({}, None)
+            receipts, error = hand(channel, outbounds, keep) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
             self.store.written(lambda conn, ends=ends, at=at: self._settle(conn, channel, ends, at))  # type: ignore[misc]
@@ -668,41 +666,6 @@ def _policies(force: Force) -> tuple[str, bytes]:
     return found
 
 
-@dataclass(slots=True)
-class _Keep:
-    """Keeps a lease long enough for another request: called before each, and as receipts come in."""
-
-    run: _Run
-    lease: Lease
-    renew_at: datetime
-    span: timedelta = LEASE
-    ours: bool = True
-
-    def __call__(self) -> bool:
-        """Whether the lease is still ours."""
-        at = self.run.clock()
-        if self.ours and at >= self.renew_at:
-            until = at + self.span
-            self.ours = self.run.store.written(lambda conn: outbox.renew(conn, self.lease, until))
-            self.renew_at = until - _LONGEST
-        return self.ours
-
-
 def _span(channel: Channel) -> timedelta:
     """How long what is leased for a channel is one worker's: a job takes its time to be made."""
     return collect.LEASE if isinstance(channel, Collects) else LEASE
-
-
-def _send(
-    channel: Channel, outbounds: Sequence[Outbound], keep: Callable[[], bool]
-) -> tuple[dict[str, Receipt], Exception | None]:
-    """The receipts that came, and what broke off the rest."""
-    receipts: dict[str, Receipt] = {}
-    try:
-        for receipt in channel.send(outbounds):
-            receipts.setdefault(receipt.attempt, receipt)
-            with suppress(StoreUnavailable, Conflict):  # what is being handed over is not broken off for it
-                keep()
-    except Exception as error:  # whatever it was, the messages without a receipt may have gone out
-        return receipts, error
-    return receipts, None
