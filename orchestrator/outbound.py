@@ -381,6 +381,8 @@ class Writer:
                     known["cost"] = f"{price_text(cost)} {self.vocabulary.currency}"
                 self._sizes[carried, cost] = known
             return {**form.meta, **known} if form.meta else known
+        if due.medium is Medium.MAIL:  # postage is another for advertising
+            return {**form.meta, "purpose": due.purpose}
         return {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta
 
     def needs(self, due: Due) -> frozenset[str]:
