@@ -187,18 +187,13 @@ def _told(group: Sequence[Outbound]) -> str:
     told = [o.to.get("address", "") for o in group]
     told += [o.to.get("name", "") for o in group]
     told += [o.attempt for o in group]
-    names = group[0].headers.keys()
-    if [o for o in group if o.headers.keys() != names]:
-        told += [value for o in group for value in o.headers.values()]
-    else:
-        for name in names:
-            told += [o.headers[name] for o in group]
+    told += [_BETWEEN.join(o.headers.values()) for o in group]
     return _BETWEEN.join(told)
 
 
 def _suspicious(group: Sequence[Outbound], skeleton: Skeleton, told: str) -> bool:
     """Whether any of a group may be unfit. A few searches through all of it at once, instead of some for each."""
-    subject, names = _subject(skeleton), group[0].headers.keys()
+    subject, names = _subject(skeleton), set[str]().union(*[o.headers for o in group])
     assert subject is not None
     said = [o.values[slot] for slot in set(skeleton.slots[subject]) for o in group]
     if _broken(told) or _broken("".join(said)):
@@ -212,7 +207,6 @@ def _suspicious(group: Sequence[Outbound], skeleton: Skeleton, told: str) -> boo
         or "\n@" in joined
         or "@\n" in joined
         or any(not _HEADER.fullmatch(name) or name.lower() in _RESERVED for name in names)
-        or bool([o for o in group if o.headers.keys() != names])
         or not "".join(skeleton.parts[subject]).strip()
         or max([len(o.attempt) for o in group]) > _NAMES
     )
@@ -259,11 +253,11 @@ def _together(chunk: Sequence[Outbound], form: Form, told: str) -> tuple[bytes |
         large = frozenset(n for n, text in enumerate(texts) if len(text.encode()) > room)
         if large:
             return None, large
-    shape = _shape(tuple(tags[slot] for slot in slots))
+    shape, plain = _shape(tuple(tags[slot] for slot in slots)), told.isascii()
     if len(slots) == len(tags) and not [o for o in chunk if len(o.values) != len(tags)]:
-        people = [_person(o, shape(*o.values)) for o in chunk]
+        people = [_person(o, shape(*o.values), plain) for o in chunk]
     else:
-        people = [_person(o, shape(*[o.values[slot] for slot in slots])) for o in chunk]
+        people = [_person(o, shape(*[o.values[slot] for slot in slots]), plain) for o in chunk]
     parts = {part: _tagged(skeleton, part, tags) for part in _parts(skeleton)}
     return _ENCODE(_request(chunk[0], people, parts, form)), frozenset()
 
@@ -343,11 +337,10 @@ def _shape(tags: tuple[str, ...]) -> Callable[..., msgspec.Struct | None]:
     return msgspec.defstruct("Substitutions", [(field, str) for field in fields], rename=fields, gc=False)
 
 
-def _person(o: Outbound, substitutions: msgspec.Struct | None = None) -> _Person:
-    headers: Mapping[str, str] | None = o.headers
-    if not headers:
-        headers = None
-    elif type(headers) is not dict or not "".join(headers.values()).isascii():
+def _person(o: Outbound, substitutions: msgspec.Struct | None = None, plain: bool = False) -> _Person:
+    """`plain`: there is nothing but ASCII in any of the headers."""
+    headers: Mapping[str, str] | None = o.headers or None
+    if headers and not (type(headers) is dict and (plain or "".join(headers.values()).isascii())):
         headers = _encoded(headers)
     return _Person((_Who(o.to["address"], o.to.get("name", "")),), _Arguments(o.attempt), headers, substitutions)
 
