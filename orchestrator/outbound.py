@@ -166,7 +166,7 @@ class Links(Mapping[str, str]):
     address of a page by its letter (`store.keys.Keys.link_token`)."""
 
     PAGES: ClassVar[Mapping[str, str]] = {
-        "unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s", "data": "d",
+        "unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s", "data": "d", "one_click": "o",
     }  # fmt: skip
 
     __slots__ = ("_made", "_make")
@@ -483,7 +483,8 @@ class Writer:
         if due.medium is not Medium.EMAIL or due.purpose != "marketing":
             return {}
         return {
-            "List-Unsubscribe": f"<{self._links(due)['unsubscribe']}>",
+            # Its own link, not the text's: mailbox providers' machines keep it, and it shall open nothing else.
+            "List-Unsubscribe": f"<{self._links(due)['one_click']}>",
             "List-Unsubscribe-Post": _UNSUBSCRIBE_POST,
         }
 

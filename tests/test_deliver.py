@@ -42,7 +42,7 @@ def test_a_message_is_judged_written_sent_and_recorded(world: World):
     assert world.tick() == {"allow": 3, "sent": 3}
     assert [k.attempt for k in world.outbox()] == ["m1a1", "m2a1", "m3a1"]
     text = world.opened(world.outbox()[0])
-    assert "Subject: Hello Ann1" in text and "List-Unsubscribe: <https://small.example/u/v1.m1." in text
+    assert "Subject: Hello Ann1" in text and "List-Unsubscribe: <https://small.example/o/v1.m1." in text
     decision, outcome = world.log(1)
     assert (decision["verdict"], outcome["verdict"]) == ("allow", "sent")
     body = decision["body"]

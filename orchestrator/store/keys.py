@@ -64,8 +64,9 @@ class Keys:
     def link_token(self, message_id: int, page: str = UNSUBSCRIBE) -> str:
         """What a message's own links carry, to be read by `read_link_token`. Says nothing about the recipient.
 
-        Good for one page alone (`u` unsubscribe, `p` preferences, `c` confirm, `s` survey, `r` a link followed, `d`
-        the data of a person): an unsubscribe link stands in a header that every relay reads, and must open no more.
+        Good for one page alone (`u` unsubscribe, `o` one-click, `p` preferences, `c` confirm, `s` survey, `r` a link
+        followed, `d` the data of a person): a one-click link stands in a header that every relay reads, and must open
+        no more. From the unsubscribe page the way to the preferences is shown.
         """
         name = f"m{message_id}"
         return f"v1.{name}.{_signature(self.token, page, name)}"

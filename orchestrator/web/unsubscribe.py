@@ -1,4 +1,7 @@
-"""GET and POST /u/TOKEN: no more of a topic, or of everything, without a login, a cookie or a question.
+"""GET and POST /u/TOKEN and /o/TOKEN: no more of a topic, or of everything, without a login, a cookie or a question.
+
+/u/ stands in the text of a message, /o/ in its List-Unsubscribe header. The header's is kept by machines of others: it
+shows no way to the preference centre, where more can be read.
 
 A mailbox provider's machine posts here by itself (RFC 8058): with `List-Unsubscribe=One-Click` as a form of either
 kind. The RFC's own example of one has a boundary that does not fit its body (errata 5117 and 8927), and there are
@@ -12,7 +15,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from channels.base import Medium
 from orchestrator import consenting
 from orchestrator.store.keys import UNSUBSCRIBE
 from orchestrator.web.links import Followed, evidence, follow, shown
@@ -63,29 +65,34 @@ TEXTS: Table = {
         "Anders überlegt? Wählen Sie, was Sie lesen möchten",
     ),
 }
-HERE = ("medium.email", "medium.sms", "medium.push", "medium.mail")
+ONE_CLICK = "o"
+"""The page of the List-Unsubscribe header."""
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
-    @router.api_route("/u/{token}", methods=["GET", "HEAD"])
+    for page in (UNSUBSCRIBE, ONE_CLICK):
+        _serve(router, pages, page)
+    return router
+
+
+def _serve(router: APIRouter, pages: Pages, page: str) -> None:
+    @router.api_route(f"/{page}/{{token}}", methods=["GET", "HEAD"])
     def ask(request: Request, token: str) -> HTMLResponse:
-        found = follow(pages, request, token, UNSUBSCRIBE)
+        found = follow(pages, request, token, page)
         if isinstance(found, HTMLResponse):
             return found
-        return _page(pages, request, found)
+        return _page(pages, request, found, page)
 
-    @router.post("/u/{token}")
+    @router.post(f"/{page}/{{token}}")
     def leave(request: Request, token: str, form: Form, body: Body) -> HTMLResponse:
-        found = follow(pages, request, token, UNSUBSCRIBE)
+        found = follow(pages, request, token, page)
         if isinstance(found, HTMLResponse):
             return found
         everything = form.one("everything") == "yes"
-        _record(pages, request, found, everything, _machine(form, body))
-        return _page(pages, request, found, done="done.all" if everything else "done.one")
-
-    return router
+        _record(pages, request, found, page, everything, _machine(form, body))
+        return _page(pages, request, found, page, done="done.all" if everything else "done.one")
 
 
 def _machine(form: Fields, body: bytes) -> bool:
@@ -93,13 +100,13 @@ def _machine(form: Fields, body: bytes) -> bool:
     return form.one("List-Unsubscribe") == "One-Click" or (b"List-Unsubscribe" in body and b"One-Click" in body)
 
 
-def _record(pages: Pages, request: Request, found: Followed, everything: bool, machine: bool) -> None:
+def _record(pages: Pages, request: Request, found: Followed, page: str, everything: bool, machine: bool) -> None:
     wired, link = pages.wired, found.message
     said, named = _words(pages, request, found)
     button = "all" if everything else "object" if link.purpose == "transactional" else "one"
     words = "" if machine else shown(said, "now.to" if found.address else "now", button, **{**named, "address": "…"})
     proof = {
-        **evidence(pages, request, "u", method="one_click" if machine else "unsubscribe_link", wording=words),
+        **evidence(pages, request, page, method="one_click" if machine else "unsubscribe_link", wording=words),
         "language": pages.language(request, link.locale),
     }
     now = wired.clock()
@@ -120,7 +127,7 @@ def _words(pages: Pages, request: Request, found: Followed) -> tuple[Said, dict[
     }
 
 
-def _page(pages: Pages, request: Request, found: Followed, *, done: str = "") -> HTMLResponse:
+def _page(pages: Pages, request: Request, found: Followed, page: str, *, done: str = "") -> HTMLResponse:
     link = found.message
     _, named = _words(pages, request, found)
     token = pages.wired.keys.link_token(link.message_id, "p")
@@ -132,5 +139,5 @@ def _page(pages: Pages, request: Request, found: Followed, *, done: str = "") ->
         done=done,
         named=named,
         transactional=link.purpose == "transactional",
-        preferences=f"{pages.base}/p/{token}" if link.medium is not Medium.MAIL else "",
+        preferences=f"{pages.base}/p/{token}" if page == UNSUBSCRIBE else "",
     )

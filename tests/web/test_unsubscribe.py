@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_every_way_to_say_it_counts_once(world: World, way: str) -> None:
     feedback = world.rows(sa.select(t.feedback.c.kind))
     assert [kind for (kind,) in feedback] == ["unsubscribed"]
     audit(world)
+
+
+def test_the_headers_own_link_does_it_and_leads_nowhere_else(world: World) -> None:
+    customer_id, path = sent(world)
+    [kept] = world.outbox()
+    text = world.opened(kept).replace("=\n", "")
+    found = re.search(r"List-Unsubscribe: <https://small\.example(/o/[\w.-]+)>", " ".join(text.split()))
+    assert found is not None and "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in text
+    asked = Asked(world)
+    shown = asked.get(found[1])
+    assert shown.status_code == 200 and "Unsubscribe from" in shown.text and "/p/" not in shown.text
+    assert "/p/" in asked.get(path).text
+    assert asked.get(found[1].replace("/o/", "/u/")).status_code == 404
+    done = asked.post(found[1], data={"List-Unsubscribe": "One-Click"})
+    assert done.status_code == 200 and "/p/" not in done.text
+    assert noes(world, customer_id) == [("email", "offers")]
 
 
 def test_what_is_kept_of_it(world: World) -> None:
