@@ -122,7 +122,7 @@ def _page(
         chosen_language=link.locale or "",
         paused=_day(found, paused) if paused is not None and now < paused else "",
         own=_own(found, centre, form, wrong),
-        declared=_day(found, max(centre.declared.values())) if centre.declared else "",
+        declared=_day(found, max(own)) if (own := _own_words(found, centre)) else "",
         fresh=centre.fresh,
         email=masked(link.email or ""),
         call=_may_call(offered.call_me, centre),
@@ -229,6 +229,12 @@ def _own(found: _Found, centre: Centre, form: Fields | None, wrong: Sequence[str
         label = spoken(labels, found.language, vocabulary.locale) or own
         lines.append(_Line(name, label, value, kind, choices, _COMPLETE.get(name, "off"), name in wrong, settled))
     return lines
+
+
+def _own_words(found: _Found, centre: Centre) -> list[datetime]:
+    """Since when values on the page are the person's own."""
+    fields = found.force.project.vocabulary.preferences.fields
+    return [at for name, at in centre.declared.items() if name in fields]
 
 
 def _plainly(name: str) -> str:
