@@ -13,7 +13,7 @@ ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
     ("Data in", ("import", "customer merge")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
-    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log")),
+    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "answers")),
     ("Uncertain sends", ("uncertain", "reconcile", "settle")),
     (
         "Auditing",
@@ -188,6 +188,12 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     },
     "audit key": {"key": "NAME+ID+KEY"},
     "audit verifier": {"verifier": "the file's text"},
+    "answers": {
+        "survey": "its name",
+        "anonymous": "true or false",
+        "answered": "how many answers",
+        "questions": "`name`, `kind`, `answered`, and `counts`, `average`, `nps` or `texts` each",
+    },
     "segment": {
         "name": "the segment's; null for a condition",
         "condition": "in its canonical form",

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator.centre import ANSWERED
 from orchestrator.rules import Wishes
 from orchestrator.store.database import id_list, insert_many, key_list
 from orchestrator.store.tables import (
@@ -16,6 +17,7 @@ from orchestrator.store.tables import (
     customer,
     declared,
     device,
+    event,
     message,
     preference,
     suppression,
@@ -171,3 +173,10 @@ def answers_to(conn: sa.Connection, survey: str) -> list[dict[str, Any]]:
     a = survey_answer.c
     query = sa.select(a.day, a.answers).where(a.survey == survey).order_by(a.day, a.id)
     return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def answered(conn: sa.Connection, survey: str) -> list[dict[str, Any]]:
+    """The answers to a survey that is not anonymous, without whose they are, as they came in."""
+    e = event.c
+    rows = conn.execute(sa.select(e.properties).where(e.type == ANSWERED).order_by(e.id)).scalars()
+    return [{"answers": properties} for properties in rows if properties.get("survey") == survey]
