@@ -16,7 +16,7 @@ from orchestrator.erase import Places, erase
 from orchestrator.store import consents
 from orchestrator.store import tables as t
 from orchestrator.store.keys import Keys
-from tests.outgoing import World, audit, world_of
+from tests.outgoing import POLICIES, World, audit, world_of
 from tests.web.choosing_world import page, texts, written_to
 from tests.web.site import Asked
 
@@ -291,6 +291,18 @@ def test_own_data_is_checked_and_kept_with_its_date(world: World) -> None:
     fields = world.rows(sa.select(t.declared.c.field, t.declared.c.at, t.declared.c.source))
     assert {f.field for f in fields} == {"first_name", "town", "birthday", "street", "postcode", "city", "country"}
     assert {(f.at, f.source) for f in fields} == {(world.now, "preference_centre")}
+
+
+def test_an_age_once_given_is_not_given_again(sqlite_database_url: str) -> None:
+    world = world_of(sqlite_database_url)
+    world.apply(texts(policies=POLICIES + "  minors: { born: birthday }\n"))
+    _, message = written_to(world)
+    asked, path = Asked(world), page(world, message)
+    assert moved_to(asked.post(path, data={"do": "tell", "birthday": "2012-05-06"})) == "told#done"
+    assert "readonly" in asked.get(path).text
+    assert moved_to(asked.post(path, data={"do": "tell", "birthday": "1980-05-06"})) == "same#done"
+    assert world.one(sa.select(t.customer.c.attributes)) == {"birthday": "2012-05-06"}
+    world.store.close()
 
 
 def test_what_is_asked_of_a_post_is_one_of_a_few_things(world: World) -> None:
