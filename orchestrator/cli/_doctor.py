@@ -94,6 +94,10 @@ def _settings(folder: Path) -> Iterator[Finding]:
     else:
         yield Finding("sending", "ok", f"live: {', '.join(live)}")
     yield _safety(settings)
+    url = settings.web.public_url
+    if live and not url.startswith("https://"):
+        text = f"links in messages lead to {url}: mailbox providers ask for https, and nobody else reaches localhost"
+        yield Finding("links", "look", text, "set `public_url` under `[web]` in orchestrator.toml")
 
 
 def _safety(settings: Settings) -> Finding:

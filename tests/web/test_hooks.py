@@ -16,8 +16,8 @@ from tests.web.site import Asked
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    world = world_of(database_url)
+def world(sqlite_database_url: str) -> Iterator[World]:
+    world = world_of(sqlite_database_url)
     world.apply(files({"hello": journey("hello", "- email: hello")}))
     yield world
     world.store.close()

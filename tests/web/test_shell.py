@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,13 @@ def test_a_fault_tells_nothing_of_itself(asked: Asked, world: World, caplog: pyt
     assert answer.status_code == 500 and "The fault is ours" in answer.text
     assert "ann@example.com" not in answer.text and "ann@example.com" not in caplog.text
     assert "ValueError" in caplog.text
+
+
+def test_doctor_says_when_links_lead_nowhere(tmp_path: Path) -> None:
+    from orchestrator.cli._doctor import _settings
+
+    live = '[channels.email]\nprovider = "smtp"\nhost = "127.0.0.1"\n[safety]\nenvironment = "production"\n'
+    for url, told in ((None, True), ("http://mail.acme.example", True), ("https://mail.acme.example", False)):
+        text = live + (f'[web]\npublic_url = "{url}"\n' if url else "")
+        (tmp_path / "orchestrator.toml").write_text(text)
+        assert any(f.what == "links" for f in _settings(tmp_path)) == told
