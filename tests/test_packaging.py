@@ -67,7 +67,7 @@ def test_the_wheel_carries_the_starter_workspace_and_nothing_of_the_house(tmp_pa
     shipped = {"orchestrator/py.typed", "channels/py.typed", "orchestrator/starter/prefect.yaml"}
     shipped |= {f"orchestrator/ruleset/{name}" for name in ("__init__.py", "hours.yaml", "consent.yaml")}
     shipped |= {f"orchestrator/pages/{name}" for name in ("report.html", "report.typ", "listing.typ")}
-    shipped |= {"orchestrator/starter/verifier/verify.py"}
+    shipped |= {"orchestrator/starter/verifier/verify.py", "channels/letterfile/letter.typ"}
     shipped |= {f"orchestrator/starter/{path}" for path in ("orchestrator.toml", "journeys/workspace.yaml")}
     assert shipped <= names
     tops = {name.split("/")[0] for name in names}

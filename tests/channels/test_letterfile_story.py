@@ -16,6 +16,7 @@ from channels.base import EventKind, Handed, Inbound, Medium, Misconfigured, Sit
 from channels.letterfile import Letterfile, connect
 from orchestrator import posting
 from orchestrator.ingest import receive
+from orchestrator.reconcile import reconcile
 from orchestrator.store import tables as t
 from tests.outgoing import World, files, journey, world_of
 
@@ -297,3 +298,28 @@ def test_the_verb_reads_each_file_once_and_the_table_knows_the_jobs(world: World
 def test_letters_that_go_elsewhere_have_no_jobs(world: World) -> None:
     with pytest.raises(Misconfigured, match="letterfile"):
         posting.house(world.channels)
+
+
+@pytest.mark.parametrize("where", ["release", "receipts"])
+def test_after_a_crash_reconcile_finds_out_and_each_is_printed_once(
+    world: World, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = print_house(world)
+    letters(world)
+    world.tick()
+    world.now = TUESDAY_CUTOFF
+    with monkeypatch.context() as patch:
+        die_at(where, house, patch)
+        with pytest.raises(Killed):
+            world.deliver()
+    print_house(world)
+    world.pass_time(minutes=31)
+    world.tick()
+    world.pass_time(minutes=10)
+    reconcile(world.store, world.channels, world.keys, now=lambda: world.now)
+    world.pass_time(days=1)
+    world.tick()
+    assert world.states() == {"sent": 3}
+    assert len(printed(world)) == len(set(printed(world))) == 3
+    attempts = {piece.partition("a")[2] for piece in printed(world)}
+    assert attempts == ({"1"} if where == "receipts" else {"2"}), "what certainly never went is made anew, at once"
