@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from orchestrator.store import tables as t
 from tests.outgoing import World, files, journey, world_of
 from tests.vendors.sendgrid import SendGridVendor
 from tests.vendors.server import RESET, Reply
+from tests.web.site import Asked
 
 STEPS = "- email: hello\n- wait: 9 days"
 
@@ -96,6 +98,28 @@ def test_out_and_back(world: Through) -> None:
     assert sum(again.new.values()) == 0 and again.known == len(told)
     assert states == {f"c{n}": world.state_of(f"c{n}@example.com") for n in range(1, 7)}
     assert world.tick()["sent"] == 0 and len(world.vendor.mails) == 6
+
+
+def test_by_the_front_door(world: Through) -> None:
+    """The web app's webhook, over HTTP: what is genuine is written and answered 2xx, what is not changes nothing."""
+    world.event(world.people(1))
+    world.tick()
+    ask = Asked(world)
+    told = [world.vendor.event(world.vendor.mails[0], "delivered", world.now)]
+    genuine = world.vendor.signed(told, world.now)
+
+    def post(inbound: Inbound) -> int:
+        return ask.post("/hooks/email", content=inbound.body, headers=dict(inbound.headers)).status_code
+
+    assert post(replace(genuine, body=genuine.body.replace(b"m1a1", b"m2a1"))) == 403
+    assert post(replace(genuine, headers={})) == 403
+    assert world.states() == {"sent": 1}
+    assert post(genuine) == 204
+    assert post(genuine) == 204
+    assert world.states() == {"delivered": 1}
+    assert world.one(sa.select(sa.func.count()).select_from(t.feedback)) == 1
+    # Ours to mend, so it has to come again.
+    assert post(world.vendor.signed_bytes(b"no list", world.now)) == 503
 
 
 def test_a_bounce_days_later_names_an_address_alone(world: Through) -> None:
