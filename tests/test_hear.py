@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from channels.base import Event, EventKind, Medium, Reason
+from channels.sandbox import ACCEPT
 from orchestrator.erase import Places, erase
 from orchestrator.ingest import receive
 from orchestrator.store import consents
 from orchestrator.store import tables as t
 from tests.outgoing import NOON, World, audit, files, journey, world_of
 
-ASK = "- sms: short\n- wait_for: { message: sms:short, replied: yes, timeout: 3 days }"
+ASK = "- sms: short\n- wait_for: { message: sms:short, is: replied, timeout: 3 days, then: [ { email: hello } ] }"
 NUMBER = "+4917139{:05}"
 
 
@@ -246,6 +247,23 @@ def test_a_reply_is_an_event_of_the_text_that_it_answers(world: World):
     assert (event.customer_id, event.properties) == (1, told)
     assert [(f.message_id, f.kind) for f in world.rows(sa.select(t.feedback))] == [(1, "replied")]
     assert "blue" not in str([(line["body"], line["detail"]) for line in world.log()]), "never in the log"
+
+
+def test_a_reply_wakes_who_waits_for_it(world: World):
+    texted(world, steps=ASK)
+    assert world.tick() == {}
+    write(world, "Gern, am Dienstag")
+    assert world.tick()["sent"] == 1 and world.messages()[-1].step == "email:hello"
+
+
+def test_what_has_not_gone_out_is_not_answered(world: World):
+    """A message that is decided on and not handed over: a STOP is no feedback on it, or it would count as arrived."""
+    world.apply(files({"j": journey("j", "- sms: short\n- wait: 9 days")}))
+    world.event(world.people(1))
+    world.behaviour = lambda outbound, number: write(world, "STOP") and ACCEPT
+    world.tick(1)
+    assert [m.state for m in world.messages() if m.origin == "journey"] == ["sent"], "it was on its way"
+    assert not world.rows(sa.select(t.feedback))
 
 
 def test_it_is_taken_for_one_to_the_last_text_of_a_week(world: World):

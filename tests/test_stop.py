@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from orchestrator.store import outbox
 from orchestrator.store import tables as t
 from orchestrator.store.keys import Attempt
 from orchestrator.why import why
-from tests.outgoing import NOON, POLICIES, World, audit, files, journey, open_store, world_of
+from tests.outgoing import POLICIES, audit, files, journey, open_store, world_of
 from tests.test_concurrent_caps import queue
 
 SECOND = timedelta(seconds=1)
@@ -62,7 +62,7 @@ def test_stop_with_two_workers(database_url: str, monkeypatch: pytest.MonkeyPatc
     clock = clock_of(world.now)
     for _ in range(4):
         queue(world, people, "sms", "short", step=f"sms:short{_}")
-    slow = Slow(clock, at_once=4, seconds=0.15)
+    slow: Any = Slow(clock, at_once=4, seconds=0.15)
     stores, failed = [open_store(database_url) for _ in range(2)], []
 
     def work(store: Any) -> None:
@@ -170,6 +170,3 @@ def test_with_a_database_that_is_always_so_slow_nothing_goes(database_url: str, 
     assert world.states() == {"sent": 2}
     audit(world)
     world.store.close()
-
-
-assert NOON.tzinfo is UTC and World
