@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 import orchestrator.web
+from orchestrator.web.api import PREFIX, problem
 from orchestrator.web.guard import Guard
 from orchestrator.web.pages import Pages, static
 from orchestrator.wiring import Wired
@@ -38,6 +39,16 @@ _NOT_WATCHED: Final[TelemetryConfig] = {
 _A_YEAR = "public, max-age=31536000, immutable"  # pages name these files with the hash of what is in them
 
 
+_TOLD: Final = {
+    400: ("Not understood", "look at the API's document: GET /v1/openapi.json"),
+    404: ("Nothing here", "look at the API's document for what there is: GET /v1/openapi.json"),
+    405: ("Another method", "rows are handed in by POST"),
+    413: ("Too large", "send fewer rows in each request"),
+    500: ("Our fault", "ask again; what was taken is known by its keys, and is not taken twice"),
+    503: ("Not now", "the database cannot be reached: ask again"),
+}
+
+
 def create_app(wired: Wired) -> FastAPI:
     """The application for uvicorn; `wired` stays open as long as it is served. Raises what `wired.keys` raises."""
     pages = Pages(wired)
@@ -47,11 +58,13 @@ def create_app(wired: Wired) -> FastAPI:
     )
 
     async def sorry(request: Request, status: int) -> Response:
+        if request.url.path.startswith(PREFIX):  # a program asks: it is answered as one
+            return problem(status, *_TOLD.get(status, _TOLD[400 if status < 500 else 500]))
         return await anyio.to_thread.run_sync(pages.sorry, request, status)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if error.status_code == 404:
+        if error.status_code == 404 and not request.url.path.startswith(PREFIX):
             return await anyio.to_thread.run_sync(pages.missed, request)
         response = await sorry(request, error.status_code)
         response.headers.update(error.headers or {})

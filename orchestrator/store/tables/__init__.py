@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from orchestrator.store.tables.base import BigId, Json, UtcDateTime, from_micros, metadata, micros
 from orchestrator.store.tables.house import (
+    api_answer,
+    api_key,
     import_run,
     letter_job,
     setting,
@@ -61,6 +63,8 @@ __all__ = [
     "Json",
     "UtcDateTime",
     "account",
+    "api_answer",
+    "api_key",
     "applied",
     "audience_seen",
     "batch",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
 
-from orchestrator.store.tables.base import Json, UtcDateTime, metadata, new_id, one_of
+from orchestrator.store.tables.base import BigId, Json, UtcDateTime, metadata, new_id, one_of
 
 import_run = Table(
     "import_run",
@@ -51,4 +51,27 @@ setting = Table(  # one row a name: schema facts, the workspace's name
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+api_key = Table(  # who may call the API; the key itself is shown once and kept nowhere
+    "api_key",
+    metadata,
+    new_id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("hash", Text, nullable=False, unique=True),  # SHA-256: of 256 random bits, so that nobody can guess it back
+    Column("scopes", Text, nullable=False),  # what it may do, space-separated
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+api_answer = Table(  # what a request with an Idempotency-Key was answered; counts and row numbers, no person
+    "api_answer",
+    metadata,
+    Column("api_key_id", BigId, ForeignKey("api_key.id"), primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),  # SHA-256 of the caller's own: that may name a person
+    Column("request", Text, nullable=False),  # SHA-256 of method, path and body
+    Column("at", UtcDateTime, nullable=False),
+    Column("status", Integer),  # NULL while it is being worked on
+    Column("body", Text),
+    Index(None, "at"),
 )

@@ -1,0 +1,147 @@
+"""Take in what other systems hand over by the API: rows as an import takes them, sign-ups, units for a journey."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from orchestrator.apply import Force, in_force
+from orchestrator.consenting import ask_confirmation
+from orchestrator.enroll import enroll_units
+from orchestrator.importing import import_rows
+from orchestrator.rows import ImportKind
+from orchestrator.store import Store, access, people
+from orchestrator.store.keys import Keys
+from orchestrator.trigger import ApiTrigger
+
+MOST_ROWS = 1_000
+"""Rows of one request."""
+SCOPES = ("events", "customers", "accounts", "consents", "devices", "records", "enroll")
+"""What a key may be allowed to hand in."""
+
+
+class NotAccepted(Exception):
+    """The request makes no sense here. `status` is HTTP's; the message is for who wrote the program that asked."""
+
+    def __init__(self, status: Literal[404, 409, 422], message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of the rows. `refused`: (number of the row from 1, what is wrong with it)."""
+
+    rows: int
+    counts: Mapping[str, int]
+    refused: tuple[tuple[int, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def accept_rows(
+    store: Store,
+    keys: Keys,
+    kind: ImportKind,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    record_type: str = "",
+    now: datetime,
+) -> Accepted:
+    """Store rows of one kind, checked as an import's are. Raises NotAccepted.
+
+    `record_type`: of records, as workspace.yaml declares it. The same row again changes nothing.
+    """
+    force = _force(store)
+    if kind == "records":
+        if record_type not in force.project.vocabulary.records:
+            raise NotAccepted(404, f"workspace.yaml declares no record `{record_type}`")
+        rows = [{**row, "type": record_type} for row in rows]
+    report = import_rows(store, keys, force.project.vocabulary, kind, rows, now=now)
+    counts = {"inserted": report.inserted, "updated": report.updated, "unchanged": report.unchanged}
+    refused = tuple((found.line, found.problem) for found in report.refused)
+    return Accepted(report.rows, counts, refused, tuple(report.warnings))
+
+
+def accept_sign_ups(
+    store: Store, keys: Keys, rows: Sequence[Mapping[str, Any]], *, source: str, now: datetime
+) -> Accepted:
+    """Ask people to confirm what they signed up for: rows have `customer`, `topic` or `topics`, and of the sign-up's
+    evidence what is known (`source_url`, `ip`, `agent`, `wording`, `wording_version`, `language`, `jurisdiction`).
+
+    The consent is recorded as asked for; the message that asks goes to the customer's own e-mail address, once a day.
+    """
+    force = _force(store)
+    topics = force.project.vocabulary.topics
+    refused: list[tuple[int, str]] = []
+    counts: Counter[str] = Counter()
+    wanted: dict[str, list[tuple[int, tuple[str, ...], dict[str, Any]]]] = defaultdict(list)
+    for number, row in enumerate(rows, 1):
+        said = row.get("topics", row.get("topic"))
+        named = (said,) if isinstance(said, str) else tuple(said) if isinstance(said, list | tuple) else ()
+        if not isinstance(row.get("customer"), str) or not row["customer"]:
+            refused.append((number, "customer is missing: the customer's key"))
+        elif row.get("medium", "email") != "email":
+            refused.append((number, "only e-mail asks for a confirmation; record a `grant` with its evidence instead"))
+        elif not named or any(not isinstance(t, str) or t not in topics for t in named):
+            refused.append((number, f"topics: one or several of {', '.join(sorted(topics))}"))
+        else:
+            evidence = {name: row[name] for name in _EVIDENCE if isinstance(row.get(name), str)}
+            wanted[row["customer"]].append((number, named, {"source": source, **evidence}))
+    with store.write() as conn:
+        known = access.emails_of(conn, wanted)
+        for key, asked in wanted.items():
+            for number, named, evidence in asked:
+                if key not in known:
+                    refused.append((number, "this customer is not known; hand in the customer first"))
+                    continue
+                customer_id, address = known[key]
+                told = ask_confirmation(conn, keys, force, customer_id, address, named, evidence=evidence, now=now)
+                if told in ("no_template", "no_address"):
+                    refused.append((number, _NOT_ASKED[told]))
+                else:
+                    counts[told] += 1
+    return Accepted(len(rows), dict(counts), tuple(sorted(refused)))
+
+
+_EVIDENCE = ("source_url", "ip", "agent", "wording", "wording_version", "language", "jurisdiction", "method")
+_NOT_ASKED = {
+    "no_template": "workspace.yaml names no message to ask with: `policies.double_opt_in`",
+    "no_address": "the customer has no e-mail address",
+}
+
+
+def accept_units(store: Store, journey: str, unit_keys: Sequence[str], run_key: str, *, now: datetime) -> Accepted:
+    """Let customers (or accounts, where the journey is about these) into a journey that has the trigger `api`.
+
+    `run_key` says what for (an order's number): the same one again lets nobody in twice. Raises NotAccepted.
+    """
+    force = _force(store)
+    found = force.project.journeys.get(journey)
+    if found is None:
+        raise NotAccepted(404, f"no journey `{journey}` is in force")
+    if not any(isinstance(trigger, ApiTrigger) for trigger in found.triggers):
+        raise NotAccepted(409, f"`{journey}` is not entered by the API: it has no trigger `api`")
+    if force.is_paused(journey):
+        raise NotAccepted(409, f"`{journey}` is paused; ask again when it is resumed")
+    with store.read() as conn:
+        if found.unit == "account":
+            ids = people.find_accounts(conn, unit_keys)
+        else:
+            ids = {key: person.id for key, person in people.find_customers(conn, unit_keys).items()}
+    refused = tuple(
+        (number, f"this {found.unit} is not known") for number, key in enumerate(unit_keys, 1) if key not in ids
+    )
+    units = sorted(set(ids.values()))
+    entered = enroll_units(store, journey, units, f"api:{run_key}", now=now) if units else 0
+    return Accepted(len(unit_keys), {"entered": entered, "not_entered": len(units) - entered}, refused)
+
+
+def _force(store: Store) -> Force:
+    with store.read() as conn:
+        force = in_force(conn)
+    if force is None:
+        raise NotAccepted(409, "no workspace is in force yet: run `orchestrator apply`")
+    return force
