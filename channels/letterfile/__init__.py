@@ -33,7 +33,7 @@ from channels.base import (
 from channels.letterfile import cutoff, paper, returns
 from channels.letterfile.drop import Folder, Place
 from channels.letterfile.job import Files, Piece, in_order, job_id, piece, row_hash, seeds
-from channels.letterfile.layout import Unfit
+from channels.letterfile.layout import Unfit, laid_out
 from channels.letterfile.ledger import DROPPED, LATER, SEALED, Entry, Ledger
 from channels.letterfile.options import Options, read
 
@@ -50,6 +50,11 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Letter
     if medium is not Medium.MAIL:
         raise Misconfigured(f"letterfile carries mail, not {medium}")
     cutoff.check(chosen, site.clock())
+    for n, seed in enumerate(chosen.seeds, 1):
+        try:
+            laid_out(seed, chosen)
+        except Unfit as unfit:
+            raise Misconfigured(f"letterfile cannot write to number {n} of its `seeds`: {unfit.detail}") from None
     if chosen.pdf or chosen.proofs:
         paper.check(chosen)
     if chosen.sftp is not None:
@@ -190,6 +195,7 @@ class Letterfile:
             known = self._ledger.of(h.attempt for h in handed)
             stands: dict[str, bool | None] = {}
             never: list[str] = []
+            lost: dict[str, Entry] = {}
             for one in handed:
                 entry = known.get(one.attempt)
                 if entry is None:
@@ -206,7 +212,11 @@ class Letterfile:
                     yield Receipt(one.attempt, "accepted", f"{entry.job}/{one.attempt}")
                 elif stands.get(entry.job) is False or entry.state != SEALED:
                     never.append(one.attempt)
+                    lost[entry.job] = entry
             self._ledger.void(never)
+            for entry in lost.values():  # it never was a job, and never will be
+                self._ledger.void(entry.pieces)
+                self._forget_entry(entry)
         for attempt in never:
             yield Receipt(attempt, "rejected", detail="never_taken")
 

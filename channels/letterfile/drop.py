@@ -122,8 +122,11 @@ class Folder:
             found += [p for p in sorted((self.root / RETURNS).iterdir()) if p.is_file() and not hidden(p.name)]
         found += sorted(self.root.glob("*/*_receipt.json"))
         for path in found:
-            if path.stat().st_size <= LARGEST:
-                yield Left(path.relative_to(self.root).as_posix(), path.read_bytes())
+            try:
+                if path.stat().st_size <= LARGEST:
+                    yield Left(path.relative_to(self.root).as_posix(), path.read_bytes())
+            except OSError as error:
+                raise Unavailable(f"a file of the house cannot be read ({error.strerror})") from None
 
     def done(self, name: str, refused: bytes) -> None:
         done = self.root / RETURNS / DONE

@@ -370,6 +370,7 @@ def test_a_cut_off_is_its_own_next_and_last(seconds: int, days: Any) -> None:
         ({"font": "Comic Sans", "print": "pdf"}, "font"),
         ({"rehearsal": True, "folder": "/tmp"}, "rehearsal"),
         ({"seeds": [{"email": "a@example.com"}]}, "seed"),
+        ({"seeds": [{"name": "Max", "street": "Weg 1", "city": "Bonn", "country": "DE"}]}, "number 1 of its `seeds`"),
         ({"language": "zz-zz-zz"}, "language"),
         ({"mail_within_days": 1000}, "mail_within_days"),
     ],

@@ -170,7 +170,8 @@ def test_nobody_is_printed_twice_wherever_the_worker_dies(
     for one in handed:
         assert taken[one.attempt] == (("accepted", "") if one.attempt in there else ("rejected", "never_taken"))
     assert there == (set(taken) if where in ("receipts",) else set())
-    assert not list((world.folder / "letters").glob(".*")) or where == "writing"
+    assert not list((world.folder / "letters").glob(".*")), "what was half written is taken away"
+    assert [job.state for job in again.jobs()] == (["dropped"] if there else [])
 
 
 def die_at(where: str, house: Letterfile, patch: pytest.MonkeyPatch) -> None:

@@ -75,10 +75,10 @@ def house(place: Path) -> Iterator[House]:
         public = host.export_public_key().decode().strip()
         (place / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
         found.append(House(place / "jobs", port, place / "known_hosts", place / "identity"))
-        started.set()
 
     def run() -> None:
         loop.run_until_complete(serve())
+        loop.call_soon(started.set)  # once it runs: told to stop before, it would run for ever
         loop.run_forever()
 
     thread = threading.Thread(target=run, daemon=True)
