@@ -176,7 +176,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     topics = _topics(node.get("topics"), parts.get("topics", {}), locale, mine)
     surveys = read_surveys(node.get("surveys"), locale, mine, parts.get("surveys", {}), check_name)
     if surveys:
-        events = _with_answers(events, answered_event(surveys), mine)
+        events = _with_answers(events, answered_event(surveys), node.get("events"), mine)
     declaring = ("attributes", "records", "events", "classes", "topics", "surveys")
     names = [e.value.span for e in node.entries if e.key in declaring]
     stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
@@ -373,13 +373,14 @@ def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, C
     return found
 
 
-def _with_answers(events: dict[str, EventType], answered: EventType, problems: Problems) -> dict[str, EventType]:
+def _with_answers(
+    events: dict[str, EventType], answered: EventType, node: Node | None, problems: Problems
+) -> dict[str, EventType]:
     """The declared events, and the one that answers become."""
-    own = events.get(ANSWERED)
-    if own is not None:
-        span = next((f.span for f in own.fields.values() if f.span is not None), None)
-        message = f"`{ANSWERED}` is the event that answers of the surveys become: it is there by itself"
-        problems.error("name-taken", message, span or Span.whole(""), "take it out of `events`")
+    for entry in _entries(node):
+        if entry.key == ANSWERED:
+            message = f"`{ANSWERED}` is the event that answers to the surveys become: it is there by itself"
+            problems.error("name-taken", message, entry.key_span, "take it out of `events`")
     return {**events, ANSWERED: answered}
 
 

@@ -327,3 +327,61 @@ def test_the_shipped_files_name_their_schemas() -> None:
         first = path.read_text(encoding="utf-8").partition("\n")[0]
         reference = first.removeprefix("# yaml-language-server: $schema=")
         assert reference != first and (path.parent / reference).resolve().is_file(), path
+
+
+# ---- the preference centre and surveys ------------------------------------------------------------------------------
+
+
+def centre(lines: str) -> tuple[Vocabulary, list[tuple[str, str]]]:
+    head, _, rest = WORKSPACE.partition("policies:")
+    vocabulary, _, problems = attempt(head + lines + "policies:" + rest)
+    return vocabulary, problems
+
+
+@pytest.mark.parametrize(
+    ("line", "codes"),
+    [
+        ("preferences: { fields: [first_name, favourite_store, birthday], overwrite: after 1 year }", []),
+        ("preferences: { fields: [phone] }", ["closed-field"]),
+        ("preferences: { fields: [tier] }", ["closed-field"]),
+        ("preferences: { fields: [locale] }", ["closed-field"]),
+        ("preferences: { fields: [shoe_size] }", ["unknown-attribute"]),
+        ("preferences: { labels: { shoe_size: Size } }", ["unknown-attribute"]),
+        ("preferences: { languages: [german] }", ["bad-locale"]),
+        ("preferences: { overwrite: after 2 hours }", ["bad-overwrite"]),
+        ("preferences: { overwrite: after 5 business days }", ["bad-overwrite"]),
+        ("preferences: { colour: red }", ["unknown-key"]),
+        ("surveys: { nps: { title: T, questions: { a: { kind: nps, ask: A } } } }", []),
+        ("surveys: { NPS: { title: T, questions: { a: { kind: nps, ask: A } } } }", ["bad-name"]),
+        ("surveys: { nps: { title: T, questions: { score: { kind: nps, ask: A } } } }", ["name-taken"]),
+        ("surveys: { nps: { title: T, questions: { where: { kind: nps, ask: A } } } }", ["reserved-name"]),
+        ("surveys: { nps: { title: T, questions: { a: { kind: choice, ask: A } } } }", ["bad-survey"]),
+        ("surveys: { n: { title: T, questions: { a: { kind: nps, ask: A, choices: { x: X, y: Y } } } } }", ["bad-survey"]),
+        ("surveys: { nps: { title: T, questions: { a: { kind: scale, ask: A, up_to: 11 } } } }", ["wrong-type"]),
+        ("surveys: { nps: { title: T } }", ["missing-key"]),
+        ("surveys: { a: { title: T, questions: { q: { kind: nps, ask: A } } }, "
+         "b: { title: T, questions: { q: { kind: text, ask: A } } } }", ["name-taken"]),
+    ],
+)  # fmt: skip
+def test_what_people_may_choose_and_answer(line: str, codes: list[str]) -> None:
+    assert [code for code, _ in centre(line + "\n")[1]] == codes
+
+
+def test_texts_by_language_and_the_event_of_answers() -> None:
+    found, problems = centre(
+        "preferences: { overwrite: after 12 months, labels: { favourite_store: { de: Filiale } } }\n"
+        "surveys:\n  nps:\n    title: { en: Hello, de: Hallo }\n"
+        "    questions: { likely: { kind: nps, ask: Likely }, why: { kind: text, ask: Why } }\n"
+    )
+    assert not problems
+    assert found.preferences.overwrite == timedelta(days=366) and found.preferences.labels["favourite_store"]
+    answered = found.events["survey_answered"].fields
+    assert {n: f.kind for n, f in answered.items()} == {
+        "survey": Kind.CHOICE, "score": Kind.NUMBER, "likely": Kind.NUMBER, "why": Kind.TEXT,
+    }  # fmt: skip
+    assert answered["survey"].choices == ("nps",)
+    twice = WORKSPACE.replace("events:\n", "events:\n  survey_answered: {}\n")
+    more = "surveys: { nps: { title: T, questions: { a: { kind: nps, ask: A } } } }\n"
+    assert [code for code, _ in attempt(twice + more)[2]] == ["name-taken"]
+    own, problems = centre("surveys: {}\n")
+    assert "survey_answered" not in own.events and not problems
