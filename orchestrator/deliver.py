@@ -559,7 +559,7 @@ def _count_in(contacts: Contacts, due: Due, facts: Facts, now: datetime, cost: i
 
 def _names(writer: Writer, batch: Iterable[Due]) -> frozenset[str]:
     """Every name the batch's texts may print: each text is asked once."""
-    texts = {(d.template or (d.payload.get("text"), d.step)): d for d in batch}
+    texts = {(d.template or (d.payload.get("text"), (*d.payload.get("with", ()),), d.step)): d for d in batch}
     return frozenset(name for due in texts.values() for name in writer.needs(due))
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from channels.base import Attachment, Medium, Outbound, Skeleton
+from orchestrator.fields import USUAL, Fields
 from orchestrator.gsm import Carried, simplified, sms_segments
 from orchestrator.model import Json, Purpose, Vocabulary
 from orchestrator.problems import Problems, Span
@@ -296,7 +297,7 @@ def _own_people(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
 class _Form:
     """What all messages of one text in one locale share."""
 
-    compiled: Compiled
+    compiled: Compiled | Fields
     skeleton: Skeleton
     locale: str
     hash: str
@@ -383,10 +384,14 @@ class Writer:
             return {**form.meta, **known} if form.meta else known
         if due.medium is Medium.MAIL:  # postage is another for advertising
             return {**form.meta, "purpose": due.purpose}
+        if due.medium is Medium.WEBHOOK:
+            return {**form.meta, "message": f"m{due.id}"}  # the same for all its attempts
         return {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta
 
     def needs(self, due: Due) -> frozenset[str]:
         """The dotted names that a message's text may print."""
+        if due.medium is Medium.WEBHOOK:
+            return frozenset(_fields(due))
         template = self.templates.get(due.medium, due.template) if due.template else None
         return context_names(template) if template is not None else self._inline(due).names
 
@@ -394,7 +399,7 @@ class Writer:
 
     def _form(self, due: Due, about: About) -> _Form:
         locale = due.payload.get("locale") or (about.customer or {}).get("locale") or self.vocabulary.locale
-        own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"))
+        own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"), _fields(due))
         plain = about.plain and due.medium is Medium.EMAIL and due.addressee == "customer"
         key = (due.medium, due.template, locale, plain, *own)
         form = self._forms.get(key)
@@ -431,6 +436,10 @@ class Writer:
 
     def _inline_form(self, due: Due, locale: str) -> _Form:
         """A text that stands in the step itself, or is our own, with a title beside it: of an e-mail, its subject."""
+        if due.medium is Medium.WEBHOOK:
+            fields = Fields(_fields(due), due.journey or due.origin)
+            made = fields.skeleton
+            return _Form(fields, made, "", made.hash, _wanted(fields.names), {}, {})
         compiled = self._inline(due)
         title = str(due.payload.get("title") or due.journey or due.step)
         heading = "subject" if due.medium is Medium.EMAIL else "title"
@@ -520,6 +529,11 @@ class Writer:
         named = [unit.get("timezone") for unit in (about.customer, about.account) if unit]
         wall = next((w for name in (*named, self.vocabulary.timezone) if name and (w := local(now, name))), now)
         return wall.date().isoformat()
+
+
+def _fields(due: Due) -> tuple[str, ...]:
+    """What a webhook call carries; nothing for other media."""
+    return tuple(due.payload.get("with") or USUAL) if due.medium is Medium.WEBHOOK else ()
 
 
 def _without_html(form: _Form) -> _Form:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from channels.base import ChannelError, Misconfigured, Outbound, Reason, Receipt, Rejected, Unavailable
 from orchestrator.outbound import Due
@@ -65,6 +65,7 @@ class End(NamedTuple):
     again: datetime | None = None
     bad: tuple[tuple[str, str], ...] = ()  # (address key, why) that must not be used any more
     given_back: bool = False  # surely not sent, so that it counts no longer
+    answer: Mapping[str, Any] | None = None  # what another system answered to a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def ended(delivery: Delivery, receipts: Mapping[str, Receipt], error: Exception 
     if len(delivery.outbounds) == 1 and error is None:
         only = receipts.get(delivery.outbounds[0].attempt)
         if only is not None and only.status == "accepted":
-            return End(delivery, "sent", "", only.provider_id)
+            return End(delivery, "sent", "", only.provider_id, answer=only.answer)
     found = [(o, receipts.get(o.attempt) or _without(o, error)) for o in delivery.outbounds]
     bad = tuple(
         (key, receipt.reason.value)

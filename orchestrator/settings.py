@@ -32,7 +32,9 @@ REHEARSING: Final = frozenset({"letterfile"})
 PREFIX: Final = "ORCHESTRATOR_"
 _REFERENCE = re.compile(r"env:(?P<env>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\}|file:(?P<file>.+)", re.ASCII)
 _WHOLE = re.compile(r"\s*(\{|-----BEGIN )")
-_SECRET_KEY = re.compile(r"(^|_)(key|keys|token|secret|password|passphrase|credentials|sid_secret)$")
+_SECRET_KEY = re.compile(
+    r"(^|[_-])(key|keys|token|secret|password|passphrase|credentials|sid_secret|authorization|cookie)$", re.IGNORECASE
+)
 
 
 class MissingSecret(LookupError):

@@ -6,7 +6,7 @@ end is written only where the message still is in the attempt that the end is of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from channels.base import Medium, Reason
+from orchestrator.apply import in_force
 from orchestrator.decision import Outcomes
-from orchestrator.ingest import retire_devices, revoke, suppress
+from orchestrator.ingest import record_events, retire_devices, revoke, suppress
+from orchestrator.model import Json, Vocabulary
 from orchestrator.outbound import Due
 from orchestrator.outcome import End, may_end
+from orchestrator.rows import RowReader
 from orchestrator.store import journeys as running
 from orchestrator.store import log, outbox
+from orchestrator.store.auditing import erased_among
 from orchestrator.store.feedback import ERRORS, give_back
 from orchestrator.store.keys import Keys
 
@@ -52,6 +56,8 @@ def settle(
         give_back(conn, returned)
     if bad := [end for end in fresh if end.bad]:
         _not_again(conn, keys, medium, bad, at)
+    if told := [end for end in over if end.answer and end.delivery.due.payload.get("answer")]:
+        _record_answers(conn, told, at)
     wake(conn, [end.delivery.due for end in over], at)
     wrong = frozenset(e.delivery.due.journey for e in over if e.state in ERRORS and e.delivery.due.journey)
     return Settled(fresh, wrong)
@@ -75,6 +81,43 @@ def _not_again(conn: sa.Connection, keys: Keys, medium: Medium, ends: Sequence[E
             if end.delivery.due.customer_id is not None:
                 gone.setdefault(end.delivery.due.customer_id, []).extend(key for key, _ in end.bad)
         retire_devices(conn, keys, gone, now=at)
+
+
+def _record_answers(conn: sa.Connection, ends: Sequence[End], at: datetime) -> None:
+    """What other systems answered, as events of the types that their steps name: once for each message."""
+    force = in_force(conn)
+    if force is None:
+        return
+    about = [end.delivery.due for end in ends]
+    gone = erased_among(conn, {due.customer_id for due in about if due.customer_id is not None})
+    rows = []
+    for end in ends:
+        due, kind = end.delivery.due, str(end.delivery.due.payload["answer"])
+        if due.customer_id not in gone and kind in force.project.vocabulary.events:
+            told = answered(force.project.vocabulary, kind, end.answer or {}, at)
+            rows.append(
+                {
+                    "type": kind,
+                    "key": f"answer:{due.id}",
+                    "customer_id": due.customer_id,
+                    "account_id": due.account_id,
+                    "occurred_at": at,
+                    "properties": told,
+                }
+            )
+    record_events(conn, rows, now=at)
+
+
+def answered(vocabulary: Vocabulary, kind: str, answer: Mapping[str, Any], at: datetime) -> Json:
+    """The properties of an answer that are declared of this type of event, and fit: others are not taken in."""
+    found: Json = {}
+    for name in vocabulary.events[kind].fields:
+        given = {n: answer[n] for n in (name, f"{name}_currency") if answer.get(n) is not None}
+        if name in given:
+            row = {"type": kind, "event_id": "answer", "customer": "answer", "occurred_at": at.isoformat()}
+            read = RowReader("events", vocabulary, at).read({**row, "properties": given})
+            found |= {} if isinstance(read, str) else read.members
+    return found
 
 
 def _row(end: End, provider: str, at: datetime) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from channels._call import call_body
 from channels.base import Medium, Outbound, Reason, Receipt
 
 SUFFIX: Mapping[Medium, str] = {Medium.EMAIL: ".eml", Medium.PUSH: ".json", Medium.WEBHOOK: ".json"}
@@ -248,6 +249,12 @@ def _json(outbound: Outbound, now: datetime | None = None) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
 
 
+def _call(outbound: Outbound, now: datetime) -> bytes:
+    """A call as the endpoint gets it."""
+    body = {"to": dict(outbound.to), "body": call_body(outbound, now)}
+    return json.dumps(body, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
+
+
 TASK_COLUMNS = ("attempt", "at", "template", "locale", "assignee", "address", "title", "body", "details")
 
 
@@ -364,7 +371,7 @@ _RENDER: Mapping[Medium, Callable[[Outbound, datetime], bytes]] = {
     Medium.EMAIL: _eml,
     Medium.SMS: _sms,
     Medium.PUSH: _push,
-    Medium.WEBHOOK: _json,
+    Medium.WEBHOOK: _call,
     Medium.TASK: _task,
     Medium.MAIL: _letter,
 }

@@ -46,7 +46,7 @@ ADDRESS = {
     Medium.PUSH: {"token": "token-{n}"},
     Medium.MAIL: {"name": "Anna Müller", "street": "Weg {n}", "city": "Bonn", "postcode": "00538", "country": "DE"},
     Medium.TASK: {"name": "Max Manager", "address": "max@example.com"},
-    Medium.WEBHOOK: {"url": "https://example.com/hook"},
+    Medium.WEBHOOK: {"name": "crm"},
 }
 
 

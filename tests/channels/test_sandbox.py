@@ -149,7 +149,7 @@ def test_texts_pushes_and_webhooks(tmp_path: Path) -> None:
     push = json.loads((tmp_path / "push/a0.json").read_text())
     assert push["to"] == {"token": "token-0"} and push["title"] == "For Anna"
     assert push["url"] == "https://example.com/" and push["valid_until"] == "2027-01-13T12:00:00+00:00"
-    assert json.loads((tmp_path / "webhook/a0.json").read_text())["to"] == {"url": "https://example.com/hook"}
+    assert json.loads((tmp_path / "webhook/a0.json").read_text())["to"] == {"name": "crm"}
 
 
 def test_tasks_are_a_list_for_a_spreadsheet(tmp_path: Path) -> None:
