@@ -356,7 +356,8 @@ def centre(lines: str) -> tuple[Vocabulary, list[tuple[str, str]]]:
         ("surveys: { nps: { title: T, questions: { score: { kind: nps, ask: A } } } }", ["name-taken"]),
         ("surveys: { nps: { title: T, questions: { where: { kind: nps, ask: A } } } }", ["reserved-name"]),
         ("surveys: { nps: { title: T, questions: { a: { kind: choice, ask: A } } } }", ["bad-survey"]),
-        ("surveys: { n: { title: T, questions: { a: { kind: nps, ask: A, choices: { x: X, y: Y } } } } }", ["bad-survey"]),
+        ("surveys: { n: { title: T, questions: { a: { kind: nps, ask: A, choices: { x: X, y: Y } } } } }",
+         ["bad-survey"]),
         ("surveys: { nps: { title: T, questions: { a: { kind: scale, ask: A, up_to: 11 } } } }", ["wrong-type"]),
         ("surveys: { nps: { title: T } }", ["missing-key"]),
         ("surveys: { a: { title: T, questions: { q: { kind: nps, ask: A } } }, "
