@@ -387,3 +387,20 @@ def test_pdf_is_asked_of_those_who_have_it(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(Misconfigured, match=r"campaign-orchestrator\[pdf\]"):
         letterfile(tmp_path, print="pdf")
     assert isinstance(letterfile(tmp_path), Letterfile)
+
+
+def test_a_rehearsal_reaches_nobody_and_anything_else_is_live() -> None:
+    from orchestrator.problems import Problems
+    from orchestrator.settings import check_safety, parse_settings
+
+    def told(options: str) -> list[str]:
+        problems = Problems()
+        text = f'[channels]\nmail = {{ provider = "letterfile", zone = "Europe/Berlin"{options} }}\n'
+        found = parse_settings(text, problems)
+        assert found is not None
+        check_safety(found, text, problems)
+        return [*found.live(), *(p.code for p in problems.found)]
+
+    assert told(", rehearsal = true") == []
+    for options in ("", ", rehearsal = false", ', rehearsal = "true"', ', folder = "/srv/print"'):
+        assert told(options) == ["mail", "no-environment"], options
