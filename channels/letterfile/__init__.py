@@ -63,7 +63,8 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Letter
 
         check_sftp()
         return Letterfile(chosen, site, Upload(chosen.sftp))
-    return Letterfile(chosen, site, Folder(chosen.folder or site.folder / "letters"))
+    place = Folder(chosen.folder, shared=True) if chosen.folder else Folder(site.folder / "letters")
+    return Letterfile(chosen, site, place)
 
 
 class Letterfile:

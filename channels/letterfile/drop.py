@@ -62,25 +62,27 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of this machine, or mounted on it."""
+    """A folder of this machine, or mounted on it. `shared`: its group is the house, which reads jobs and takes them."""
 
     root: Path
+    shared: bool = False
 
     def put(self, job: str, files: Iterable[tuple[str, bytes]], release: Callable[[], None]) -> None:
         draft = self._draft(job)
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(draft, ignore_errors=True)  # of a process that died over it
-            draft.mkdir(mode=0o700)
+            self._make(draft)
         except OSError as error:
             raise Misconfigured(f"the folder for the print house cannot be written ({error.strerror})") from None
         try:
             folders = {draft}
             for name, data in files:
                 path = draft / name
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                folders.add(path.parent)
-                _create(path, data)
+                if path.parent not in folders:
+                    self._make(path.parent)
+                    folders.add(path.parent)
+                self._create(path, data)
             for folder in folders:
                 sync(folder)
             release()
@@ -92,7 +94,7 @@ class Folder:
             raise
         draft.rename(self.root / job)
         sync(self.root)
-        _create(self.root / job / f"{job}.ok", b"")
+        self._create(self.root / job / f"{job}.ok", b"")
         sync(self.root / job)
 
     def stands(self, job: str) -> bool | None:
@@ -112,7 +114,7 @@ class Folder:
             return False
         draft = self.root / job / f".{name}.{os.getpid()}"
         draft.unlink(missing_ok=True)
-        _create(draft, body)
+        self._create(draft, body)
         draft.rename(self.root / job / name)
         return True
 
@@ -151,6 +153,14 @@ class Folder:
                 replace(path, without)
         return gone
 
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        if self.shared:
+            folder.chmod(0o770)
+
+    def _create(self, path: Path, data: bytes) -> None:
+        _create(path, data, 0o640 if self.shared else 0o600)
+
     def _draft(self, job: str) -> Path:
         return self.root / f".{job}.part"
 
@@ -167,8 +177,8 @@ def free(name: str, taken: Callable[[str], bool]) -> str:
     return next(other for n in range(2, 10_000) if not taken(other := f"{n}-{name}"))
 
 
-def _create(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _create(path: Path, data: bytes, mode: int = 0o600) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()

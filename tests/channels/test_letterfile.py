@@ -93,6 +93,15 @@ def test_the_manifest_says_what_the_files_are(tmp_path: Path) -> None:
     assert not any("Anna" in text_of(p) or "Weg" in text_of(p) for p in (job / f"{job.name}_proofs").iterdir())
 
 
+def test_a_folder_of_the_house_is_readable_for_its_group_and_nobody_else(tmp_path: Path) -> None:
+    place = tmp_path / "house"
+    place.mkdir()
+    channel = letterfile(tmp_path / "own", **{"folder": str(place)})
+    list(channel.send(outbounds(Medium.MAIL, 2)))
+    modes = {(p.is_dir(), p.stat().st_mode & 0o777) for p in place.rglob("*")}
+    assert modes == {(True, 0o770), (False, 0o640)}
+
+
 def test_records_are_in_postal_order_quoted_and_hold_no_other_address(tmp_path: Path) -> None:
     to = {"name": "Anna", "email": "a@example.com", "phone": "+49301234", "tier": "gold"}
     batch = [letter(n, to={**letter(n).to, **to, "postcode": f"5311{9 - n}"}) for n in range(5)]

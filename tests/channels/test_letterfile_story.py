@@ -181,10 +181,10 @@ def die_at(where: str, house: Letterfile, patch: pytest.MonkeyPatch) -> None:
         raise Killed
 
     def in_folder(wrapped: Callable[..., Any], ending: str) -> Callable[..., Any]:
-        def call(path: Path, data: bytes) -> None:
+        def call(path: Path, *more: Any) -> None:
             if path.name.endswith(ending):
                 raise Killed
-            wrapped(path, data)
+            wrapped(path, *more)
 
         return call
 
