@@ -209,7 +209,7 @@ def decide(
 def _row(link: Linked, cell: Cell, action: str, now: datetime) -> dict[str, Any]:
     topic, medium = cell
     return {
-        "key": f"centre:{link.message_id}:{now.isoformat()}:{medium}:{topic}",
+        "key": f"centre:{link.message_id}:{now.isoformat()}:{medium}:{topic}:{action}",
         "customer_id": link.customer_id,
         "medium": medium.value,
         "topic": topic,
