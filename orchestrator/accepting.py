@@ -12,7 +12,8 @@ from orchestrator.apply import Force, in_force
 from orchestrator.consenting import ask_confirmation
 from orchestrator.enroll import enroll_units
 from orchestrator.importing import import_rows
-from orchestrator.rows import ImportKind
+from orchestrator.ingest import register_devices, unregister_devices
+from orchestrator.rows import PLATFORMS, ImportKind
 from orchestrator.store import Store, access, people
 from orchestrator.store.keys import Keys
 from orchestrator.trigger import ApiTrigger
@@ -103,6 +104,36 @@ def accept_sign_ups(
                     refused.append((number, _NOT_ASKED[told]))
                 else:
                     counts[told] += 1
+    return Accepted(len(rows), dict(counts), tuple(sorted(refused)))
+
+
+def accept_devices(store: Store, keys: Keys, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> Accepted:
+    """Devices that say that they are there (`customer`, `token`, `platform`): a token goes with whoever is signed in,
+    and one that was retired is good again. With `gone: true` one that signed out is written to no more."""
+    _force(store)
+    refused: list[tuple[int, str]] = []
+    counts: Counter[str] = Counter()
+    here: list[tuple[int, dict[str, Any]]] = []
+    with store.write() as conn:
+        known = people.find_customers(conn, {str(row.get("customer", "")) for row in rows})
+        for number, row in enumerate(rows, 1):
+            person, token = known.get(str(row.get("customer", ""))), row.get("token")
+            if person is None:
+                refused.append((number, "this customer is not known; hand in the customer first"))
+            elif not isinstance(token, str) or not token:
+                refused.append((number, "token is missing: what the device got from its platform"))
+            elif row.get("gone") is True:
+                counts["gone"] += unregister_devices(conn, [token], now=now, customer_id=person.id)
+            elif not isinstance(row.get("platform"), str):
+                refused.append((number, f"platform is one of {', '.join(PLATFORMS)}"))
+            else:
+                here.append((number, {"customer_id": person.id, "token": token, "platform": row["platform"]}))
+        told = register_devices(conn, keys, [row for _, row in here], now=now)
+    for (number, _), (became, why) in zip(here, told, strict=True):
+        if became == "refused":
+            refused.append((number, why))
+        else:
+            counts[became] += 1
     return Accepted(len(rows), dict(counts), tuple(sorted(refused)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
-    ("Data in", ("import", "customer merge")),
+    ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "answers")),
     ("Uncertain sends", ("uncertain", "reconcile", "settle")),
@@ -106,6 +106,14 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "refused": "why → letters not made",
         "notes": "what to look at, in words",
     },
+    "api create": {"name": "what it is for", "key": "shown this once", "may": "what it may hand in"},
+    "api list": {
+        "name": "what it is for",
+        "may": "what it may hand in",
+        "created_at": "when it was made",
+        "revoked_at": "when it was ended",
+    },
+    "api revoke": {"revoked": "the key's name"},
     "keys rotate": {"file": "the key file", "old": "how many earlier secrets it keeps"},
     "customer export": {
         "customer": "its number",
@@ -324,7 +332,7 @@ def _sections() -> dict[str, str]:
     for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
         name, _, body = section.partition("\n")
         found[name.strip()] = body.strip()
-    for group in ("db", "audit", "keys"):  # they only hold others
+    for group in ("db", "audit", "keys", "api"):  # they only hold others
         found.pop(group, None)
     return found
 

@@ -22,7 +22,15 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestrator.accepting import MOST_ROWS, Accepted, NotAccepted, accept_rows, accept_sign_ups, accept_units
+from orchestrator.accepting import (
+    MOST_ROWS,
+    Accepted,
+    NotAccepted,
+    accept_devices,
+    accept_rows,
+    accept_sign_ups,
+    accept_units,
+)
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind
 from orchestrator.store import StoreUnavailable, access
@@ -131,8 +139,9 @@ def routes(pages: Pages) -> APIRouter:
         handler.__name__ = f"post_{scope}"
         return handler
 
-    for kind in ("events", "customers", "accounts", "devices"):
+    for kind in ("events", "customers", "accounts"):
         router.post(f"/{kind}")(taking(kind, _rows(kind)))
+    router.post("/devices")(taking("devices", _devices))
     router.post("/consents")(taking("consents", _consents))
     router.post("/records/{record_type}")(taking("records", _records))
     router.post("/journeys/{journey}/enroll")(taking("enroll", _enroll))
@@ -244,6 +253,11 @@ def _records(call: _Call, record_type: str) -> Answer:
     return _told(
         accept_rows(wired.store, wired.keys, "records", rows, record_type=record_type[:100], now=wired.clock())
     )
+
+
+def _devices(call: _Call) -> Answer:
+    wired = call.pages.wired
+    return _told(accept_devices(wired.store, wired.keys, call.rows(), now=wired.clock()))
 
 
 def _consents(call: _Call) -> Answer:

@@ -52,6 +52,7 @@ _ROWS: Final[dict[str, tuple[str, list[str], dict[str, Any]]]] = {
             "token": {"type": "string", "minLength": 1, "maxLength": 4096},
             "customer": _TEXT,
             "platform": {"type": "string", "enum": list(PLATFORMS)},
+            "gone": {"type": "boolean", "description": "signed out: it is written to no more"},
         },
     ),
     "consents": (

@@ -82,7 +82,10 @@ def test_rows_are_taken_as_an_import_takes_them(world: World) -> None:
     assert call("events", event).json()["inserted"] == 1
     assert call("events", {"rows": [event]}).json()["unchanged"] == 1, "the same event again is the same event"
     device = {"token": "tok-1", "customer": "ana", "platform": "ios"}
-    assert call("devices", device).json()["inserted"] == 1
+    assert call("devices", device).json()["new"] == 1
+    assert call("devices", {**device, "gone": True}).json()["gone"] == 1
+    assert call("devices", device).json()["back"] == 1
+    assert call("devices", {**device, "platform": "fax"}).status_code == 422
     said = {"customer": "ana", "medium": "email", "topic": "offers", "action": "confirm"}
     said |= {"basis": "express_written", "method": "form", "occurred_at": "2027-03-01T10:00:00Z"}
     assert call("consents", said).json()["inserted"] == 1
