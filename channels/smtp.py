@@ -39,7 +39,7 @@ from channels.base import (
     Unavailable,
 )
 
-_NUMBERS = {"port": (1, 65535), "connections": (1, 50), "batch_size": (1, 1000), "timeout": (1, 25)}
+_NUMBERS = {"port": (1, 65535), "connections": (1, 50), "timeout": (1, 25)}
 _OPTIONS = ("host", "security", "username", "password", "rate", "ca_file", *_NUMBERS)
 _SECURITY = {"tls": 465, "starttls": 587, "none": 25}
 _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -51,7 +51,7 @@ _ADDRESS = frozenset({"5.1.2", "5.1.3"})
 
 def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Smtp:
     """Options: `host`; `port`; `security` "starttls" (default), "tls" or "none" (only to this machine); `username` and
-    `password`; `connections`, `batch_size`, `rate` (messages a second), `timeout` (seconds), `ca_file`."""
+    `password`; `connections`, `rate` (messages a second), `timeout` (seconds), `ca_file`."""
     if medium is not Medium.EMAIL:
         raise Misconfigured(f"smtp carries e-mail, not {medium}")
     only(options, "smtp", _OPTIONS)
@@ -63,7 +63,7 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Smtp:
         raise Misconfigured("smtp: without TLS only a relay on this machine is spoken to, and without a password")
     if bool(options.get("username")) != bool(options.get("password")):
         raise Misconfigured("smtp needs `username` and `password` together, or neither")
-    usual = {"port": _SECURITY[security], "connections": 4, "batch_size": 50, "timeout": 20}
+    usual = {"port": _SECURITY[security], "connections": 8, "timeout": 20}
     numbers = {name: _number(name, options.get(name, usual[name]), *_NUMBERS[name]) for name in _NUMBERS}
     rate = options.get("rate")
     return Smtp(
@@ -72,7 +72,6 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Smtp:
         security=security,  # type: ignore[arg-type]
         login=(str(options["username"]), str(options["password"])) if options.get("username") else None,
         connections=int(numbers["connections"]),
-        batch_size=int(numbers["batch_size"]),
         rate=None if rate is None else _number("rate", rate, 0.01, 1_000_000),
         timeout=numbers["timeout"],
         ca_file=str(options["ca_file"]) if options.get("ca_file") else None,
@@ -108,13 +107,14 @@ class Smtp:
         clock: Callable[[], datetime],
         secret: bytes,
         login: tuple[str, str] | None = None,
-        connections: int = 4,
-        batch_size: int = 50,
+        connections: int = 8,
         rate: float | None = None,
         timeout: float = 20.0,
         ca_file: str | None = None,
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size = (
+            connections  # all begin at once, right behind the last look: a STOP holds from the next second
+        )
         self.rate = rate
         self._host, self._port, self._security, self._login = host, port, security, login
         self._connections, self._timeout, self._ca_file = connections, timeout, ca_file
