@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import ingest
+from orchestrator import ingest, outcomes
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
@@ -628,6 +628,21 @@ def _store_suppressions(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(put_on_list(conn, rows, job.now)), refused
 
 
+def _store_outcomes(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """What became of tasks. One that is told twice is told once, by when it was."""
+    refused: list[Refused] = []
+    told = []
+    known = outcomes.tasks(conn, {row.key for _, row in read})
+    for entry, row in read:
+        found = known.get(row.key)
+        if found is None:
+            _refuse(refused, entry, "there is no such task, or it was never given out")
+        else:
+            told.append(outcomes.Told(found, row.values["outcome"], row.values.get("note") or "", row.values["at"]))
+    added = outcomes.record(conn, job.keys, told, now=job.now)
+    return Counter(inserted=added, unchanged=len(told) - added), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -638,6 +653,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "touches": _store_touches,
     "cases": _store_cases,
     "suppressions": _store_suppressions,
+    "outcomes": _store_outcomes,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

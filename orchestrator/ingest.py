@@ -167,6 +167,12 @@ def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime)
     return replace(report, unknown=report.unknown + len(events) - len(found) - len(others))
 
 
+def receive_in(conn: sa.Connection, keys: Keys, events: Sequence[Event], *, now: datetime) -> ReceiveReport:
+    """The same in the caller's transaction, for what names attempts."""
+    found = [(event, attempt) for event in events if (attempt := Attempt.read(event.attempt)) is not None]
+    return _receive(conn, keys, found, (), now)
+
+
 def _receive(
     conn: sa.Connection, keys: Keys, named: Sequence[tuple[Event, Attempt]], others: Sequence[Event], now: datetime
 ) -> ReceiveReport:

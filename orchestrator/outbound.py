@@ -349,7 +349,7 @@ class Writer:
             form.locale,
             self._sender(form, due, about),
             self._headers(due),
-            self._meta(form, due, carried, cost),
+            self._meta(form, due, about, carried, cost),
             form.hash,
             digest.hexdigest(),
             form.attachments,
@@ -373,7 +373,7 @@ class Writer:
         cheaper = sms_segments(other.fill("text", written))
         return (other, written, cheaper) if cheaper.encoding == "GSM-7" else (skeleton, values, found)
 
-    def _meta(self, form: _Form, due: Due, carried: Carried | None, cost: int) -> Mapping[str, str]:
+    def _meta(self, form: _Form, due: Due, about: About, carried: Carried | None, cost: int) -> Mapping[str, str]:
         if carried is not None:
             known = self._sizes.get((carried, cost))
             if known is None:
@@ -386,6 +386,8 @@ class Writer:
             return {**form.meta, "purpose": due.purpose}
         if due.medium is Medium.WEBHOOK:
             return {**form.meta, "message": f"m{due.id}"}  # the same for all its attempts
+        if due.medium is Medium.TASK and due.payload.get("call") is True:
+            return _to_call(due, about)
         return {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta
 
     def needs(self, due: Due) -> frozenset[str]:
@@ -529,6 +531,19 @@ class Writer:
         named = [unit.get("timezone") for unit in (about.customer, about.account) if unit]
         wall = next((w for name in (*named, self.vocabulary.timezone) if name and (w := local(now, name))), now)
         return wall.date().isoformat()
+
+
+def _to_call(due: Due, about: About) -> Mapping[str, str]:
+    """What the one who is to call needs beside the words: whom, and at which number."""
+    customer, account = about.customer or {}, about.account or {}
+    name = " ".join(customer[part] for part in ("first_name", "last_name") if customer.get(part))
+    told = {
+        "due": due.payload.get("due"),
+        "customer": name,
+        "phone": customer.get("phone"),
+        "account": account.get("name"),
+    }
+    return {part: value for part, value in told.items() if value}
 
 
 def _fields(due: Due) -> tuple[str, ...]:

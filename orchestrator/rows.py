@@ -7,6 +7,7 @@ the value is a choice from a list.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
 ImportKind = Literal[
-    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions"
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes"
 ]
 KINDS: tuple[ImportKind, ...] = (
     "customers",
@@ -54,6 +55,7 @@ KINDS: tuple[ImportKind, ...] = (
     "touches",
     "cases",
     "suppressions",
+    "outcomes",
 )
 
 AHEAD = timedelta(days=1)
@@ -69,6 +71,11 @@ CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
 PLATFORMS = ("ios", "android", "web")
 TOUCH_MEDIA = (*CONSENT_MEDIA, "call")
 """How a department may have spoken to somebody. A call counts as a task does."""
+
+
+TASK_OUTCOMES = ("reached", "not_reached", "wants_call", "wants_none", "done", "declined")
+"""What one of our own people may say of a task."""
+_TASK = re.compile(r"m[1-9]\d{0,18}a[1-9]\d{0,8}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -176,6 +183,9 @@ class RowReader:
                 "opened_at": ("values", moment_),
                 "closed_at": ("values", moment_),
             }
+        if self.kind == "outcomes":
+            said = ("values", one_of(TASK_OUTCOMES, "an outcome"))
+            return {"task": ("special", None), "outcome": said, "note": ("values", text), "at": ("values", moment_)}
         if self.kind == "suppressions":
             named = dict.fromkeys(("name", "street", "postcode", "city"), ("values", name))
             return named | {
@@ -222,6 +232,7 @@ class RowReader:
             "consents": ("customer", "medium", "topic", "action", "occurred_at"),
             "devices": ("token", "customer"),
             "touches": ("customer", "department", "medium", "at"),
+            "outcomes": ("task", "outcome"),
         }.get(self.kind, ("key",) if self.identity() else ())
         absent = [column for column in needed if column not in there]
         if absent:
@@ -506,6 +517,17 @@ class RowReader:
         medium = values.get("medium")
         if medium and known and not any(medium in given[part] for part in known):
             problems.append(f"medium `{medium}` does not go with what the row names")
+
+    def _outcomes(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        """`task` as the list has it: the number of the attempt. Without `at`, it was now."""
+        out.key = str(row.get("task") or "").strip()
+        if not _TASK.fullmatch(out.key):
+            problems.append("task is no number of a task: it looks like `m120a1`" if out.key else "task is missing")
+        if out.values.get("outcome") is None and not any(p.startswith("outcome ") for p in problems):
+            problems.append("outcome is missing")
+        if out.values.get("at") is None:
+            out.values["at"] = self.now
+        self._occurred(out.values, problems, "at")
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

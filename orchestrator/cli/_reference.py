@@ -31,6 +31,7 @@ ORDER = (
     ),
     ("People's rights", ("customer export", "customer erase", "retain")),
     ("Letters", ("letters", "letters take-back", "letters approve")),
+    ("Tasks", ("tasks", "tasks digest")),
     ("The machine", ("db upgrade", "db check", "db stats", "keys rotate", "doctor")),
 )
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
@@ -86,6 +87,15 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     "letters": {
         "jobs": "`id`, `house`, `cutoff`, `dropped_at`, `state`, `pieces`, `digest` (of the manifest), `updated_at`, "
         "`refused` (why → letters not made), `notes` each",
+    },
+    "tasks": {
+        "tasks": "`task`, `whose`, `due`, `title`, `given`, `call`, `account_id`, `unit_id` each, by due date",
+    },
+    "tasks digest": {
+        "planned": "e-mails",
+        "tasks": "open",
+        "nobody": "of these, of teams without an address",
+        "early": "it is not time yet",
     },
     "letters take-back": {
         "files": "read",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
 ImportKind = Literal[
-    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions"
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes"
 ]
 
 SuppressionList = Literal["mps", "robinson", "dma_choice", "do_not_call", "do_not_mail", "deceased", "house"]
@@ -57,7 +57,8 @@ def import_(
     again: Annotated[bool, FLAG] = False,
     list_: Annotated[SuppressionList | None, Parameter(name="--list")] = None,
 ) -> int:
-    """Take in a file of customers, accounts, records, events, consents, devices, touches, cases or suppressions.
+    """Take in a file of customers, accounts, records, events, consents, devices, touches, cases, suppressions, or the
+    outcomes of tasks.
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1

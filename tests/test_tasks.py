@@ -1,0 +1,179 @@
+"""Tasks from the journey to the list, the morning's e-mail, and what somebody says became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from channels.base import Medium
+from orchestrator.apply import in_force
+from orchestrator.importing import ImportReport, import_file
+from orchestrator.store import insert_ids
+from orchestrator.store import tables as t
+from orchestrator.tasking import open_tasks, plan_digests
+from tests.channels.kits.taskfile import rows, taskfile
+from tests.outgoing import World, files, journey, world_of
+
+STEPS = """
+- task: account_manager
+  message: "Call {{ customer.first_name }} of {{ account.name }}"
+  title: Call back
+  due: 2 days
+  call: yes
+- task: sales
+  message: Look at the offer
+- wait_for:
+    event: task_done
+    where: outcome == "reached"
+    timeout: 5 days
+- email: hello
+"""
+NUMBER = "+4915123456789"
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    made = world_of(database_url)
+    channel: Any = taskfile(tmp_path / "tasks", zone="Europe/Berlin", digest="08:00")
+    channel._clock = lambda: made.now
+    made.channels[Medium.TASK] = channel
+    texts = files({"j": journey("j", STEPS)})
+    declared = "  left: { why: text }\n  task_done: { outcome: text, note: text }\n"
+    texts["journeys/workspace.yaml"] = texts["journeys/workspace.yaml"].replace("  left: { why: text }\n", declared)
+    made.apply(texts)
+    yield made
+    made.store.close()
+
+
+def started(world: World, count: int = 1) -> list[int]:
+    company: dict[str, Any] = {
+        "key": "acme",
+        "name": "=Acme",
+        "class": "b2b",
+        "tier": "std",
+        "manager_name": "Max",
+        "attributes": {},
+    }
+    company |= {"manager_email": "max@small.example", "created_at": world.now, "updated_at": world.now}
+    with world.store.write() as conn:
+        [(company_id,)] = insert_ids(conn, t.account, [company])
+    people = world.people(count, account_id=company_id, phone=NUMBER)
+    world.event(people)
+    world.tick(2)
+    return people
+
+
+def outcomes(world: World, folder: Path, text: str, again: bool = False) -> ImportReport:
+    path = folder / "outcomes.csv"
+    path.write_text("task,outcome,note,at\n" + text)
+    with world.store.read() as conn:
+        force = in_force(conn)
+    assert force is not None
+    vocabulary = force.project.vocabulary
+    return import_file(world.store, world.keys, vocabulary, "outcomes", path, now=world.now, again=again)
+
+
+def task(world: World, whose: str = "account_manager") -> str:
+    [found] = [m for m in world.messages() if m.medium == "task" and m.payload["to"] == whose]
+    return f"m{found.id}a{found.attempts}"
+
+
+def test_the_list_says_whom_to_call_where_it_is_a_call(world: World, tmp_path: Path) -> None:
+    started(world)
+    called, other = sorted(rows(tmp_path / "tasks"), key=lambda row: row["title"])
+    assert (called["title"], called["due"], called["for"]) == ("Call back", "2027-03-03", "Max")
+    assert called["text"] == "Call Ann1 of =Acme"
+    assert (called["customer"], called["phone"], called["account"]) == ("Ann1 Lee", NUMBER, "'=Acme")
+    assert (other["for"], other["text"], other["customer"], other["phone"]) == ("sales", "Look at the offer", "", "")
+    assert called["task"] == task(world)
+
+
+def test_a_list_each_morning(world: World) -> None:
+    started(world, 2)
+    with world.store.read() as conn:
+        found = open_tasks(conn, world.now)
+    assert [(one.whose, one.due, one.call) for one in found] == [
+        *[("max@small.example", "2027-03-03", True)] * 2,
+        *[("sales", "", False)] * 2,
+    ]
+    at = time(13)
+    assert plan_digests(world.store, world.keys, at, now=world.now).early
+    world.pass_time(hours=2)
+    for expected in (1, 0):
+        report = plan_digests(world.store, world.keys, at, now=world.now)
+        assert (report.planned, report.tasks, report.nobody) == (expected, 4, 2)
+    world.tick(1)
+    [mail] = [k for k in world.outbox() if k.medium is Medium.EMAIL]
+    text = world.opened(mail)
+    assert "max@small.example" in text and "Subject: Your tasks on 2027-03-01: 2 open" in text
+    assert text.count("due 2027-03-03: Call back (call), m") == 2
+    assert "Ann" not in text and NUMBER not in text and "Acme" not in text
+    [digest] = [m for m in world.messages() if m.origin == "task_digest"]
+    assert digest.state == "sent" and world.log(digest.id)[0]["verdict"] == "allow"
+    world.pass_time(days=4)
+    assert plan_digests(world.store, world.keys, at, now=world.now).planned == 1
+    [late] = [m for m in world.messages() if m.origin == "task_digest" and m.id != digest.id]
+    assert late.payload["title"] == "Your tasks on 2027-03-05: 2 open, 2 overdue"
+
+
+def test_what_became_of_it(world: World, tmp_path: Path) -> None:
+    [customer] = started(world)
+    name = task(world)
+    world.pass_time(hours=3)
+    said = f"{name},reached,She is glad,2027-03-01T12:30:00Z\n"
+    report = outcomes(world, tmp_path, f"{said}m999999a1,done,,\nnonsense,done,,\n{name},perhaps,,\n")
+    assert (report.inserted, report.quarantined) == (1, 3)
+    assert report.quarantine_file is not None
+    bad = report.quarantine_file.read_text()
+    assert "no such task" in bad and "no number of a task" in bad and "perhaps" in bad
+    assert outcomes(world, tmp_path, said, again=True).unchanged == 1
+    [event] = world.rows(sa.select(t.event).where(t.event.c.type == "task_done"))
+    assert event.customer_id == customer
+    assert event.properties == {
+        "outcome": "reached",
+        "note": "She is glad",
+        "journey": "j",
+        "step": "task:account_manager",
+    }
+    [message] = [m for m in world.messages() if name.startswith(f"m{m.id}a")]
+    assert message.state == "delivered"
+    assert [x["verdict"] for x in world.log(message.id)][-2:] == ["delivered", "delivered"]  # feedback, outcome
+    with world.store.read() as conn:
+        assert [one.whose for one in open_tasks(conn, world.now)] == ["sales"]
+    world.tick(2)
+    assert [m.template for m in world.messages() if m.medium == "email"] == ["hello"]
+
+
+def test_who_wants_none_gets_none(world: World, tmp_path: Path) -> None:
+    [customer] = started(world)
+    world.pass_time(hours=1)
+    assert outcomes(world, tmp_path, f"{task(world)},wants_none,,\n").inserted == 1
+    words = world.rows(sa.select(t.consent_event).where(t.consent_event.c.action == "withdraw"))
+    assert {(w.customer_id, w.medium, w.topic) for w in words} == {
+        (customer, m, "*") for m in ("email", "sms", "push", "mail")
+    }
+    key = world.keys.address_key("voice", NUMBER)
+    assert [(s.medium, s.address_key) for s in world.rows(sa.select(t.suppression))] == [("voice", key)]
+    # Another run, and another customer at the same number: neither is written to nor called.
+    world.pass_time(days=1)
+    other = world.people(1, account_id=world.one(sa.select(t.account.c.id)), phone=NUMBER)
+    world.event(other)
+    world.tick(2)
+    states = {(m.customer_id, m.payload["to"]): (m.state, m.reason) for m in world.messages() if m.medium == "task"}
+    assert states[other[0], "account_manager"][0] == "denied"
+    assert states[other[0], "sales"][0] == "sent"  # no call: something for the house to do
+
+
+def test_a_number_is_no_task_that_is_none(world: World, tmp_path: Path) -> None:
+    started(world)
+    world.tick(1)
+    world.pass_time(days=6)
+    world.tick(3)
+    [mail] = [m for m in world.messages() if m.medium == "email"]
+    report = outcomes(world, tmp_path, f"m{mail.id}a1,done,,\n{task(world).replace('a1', 'a7')},done,,\n")
+    assert (report.inserted, report.quarantined) == (0, 2)
