@@ -42,12 +42,14 @@ from orchestrator.outcome import (
 from orchestrator.problems import ProjectError
 from orchestrator.rules import Contact, judge
 from orchestrator.settle import settle, wake
+from orchestrator.store import links as linked
 from orchestrator.store import log, outbox, rates, versions
 from orchestrator.store.counting import Contacts, counted
 from orchestrator.store.database import Store, uncollected
 from orchestrator.store.keys import Attempt, Keys
 from orchestrator.store.outbox import Lease
 from orchestrator.store.standing import Asked, Facts, gather
+from orchestrator.tracking import link_key
 
 __all__ = ["REASONS", "DeliverReport", "Keys", "Line", "deliver", "links_of", "resend_is_safe"]
 
@@ -421,8 +423,19 @@ class _Run:
         if self.writer is None or self.writer[0] != force.applied.project:
             links = links_of(self.keys, self.public_url)
             made = Writer(force.project.vocabulary, force.project.templates, links, self.senders)
+            self._keep_links(force)
             self.writer = (force.applied.project, made)
         return self.writer[1]
+
+    def _keep_links(self, force: Force) -> None:
+        """What counted links lead to is stored before the first of them goes out."""
+        targets = {link_key(url): url for template in force.project.templates for url in template.links}
+        if not targets:
+            return
+        with self.store.read() as conn:
+            missing = targets.keys() - linked.kept(conn, targets)
+        if missing:
+            self.store.written(lambda conn: linked.keep(conn, {key: targets[key] for key in missing}))
 
     # ---- hand-over
 

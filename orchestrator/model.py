@@ -7,7 +7,7 @@ order is time order); money in JSON as two members, `amount` in minor units (int
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -88,6 +88,7 @@ class Topic:
     reviewed_on: date | None = None
     titles: Mapping[str, str] = field(default_factory=dict)  # by language, where it has several
     resend: Resend | None = None  # transactional topics only; None: never
+    tracked: bool = True  # whether opens and clicks may be told, where the policies say so
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,21 @@ class DoubleOptIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracking:
+    """What the house wants to know of what becomes of its messages. `off_in`: countries (ISO 3166) whose people nothing
+    is told of, and neither of people whose country nobody knows."""
+
+    clicks: bool = False
+    opens: bool = False
+    off_in: tuple[str, ...] = ()
+
+    def covers(self, countries: Iterable[str | None]) -> bool:
+        """Whether somebody may be tracked who may be in these countries."""
+        known = {country for country in countries if country}
+        return not self.off_in or (bool(known) and known.isdisjoint(self.off_in))
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     hours: Mapping[Medium, HouseHours] = field(default_factory=dict)
     release: timedelta = timedelta(0)
@@ -261,6 +277,7 @@ class Policies:
     texts: Literal["smart", "as_written"] = "smart"  # whether texts go out with plain characters for typographic ones
     give_up_after: timedelta = timedelta(hours=24)  # then what became of a send is not asked any more
     double_opt_in: DoubleOptIn | None = None
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 QuestionKind = Literal["nps", "scale", "choice", "text"]

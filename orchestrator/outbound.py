@@ -26,6 +26,7 @@ from orchestrator.template import (
     compile_text,
     context_names,
 )
+from orchestrator.tracking import FOLLOWED
 from orchestrator.zones import local
 
 REASONS: Mapping[str, str] = {
@@ -168,6 +169,7 @@ class Links(Mapping[str, str]):
 
     PAGES: ClassVar[Mapping[str, str]] = {
         "unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s", "data": "d", "one_click": "o",
+        FOLLOWED: "r",
     }  # fmt: skip
 
     __slots__ = ("_made", "_make")
@@ -403,20 +405,33 @@ class Writer:
         locale = due.payload.get("locale") or (about.customer or {}).get("locale") or self.vocabulary.locale
         own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"), _fields(due))
         plain = about.plain and due.medium is Medium.EMAIL and due.addressee == "customer"
-        key = (due.medium, due.template, locale, plain, *own)
+        tracked = self._tracked(due, about)
+        key = (due.medium, due.template, locale, plain, tracked, *own)
         form = self._forms.get(key)
         if form is None:
-            form = self._templated(due, locale) if due.template else self._inline_form(due, locale)
+            form = self._templated(due, locale, tracked) if due.template else self._inline_form(due, locale)
             form = self._forms[key] = _without_html(form) if plain else form
         return form
 
-    def _templated(self, due: Due, locale: str) -> _Form:
+    def _tracked(self, due: Due, about: About) -> bool:
+        """Whether this message may tell what becomes of it: customers' alone, where neither its topic nor a country
+        that the customer or the company is in says no."""
+        tracking = self.vocabulary.policies.tracking
+        if not (tracking.clicks or tracking.opens) or due.addressee != "customer":
+            return False
+        topic = self.vocabulary.topics.get(due.topic)
+        units = (unit for unit in (about.customer, about.account) if unit)
+        return topic is not None and topic.tracked and tracking.covers(unit.get("country") for unit in units)
+
+    def _templated(self, due: Due, locale: str, tracked: bool) -> _Form:
         template = self.templates.get(due.medium, due.template)
         if template is None:
             raise Unwritable("no_template", due.template)
-        compiled = template.compiled(locale)
+        compiled = template.compiled(locale, tracked)
         options = template.options_for(locale)
         meta = {name: str(options[name]) for name in ("format", "collapse_key", "image") if options.get(name)}
+        if tracked and due.medium is Medium.EMAIL and self.vocabulary.policies.tracking.opens:
+            meta["track"] = "opens"  # clicks are told by links of our own, whatever carries the message
         return _Form(
             compiled,
             compiled.skeleton,

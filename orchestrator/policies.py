@@ -11,7 +11,20 @@ from typing import Final, Literal
 
 from channels.base import Medium
 from orchestrator import words
-from orchestrator.model import Cap, DoubleOptIn, Field, HouseHours, Kind, Policies, Resend, Unit, Window, minor_digits
+from orchestrator.cells import country
+from orchestrator.model import (
+    Cap,
+    DoubleOptIn,
+    Field,
+    HouseHours,
+    Kind,
+    Policies,
+    Resend,
+    Tracking,
+    Unit,
+    Window,
+    minor_digits,
+)
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import Context, Days, Hours, described, option, unknown
 from orchestrator.source import Node
@@ -69,6 +82,17 @@ class OptIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingEntry:
+    """What is told of what people do with messages; without it nothing."""
+
+    clicks: Literal["on", "off"] = option(
+        "links lead over a short address of yours, and that one is followed is noted", default="off"
+    )
+    opens: Literal["on", "off"] = option("the e-mail provider's pixel tells who opened", default="off")
+    off_in: tuple[str, ...] = option("countries where it is off all the same: `[DE, FR]`", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IfUncertain:
     """What becomes of a message of which nobody knows whether it arrived."""
 
@@ -97,6 +121,7 @@ class PolicyEntries:
     texts: Literal["smart", "as_written"] = option(
         "`smart`: plain characters for typographic ones, where that makes a text cheaper", default="smart"
     )
+    tracking: TrackingEntry | None = option("whether clicks and opens are told", default=None)
     give_up_after: str = option("how long it is asked what became of a send nobody knows of", default="24 hours")
 
 
@@ -147,6 +172,7 @@ def read_policies(
         texts=entries.texts,
         give_up_after=_give_up(node.get("give_up_after"), context.problems),
         double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
+        tracking=_tracking(node.get("tracking"), entries.tracking, context.problems),
     )
 
 
@@ -426,6 +452,21 @@ def _opt_in(node: Node | None, entries: OptIn | None, problems: Problems) -> Dou
         problems.error("bad-double-opt-in", message, said.span, "from an hour to a year, such as `7 days`")
         return None
     return DoubleOptIn(entries.template, within)
+
+
+def _tracking(node: Node | None, entry: TrackingEntry | None, problems: Problems) -> Tracking:
+    if node is None or entry is None:
+        return Tracking()
+    listed = node.get("off_in")
+    items = listed.items if listed is not None and listed.kind == "list" else (listed,) if listed is not None else ()
+    found = set()
+    for item in items:
+        try:
+            found.add(country(item.text.strip() if item.kind == "scalar" else ""))
+        except ValueError as wrong:
+            told, _, hint = str(wrong).partition("; ")
+            problems.error("unknown-country", told, item.span, hint or "two letters, such as `DE`")
+    return Tracking(entry.clicks == "on", entry.opens == "on", tuple(sorted(found)))
 
 
 _AGAIN_HINT: Final = "such as `send_again: after 10 minutes` (from a minute to two days), 1 to 5 times"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
@@ -16,6 +16,7 @@ Locate = Callable[[int, int], Span]
 """Tells where a stretch of a text, given by its offset and length, stands in its file."""
 
 Place = Callable[[int, str], Span]
+TagKind = Literal["print", "control"]
 
 LEXING = Environment(keep_trailing_newline=True)  # reads, never renders
 DEEPEST, LOOPS_WITHIN = 60, 15
@@ -32,6 +33,22 @@ _REFUSED = (
     nodes.ScopedEvalContextModifier,
     nodes.NSRef,
 )
+
+
+def tags(text: str) -> Iterator[tuple[TagKind | None, int, int, str]]:
+    """(kind, start, end, "" or "comment") of every stretch; kind None is plain text. Raises TemplateSyntaxError."""
+    at = start = 0
+    kind: TagKind | None = None
+    for _, token, value in LEXING.lexer.tokeniter(text, None):
+        begins = text.index(value, at)
+        at = begins + len(value)
+        if token == "data" and kind is None:
+            yield None, begins, at, ""
+        elif token in ("variable_begin", "block_begin", "comment_begin", "raw_begin"):
+            start, kind = begins, "control" if token in ("block_begin", "comment_begin") else "print"
+        elif token in ("variable_end", "block_end", "comment_end", "raw_end"):
+            yield kind, start, at, "comment" if token == "comment_end" else ""
+            kind = None
 
 
 class Names:

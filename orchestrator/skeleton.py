@@ -71,6 +71,10 @@ class Compiled:
         """The same texts and the same skeleton object, numbers and dates in another locale."""
         return self if written == self.written else replace(self, written=written)
 
+    def again(self, parts: Sequence[Part]) -> Compiled:
+        """The same text with these parts in place of its own."""
+        return compile_parts(self._sandbox, parts, self.locale)
+
     def slots(self, context: Mapping[str, Any]) -> tuple[str, ...]:
         """The slots of one message, in the order of `Outbound.values`. Raises MissingValue, RenderFailed."""
         try:

@@ -21,12 +21,12 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from channels.base import Attachment, Medium
-from orchestrator import attached, mjml, source
+from orchestrator import attached, mjml, source, tracking
 from orchestrator.gsm import outside, simplified, sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
 from orchestrator.problems import Problem, Problems, Span, suggest
-from orchestrator.proof import LEXING, Names, Proof
+from orchestrator.proof import Names, Proof, tags
 from orchestrator.skeleton import Compiled, Part, RenderFailed, compile_parts
 
 __all__ = [
@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 _SUFFIX = {Medium.EMAIL: ".mjml", Medium.SMS: ".txt", Medium.PUSH: ".yaml", Medium.MAIL: ".html"}
-_COMMON = frozenset(["topic", "description", "missing_variable", "utm"])
+_COMMON = frozenset(["topic", "description", "missing_variable"])
 _OPTIONS = {
-    Medium.EMAIL: _COMMON | {"subject", "preheader", "from", "reply_to", "attachments", "invitation"},
-    Medium.SMS: _COMMON | {"from"},
-    Medium.PUSH: _COMMON | {"title", "body", "url", "image", "collapse_key"},
+    Medium.EMAIL: _COMMON | {"utm", "subject", "preheader", "from", "reply_to", "attachments", "invitation"},
+    Medium.SMS: _COMMON | {"utm", "from"},
+    Medium.PUSH: _COMMON | {"utm", "title", "body", "url", "image", "collapse_key"},
     Medium.MAIL: _COMMON | {"format"},
 }
 _TEXTS = {Medium.EMAIL: ("subject", "preheader"), Medium.PUSH: ("title", "body", "url")}
@@ -64,6 +64,7 @@ _CAPS = {
 }  # up to 1,600 in characters, above in bytes
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
 _INCLUDE = re.compile(r"\{%[-+]?\s*include\s+([\"'])(?P<path>.+?)\1\s*[-+]?%\}\s*")
+_UTM_VALUE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}")
 _LINE_BREAK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -83,22 +84,26 @@ class Template:
     _variants: Mapping[str, Compiled] = field(repr=False)
     _options: Mapping[str, Mapping[str, Any]] = field(repr=False)
     _attached: Mapping[str, tuple[Attachment, ...]] = field(repr=False, default_factory=dict)
-    _chosen: dict[str, Compiled] = field(repr=False, default_factory=dict)
+    _counted: Mapping[str, Compiled] = field(repr=False, default_factory=dict)
+    links: frozenset[str] = frozenset()
+    """What its counted links lead to; none where nobody counts them."""
+    _chosen: dict[tuple[str, bool], Compiled] = field(repr=False, default_factory=dict)
 
     @property
     def locales(self) -> tuple[str, ...]:
         return tuple(self._variants)
 
-    def compiled(self, locale: str | None) -> Compiled:
-        """The variant for a locale such as `fr-CA`: its own, its language's, else the workspace's.
+    def compiled(self, locale: str | None, counted: bool = False) -> Compiled:
+        """The variant for a locale such as `fr-CA`: its own, its language's, else the workspace's. `counted`: with
+        addresses of ours for its links, so that clicks are told.
 
         `Compiled.locale` says which. Numbers and dates follow the asked locale where the language is the same. All
         locales that get one variant share its skeleton object.
         """
-        asked = locale or ""
+        asked = locale or "", counted
         found = self._chosen.get(asked)
         if found is None:
-            found = self._choose(asked.replace("_", "-"))
+            found = self._choose(asked[0].replace("_", "-"), {**self._variants, **(self._counted if counted else {})})
             if len(self._chosen) < 500:
                 self._chosen[asked] = found
         return found
@@ -111,10 +116,10 @@ class Template:
         """The files that go with it, the same object for all locales that get one variant."""
         return self._attached.get(self.compiled(locale).locale, ())
 
-    def _choose(self, asked: str) -> Compiled:
-        variant = next((self._variants[name] for name in _chain(asked) if name in self._variants), None)
+    def _choose(self, asked: str, variants: Mapping[str, Compiled]) -> Compiled:
+        variant = next((variants[name] for name in _chain(asked) if name in variants), None)
         if variant is None:
-            return self._variants[self.default]
+            return variants[self.default]
         written = babel_locale(asked)
         return variant.for_locale(written) if written else variant
 
@@ -203,22 +208,6 @@ def _read(path: str, text: str, problems: Problems, headed: bool) -> _File:
             body = end.end()
             head = source.parse(text[: end.start()], path, problems)
     return _File(path, text, head, body, lines)
-
-
-def _tags(text: str) -> Iterator[tuple[mjml.Kind | None, int, int, str]]:
-    """(kind, start, end, "" or "comment") of every stretch; kind None is plain text. Raises TemplateSyntaxError."""
-    at = start = 0
-    kind: mjml.Kind | None = None
-    for _, token, value in LEXING.lexer.tokeniter(text, None):
-        begins = text.index(value, at)
-        at = begins + len(value)
-        if token == "data" and kind is None:
-            yield None, begins, at, ""
-        elif token in ("variable_begin", "block_begin", "comment_begin", "raw_begin"):
-            start, kind = begins, "control" if token in ("block_begin", "comment_begin") else "print"
-        elif token in ("variable_end", "block_end", "comment_end", "raw_end"):
-            yield kind, start, at, "comment" if token == "comment_end" else ""
-            kind = None
 
 
 def _chain(locale: str) -> Iterator[str]:
@@ -323,6 +312,7 @@ class _Loader:
         order = [default, *sorted(set(variants) - {default})]
         options: dict[str, dict[str, Any]] = {}
         compiled: dict[str, Compiled] = {}
+        counted: dict[str, tuple[Compiled, frozenset[str]]] = {}
         files_of: dict[str, tuple[Attachment, ...]] = {}
         for locale in order:
             head = self._head(medium, variants[locale], locale == default)
@@ -345,6 +335,8 @@ class _Loader:
                 self.problems.error("text-syntax", message, Span.whole(variants[locale]), hint)
             if made is not None:
                 compiled[locale] = made
+                if (links := self._with_clicks(medium, made, str(options[default].get("topic")))) is not None:
+                    counted[locale] = links
         if len(self.problems.errors) > before or not compiled:
             return None
         files = tuple(sorted(self.used))
@@ -362,7 +354,17 @@ class _Loader:
             _variants=compiled,
             _options=options,
             _attached=files_of,
+            _counted={locale: made for locale, (made, _) in counted.items()},
+            links=frozenset().union(*(links for _, links in counted.values())),
         )
+
+    def _with_clicks(self, medium: Medium, made: Compiled, topic: str) -> tuple[Compiled, frozenset[str]] | None:
+        """The same text with counted links, and what they lead to; None where it has none, or nobody counts them."""
+        declared = self.vocabulary.topics.get(topic)
+        if medium is Medium.MAIL or not self.vocabulary.policies.tracking.clicks or not (declared and declared.tracked):
+            return None
+        parts, links = tracking.with_clicks(made.parts, medium)
+        return (made.again(parts), links) if links else None
 
     def _constants(self) -> Mapping[str, Any]:
         return self.sandboxes[False].constants
@@ -421,9 +423,13 @@ class _Loader:
             hint = "write `utm: { campaign: spring }`"
             self.problems.error("bad-value", "`utm` takes names and values", node.span, hint)
         for entry in node.entries:
+            said = entry.value
             if entry.key not in _UTM:
                 message = f"`{entry.key}` is not a utm parameter"
                 self.problems.error("unknown-key", message, entry.key_span, suggest(entry.key, _UTM))
+            elif said.kind != "scalar" or not _UTM_VALUE.fullmatch(said.text.strip()) or "{" in said.text:
+                hint = "such as `spring-sale`: the same for everybody, on one line, at most 100 characters"
+                self.problems.error("bad-value", f"`{entry.key}` takes a fixed text", said.span, hint)
 
     def _same_topic(self, head: source.Node | None, wanted: Any) -> None:
         node = head.get("topic") if head else None
@@ -456,6 +462,9 @@ class _Loader:
         if len(self.problems.errors) > before or head is None:
             return None
         sandbox = self.sandboxes[options.get("missing_variable") == "default"]
+        if medium is not Medium.MAIL:  # nobody types parameters that are printed
+            utm = {name: str(value).strip() for name, value in (options.get("utm") or {}).items()}
+            parts = tracking.with_utm([part for part in parts if part.source], utm)
         compiled = compile_parts(sandbox, [part for part in parts if part.source], locale)
         if medium == Medium.SMS:
             self._size(file, compiled)
@@ -548,7 +557,7 @@ class _Loader:
         local |= stored_names(tree)
         body = file.text[file.body :].removesuffix("\n")
         skip = False
-        for kind, start, end, note in _tags(body):
+        for kind, start, end, note in tags(body):
             text = body[start:end]
             if skip:  # Jinja takes the line break behind an include away
                 start, text, skip = start + text.startswith("\n"), text.removeprefix("\n"), False
@@ -590,7 +599,7 @@ def _escaped(page: mjml.Masked, text: str) -> str:
     try:
         parts = [
             html.escape(text[start:end]) if kind is None else page.mask(text[start:end], kind)
-            for kind, start, end, _ in _tags(text)
+            for kind, start, end, _ in tags(text)
         ]
     except TemplateSyntaxError:
         return ""

@@ -115,6 +115,9 @@ class TopicEntry:
     title: Words = option("as the preference centre shows it: text, or one for each language")
     reviewed: Reviewed | None = option("transactional topics carry a review of their content", default=None)
     if_uncertain: IfUncertain | None = option("what to do where nobody knows whether it arrived", default=None)
+    tracking: Literal["on", "off"] = option(
+        "`off`: no clicks and no opens of it are told; `on`: as `policies.tracking` says", default="on"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,7 +406,8 @@ def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) 
         titles = read_words(entry.value.get("title"), declared.title, locale, problems)
         unsure, purpose = entry.value.get("if_uncertain"), declared.purpose
         resend = read_if_uncertain(unsure, declared.if_uncertain, purpose, problems)
-        found[entry.key] = Topic(entry.key, purpose, spoken(titles, locale, locale), by, on, titles, resend)
+        title, tracked = spoken(titles, locale, locale), declared.tracking == "on"
+        found[entry.key] = Topic(entry.key, purpose, title, by, on, titles, resend, tracked)
     return found
 
 

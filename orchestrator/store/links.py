@@ -1,16 +1,17 @@
-"""Whom and what a message's link is about: one query for each page that is opened."""
+"""Whom and what a message's link is about, or where it leads: one query for each page that is opened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from channels.base import Medium
+from channels.base import EventKind, Medium
 from orchestrator.model import Json
-from orchestrator.store.tables import consent_current, consent_event, customer, message
+from orchestrator.store.database import insert_many
+from orchestrator.store.tables import consent_current, consent_event, customer, feedback, link, message
 
 GIVEN = ("grant", "confirm", "import")
 """What is a yes."""
@@ -92,3 +93,38 @@ def confirmed_of(
     mine = (c.customer_id == customer_id, c.medium == medium, c.topic.in_(list(topics)))
     holds = (c.state == "granted", c.confirmed, sa.or_(c.until.is_(None), c.until > now))
     return frozenset(conn.execute(sa.select(c.topic).where(*mine, *holds)).scalars())
+
+
+# ---- links that lead elsewhere --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a counted link leads to. `attempts` 0: no message of ours that has been sent; `clicked_at`: when the same
+    link of the same message was followed last."""
+
+    url: str
+    attempts: int
+    clicked_at: datetime | None
+
+
+def keep(conn: sa.Connection, targets: Mapping[str, str]) -> int:
+    """Store what counted links lead to, by key; what is known stays. What has been sent must lead there for years:
+    nothing is ever taken out. Returns how many were new."""
+    rows = sorted(targets.items())
+    return insert_many(conn, link, rows, columns=("key", "url"), ignore_conflicts=True) if rows else 0
+
+
+def kept(conn: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
+    """Those of these keys under which something is stored."""
+    return frozenset(conn.execute(sa.select(link.c.key).where(link.c.key.in_(list(keys)))).scalars())
+
+
+def target(conn: sa.Connection, message_id: int, key: str) -> Target | None:
+    """What this link of this message leads to: one query. None for a key under which nothing is stored."""
+    f = feedback.c
+    mine = (f.message_id == message_id, f.kind == EventKind.CLICKED.value, f.url == link.c.url)
+    last = sa.select(sa.func.max(f.at)).where(*mine).scalar_subquery()
+    sent = sa.select(message.c.attempts).where(message.c.id == message_id).scalar_subquery()
+    row = conn.execute(sa.select(link.c.url, sent, last).where(link.c.key == key)).one_or_none()
+    return None if row is None else Target(row[0], row[1] or 0, row[2])

@@ -22,7 +22,16 @@ from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
-from orchestrator.policies import IfUncertain, MediumHours, Minors, OptIn, PolicyEntries, QuietHours, Retention
+from orchestrator.policies import (
+    IfUncertain,
+    MediumHours,
+    Minors,
+    OptIn,
+    PolicyEntries,
+    QuietHours,
+    Retention,
+    TrackingEntry,
+)
 from orchestrator.reading import _Map, _map_shape
 from orchestrator.shapes import ListShape
 from orchestrator.steps import Step, kinds
@@ -190,6 +199,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "hours keys": lambda: keys_of(MediumHours),
     "minors keys": lambda: keys_of(Minors),
     "double_opt_in keys": lambda: keys_of(OptIn),
+    "tracking keys": lambda: keys_of(TrackingEntry),
     "retention keys": lambda: keys_of(Retention),
     "preferences keys": lambda: keys_of(PreferencesEntry),
     "survey keys": lambda: keys_of(SurveyEntry),

@@ -179,6 +179,13 @@ checkpoint = Table(  # append-only: signed tree heads
     Column("below", Json, nullable=False),  # ledger → highest row id sealed
 )
 
+link = Table(  # what counted links lead to, by their address's hash: what the house wrote, the same for everybody
+    "link",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+)
+
 feedback = Table(  # what came back, deduplicated; `opened(step)` reads it
     "feedback",
     metadata,
