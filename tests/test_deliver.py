@@ -197,10 +197,10 @@ def test_a_rule_or_a_fact_that_cannot_be_read_denies_that_one(world: World, monk
 
     plain = Facts.standing
 
-    def odd(self, due, contacts):
+    def odd(self, due, contacts, segments=1):
         if due.id == 1:
             raise ValueError("an unreadable row")
-        return plain(self, due, contacts)
+        return plain(self, due, contacts, segments)
 
     monkeypatch.setattr(Facts, "standing", odd)
     world.apply(files({"hello": HELLO}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -54,7 +55,9 @@ def linked(conn: sa.Connection, message_id: int) -> Linked | None:
     ).one_or_none()
     if row is None:
         return None
-    return Linked(message_id, row[0], Medium(row[1]), *row[2:9], row[9] or {}, *row[10:])
+    customer_id, medium, *about, payload, locale, email, phone = row
+    rest: list[Any] = [*about, payload or {}, locale, email, phone]
+    return Linked(message_id, customer_id, Medium(medium), *rest)
 
 
 def newest_yes(conn: sa.Connection, customer_id: int, media: Iterable[str], topic: str) -> dict[str, int]:

@@ -149,7 +149,10 @@ def test_a_slow_endpoint_keeps_no_other(crm):
 
 def test_again_at_once_only_where_every_receiver_tells_ids_apart():
     assert webhook({"a": {"url": "https://a.example.com", "resend": True}}).resend == "safe"
-    both = {"a": {"url": "https://a.example.com", "resend": True}, "b": {"url": "https://b.example.com"}}
+    both: dict[str, dict[str, Any]] = {
+        "a": {"url": "https://a.example.com", "resend": True},
+        "b": {"url": "https://b.example.com"},
+    }
     assert webhook(both).resend == "never"
 
 
@@ -247,7 +250,8 @@ def test_an_endpoint_signs():
     site = Site(Path(), lambda: NOW, b"s")
     with pytest.raises(Misconfigured, match="needs a `secret`"):
         connect(Medium.WEBHOOK, {"endpoints": {"crm": {"url": "https://example.com/"}}}, site)
-    for options in ({}, {"endpoints": {}}):
+    none: tuple[dict[str, Any], ...] = ({}, {"endpoints": {}})
+    for options in none:
         with pytest.raises(Misconfigured, match="at least one endpoint"):
             connect(Medium.WEBHOOK, options, site)
     with pytest.raises(Misconfigured, match="carries no email"):

@@ -11,7 +11,7 @@ from orchestrator.rules import Rival, Standing, Subject, Wishes, judge, rules
 from tests.rules.cases import DAY, HOUR, MINUTE, NOW, POLICIES, cap, capped, sent, standing, subject
 
 MICRO = timedelta(microseconds=1)
-TRANSACTIONAL = {"purpose": "transactional", "topic": "contract-notices"}
+TRANSACTIONAL: dict[str, Any] = {"purpose": "transactional", "topic": "contract-notices"}
 FULL, ROOM, PAUSED = "deny customer_frequency", "allow ", "deny customer_paused"
 Case = tuple[str, str, Subject, Standing, Policies, str]
 

@@ -67,7 +67,11 @@ CONTEXT = {
     "benefits": ["early-access", "free-shipping"],
     "points": 120,
     "today": "2027-01-11",
-    "links": {"unsubscribe": "https://acme.example/u?a=1&b=2", "preferences": "https://acme.example/p"},
+    "links": {
+        "unsubscribe": "https://acme.example/u?a=1&b=2",
+        "preferences": "https://acme.example/p",
+        "confirm": "https://acme.example/c",
+    },
 }
 
 

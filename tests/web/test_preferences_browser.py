@@ -31,7 +31,7 @@ def named(what: str, screen: str, dark: bool) -> str:
     return f"{what}-{screen}-{'dark' if dark else 'light'}"
 
 
-def field(browser: Browser, selector: str):  # type: ignore[no-untyped-def]
+def field(browser: Browser, selector: str):
     return browser.driver.find_element(By.CSS_SELECTOR, selector)
 
 
