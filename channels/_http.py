@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 20.0
 """Below half of the lease that `deliver` holds while it waits: a slow provider loses us no lease."""
 _MOST = 5_000_000  # bytes of an answer that are read
+_SLACK = 10.0  # seconds over what all requests may take together
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +69,75 @@ class Http:
         connector: Callable[[], aiohttp.BaseConnector] | None = None,
     ) -> None:
         self._at_once = at_once
-        self._timeout = aiohttp.ClientTimeout(total=total_seconds, sock_connect=connect_seconds)
+        self._total = total_seconds
+        # `connect` counts looking up the name, too: while the resolver hangs, nothing has been handed over.
+        connect = min(connect_seconds, total_seconds * 0.9)
+        self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=connect, sock_connect=connect)
         self._connector = connector or (lambda: aiohttp.TCPConnector(limit=at_once, ttl_dns_cache=60))
         self._session: aiohttp.ClientSession | None = None
+        self._process = 0
 
     def all(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Every request at once, as far as `at_once` goes; answers as they come, one for each.
 
         Who stops listening cancels nothing: what is under way is finished, and its answers are dropped.
         """
-        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        asyncio.run_coroutine_threadsafe(self._all(list(requests), answers), _loop())
-        for _ in requests:
-            yield answers.get()
+        told: queue.SimpleQueue[tuple[int, Answer] | None] = queue.SimpleQueue()
+        under_way = asyncio.run_coroutine_threadsafe(self._all(list(requests), told), _loop())
+        under_way.add_done_callback(lambda _: told.put(None))
+        left = set(range(len(requests)))
+        # Whatever becomes of the loop, nobody waits for ever: a worker that hangs here would keep its lease, and stay.
+        ends = time.monotonic() + self._total * -(-len(requests) // self._at_once) + _SLACK
+        while left:
+            try:
+                answer = told.get(timeout=max(0.01, ends - time.monotonic()))
+            except queue.Empty:
+                answer = None
+            if answer is None:
+                break
+            left.discard(answer[0])
+            yield answer[1]
+        for n in sorted(left):
+            yield Answer(requests[n].key, failed=Uncertain("no answer was waited for any longer"))
 
     def one(self, request: Request) -> Answer:
         return next(self.all([request]))
 
     def close(self) -> None:
-        if self._session is not None:
+        if self._session is not None and self._process == os.getpid():
             asyncio.run_coroutine_threadsafe(self._session.close(), _loop()).result(5)
-            self._session = None
+        self._session = None
 
-    async def _all(self, requests: list[Request], answers: queue.SimpleQueue[Answer]) -> None:
-        if self._session is None:
+    async def _all(self, requests: list[Request], told: queue.SimpleQueue[tuple[int, Answer] | None]) -> None:
+        try:
+            session = self._opened()
+        except Exception as error:
+            failed = Unavailable(f"no connection to the provider ({type(error).__name__})")
+            for n, request in enumerate(requests):
+                told.put((n, Answer(request.key, failed=failed)))
+            return
+        waiting = iter(enumerate(requests))
+
+        async def work() -> None:
+            for n, request in waiting:
+                told.put((n, await _ask(session, request)))
+
+        await asyncio.gather(*(work() for _ in range(min(self._at_once, len(requests)))), return_exceptions=True)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The connections of this process: those of the one it was forked from are not its own."""
+        if self._session is None or self._process != os.getpid():
+            self._process = os.getpid()
             self._session = aiohttp.ClientSession(
-                connector=self._connector(), timeout=self._timeout, auto_decompress=True, trust_env=False
+                connector=self._connector(),
+                timeout=self._timeout,
+                auto_decompress=True,  # piece by piece, so that `_MOST` bounds what it comes to
+                cookie_jar=aiohttp.DummyCookieJar(),  # nobody is recognised by us
+                trust_env=False,
             )
-            weakref.finalize(self, _end, self._session)  # who drops a channel leaves no connection behind
-        waiting = iter(requests)
-
-        async def work(session: aiohttp.ClientSession) -> None:
-            for request in waiting:
-                answers.put(await _ask(session, request))
-
-        await asyncio.gather(*(work(self._session) for _ in range(min(self._at_once, len(requests)))))
+            # Who drops a channel leaves no connection behind.
+            weakref.finalize(self, _end, self._session, self._process)
+        return self._session
 
 
 async def _ask(session: aiohttp.ClientSession, request: Request) -> Answer:
@@ -122,7 +159,9 @@ async def _ask(session: aiohttp.ClientSession, request: Request) -> Answer:
         return Answer(request.key, failed=Uncertain(f"no readable answer from the provider ({type(error).__name__})"))
 
 
-def _end(session: aiohttp.ClientSession) -> None:
+def _end(session: aiohttp.ClientSession, process: int) -> None:
+    if process != os.getpid():
+        return
     loop = _loop()
     loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
 
@@ -132,11 +171,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
     `now`: seconds since 1970."""
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # it may be anybody's: Web Push calls where it is told to
         return None
 
 
@@ -169,3 +208,12 @@ def _loop() -> asyncio.AbstractEventLoop:
             threading.Thread(target=_running.run_forever, name="channels", daemon=True).start()
             atexit.register(_running.call_soon_threadsafe, _running.stop)
         return _running
+
+
+def _forked() -> None:
+    """A thread does not come along into a forked process: it makes a loop of its own."""
+    global _running, _lock
+    _running, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
