@@ -25,8 +25,9 @@ class Webhook(SendStep):
 
     ```yaml
     - webhook: crm-follow-up
-      with: [customer.key, account.name, event.order_id]
-      answer: score_received
+    - webhook: signing-desk
+      with: [account.key, account.name, contract.contract_id]
+      answer: contract_signed
     ```
     """
 
