@@ -20,6 +20,8 @@ from channels.base import Event, EventKind, Reason
 from channels.letterfile.ledger import LATER, Entry
 
 _STATES = LATER[:3]
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Nothing was ever posted before. The year 1 is none any more in some zones: one such row must not stop all files."""
 _REJECTS: Mapping[str, Reason] = {
     "address": Reason.INVALID_ADDRESS,
     "invalid_address": Reason.INVALID_ADDRESS,
@@ -121,7 +123,7 @@ def _instant(said: object, default: datetime, now: datetime) -> datetime | None:
         at = datetime.fromisoformat(str(said))
     except ValueError:
         return None
-    if at.tzinfo is None or at.astimezone(UTC) > now + timedelta(hours=1):
+    if at.tzinfo is None or not _FIRST < at < now + timedelta(hours=1):
         return None
     return at.astimezone(UTC)
 
@@ -185,6 +187,8 @@ def _returned(
         day = date.fromisoformat(said.get("date", ""))
     except ValueError:
         return "date is no date; write it as 2027-01-31"
+    if day <= _FIRST.date():
+        return "date lies before the day the job was dropped"
     at = datetime.combine(day, time(), zone).astimezone(UTC)
     if at > now:
         return "date lies ahead"

@@ -64,8 +64,8 @@ class Upload:
 
         try:
             self._do(work)
-        except Unavailable as error:
-            if sealed:  # between rename and receipt nobody knows what the house has seen
+        except ChannelError as error:
+            if sealed:  # between rename and receipt nobody knows what the house has seen, whatever the server says
                 raise Uncertain(str(error)) from None
             with suppress(ChannelError):  # names and addresses do not lie about; the next upload has another name
                 self.stands(job)

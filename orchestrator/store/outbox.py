@@ -24,7 +24,7 @@ from orchestrator.store.counting import book, taken_back
 from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
 from orchestrator.store.feedback import lock_runs
 from orchestrator.store.journeys import add_messages
-from orchestrator.store.rates import held_back
+from orchestrator.store.rates import blocked, held_back
 from orchestrator.store.standing import run_is_over
 from orchestrator.store.suppressions import VOICE
 from orchestrator.store.tables import (
@@ -142,7 +142,7 @@ def _running(column: Any) -> Any:
 def waiting(conn: sa.Connection, now: datetime) -> tuple[frozenset[Medium], frozenset[str]]:
     """(media that have a batch due which nobody holds, channels that are held back by what their provider asked)."""
     due = sa.select(sa.literal("", sa.Text()).label("channel"), batch.c.medium).where(*_free(now))
-    held = sa.select(rate.c.name, sa.literal("", sa.Text())).where(rate.c.blocked_until > now)
+    held = sa.select(rate.c.name, sa.literal("", sa.Text())).where(blocked(now))
     found = conn.execute(sa.union(due, held)).all()
     media = frozenset(Medium(medium) for name, medium in found if not name)
     return media, frozenset(name for name, _ in found if name)

@@ -6,7 +6,7 @@ message is a token. So in any stretch of time no more than `burst + rate * secon
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import floor
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from channels.base import Channel
 from orchestrator.store.tables import rate as table
 
+_AHEAD = timedelta(minutes=5)
+"""So far the clocks of machines differ. What was written further ahead is a clock's that was set wrong, for good."""
+_MOST = timedelta(days=1) + _AHEAD  # `outcome.MOST_ASKED`
 _SOON = 0.25  # of the burst: an empty bucket is asked again once so much may be in it, not for every single token
 
 
@@ -36,20 +39,22 @@ def take(conn: sa.Connection, name: str, rate: float, burst: float, want: int, n
 
     `rate`: tokens a second; `burst`: the most that come together. A `now` before the last one brings no token: of two
     machines whose clocks differ, the one that is behind waits until it has caught up.
+    An instant more than minutes ahead is nobody's, and does not count.
     """
     row = _locked(conn, name)
     if row is None:
         _begin(conn, name, burst, now)
         row = _locked(conn, name)
         assert row is not None
-    passed = max(0.0, (now - row.at).total_seconds())
+    last = row.at if row.at <= now + _AHEAD else now
+    passed = max(0.0, (now - last).total_seconds())
     tokens = min(burst, row.tokens + passed * rate)
     count = max(0, min(want, floor(tokens)))
-    values = {"tokens": tokens - count, "at": max(row.at, now)}
+    values = {"tokens": tokens - count, "at": max(last, now)}
     conn.execute(table.update().where(table.c.name == name).values(values))
     if count or want <= 0:
         return Taken(count)
-    behind = max(0.0, (row.at - now).total_seconds())
+    behind = max(0.0, (last - now).total_seconds())
     return Taken(0, behind + (max(1.0, burst * _SOON) - tokens) / rate)
 
 
@@ -60,17 +65,24 @@ def give_back(conn: sa.Connection, name: str, tokens: float) -> None:
 
 
 def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) -> None:
-    """Nobody uses the channel before `until`: its provider asked for it. An earlier word that reaches further stays."""
+    """Nobody uses the channel before `until`: its provider asked for it. An earlier word that reaches further stays,
+    within a day: more is never asked for."""
     insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
     insert = insert.values(name=name, tokens=0.0, at=now, blocked_until=until)
-    longer = sa.or_(table.c.blocked_until.is_(None), table.c.blocked_until < until)
+    longer = sa.or_(
+        table.c.blocked_until.is_(None), table.c.blocked_until < until, table.c.blocked_until > now + _MOST
+    )
     conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer))
 
 
 def held_back(name: str, now: datetime) -> Any:
     """As part of a statement: until when the channel is held back; NULL where it is not."""
-    found = sa.select(table.c.blocked_until).where(table.c.name == name, table.c.blocked_until > now)
-    return found.scalar_subquery()
+    return sa.select(table.c.blocked_until).where(table.c.name == name, blocked(now)).scalar_subquery()
+
+
+def blocked(now: datetime) -> Any:
+    """Whether a row of the table says to wait. Further ahead than anybody can ask for, a clock was wrong."""
+    return sa.and_(table.c.blocked_until > now, table.c.blocked_until <= now + _MOST)
 
 
 def _locked(conn: sa.Connection, name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from channels.base import Handed, Medium, Misconfigured, Unavailable
+from channels.base import Handed, Medium, Misconfigured, Unavailable, Uncertain
 from tests.channels.kit import NOW, outbounds
 from tests.channels.kits.letterfile import letterfile, pieces
 from tests.vendors.sftp import House, house
@@ -87,6 +87,22 @@ def test_a_break_behind_the_rename_is_traced(server: House, tmp_path: Path, monk
         "a0": ("accepted", ""),
         "a9": ("rejected", "never_taken"),
     }
+
+
+def test_whatever_a_server_says_behind_the_release_the_job_is_not_made_again(
+    server: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that is lacking is an operator's to mend, and "nothing was taken" only before the job was released."""
+    import asyncssh
+
+    async def rename(self: object, *paths: object, **more: object) -> None:
+        raise asyncssh.SFTPPermissionDenied("no")
+
+    monkeypatch.setattr(asyncssh.SFTPClient, "rename", rename)
+    channel = letterfile(tmp_path / "own", sftp=server.options)
+    with pytest.raises(Uncertain):
+        list(channel.send(outbounds(Medium.MAIL, 2)))
+    assert [job.state for job in channel.jobs()] == ["sealed"]
 
 
 def test_what_the_house_leaves_is_read_and_put_aside(server: House, tmp_path: Path) -> None:
