@@ -13,7 +13,7 @@ ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
-    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "answers")),
+    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("Uncertain sends", ("uncertain", "reconcile", "settle")),
     (
         "Auditing",
@@ -31,7 +31,7 @@ ORDER = (
     ),
     ("People's rights", ("customer export", "customer erase", "retain")),
     ("Letters", ("letters", "letters take-back", "letters approve")),
-    ("Tasks", ("tasks", "tasks digest")),
+    ("Tasks and lists", ("tasks", "tasks digest", "audience")),
     ("The machine", ("db upgrade", "db check", "db stats", "keys rotate", "doctor")),
 )
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
@@ -90,6 +90,13 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     },
     "tasks": {
         "tasks": "`task`, `whose`, `due`, `title`, `given`, `call`, `account_id`, `unit_id` each, by due date",
+    },
+    "audience": {
+        "run": "its name",
+        "members": "on the list",
+        "left_out": "why → customers",
+        "waiting": "not decided yet; then there is no job",
+        "job": "the folder",
     },
     "tasks digest": {
         "planned": "e-mails",
@@ -257,6 +264,16 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "asked_at": "as of when",
         "journeys": "`journey`, `file`, `version`, `unit`, `state` (live, paused, removed), `paused`, `triggers`, "
         "`inside`, `entered`, `ended`, `ended_because`, `sent_7_days` each",
+    },
+    "stats": {
+        "by": "what is counted by",
+        "journey": "which one; null: all",
+        "since": "from when; null: from the beginning",
+        "until": "up to when; null: to the end",
+        "groups": "the `step` (`JOURNEY/STEP`), `medium`, `topic`, `journey` or `day`, and `sent`, `delivered`, "
+        "`bounced`, `failed`, `uncertain`, `opened`, `machine`, `clicked`, `unsubscribed`, `complained`, `replied`, "
+        "`returned` (messages), `base` (what rates are shares of), `people`, `rates` each",
+        "total": "the same of all",
     },
     "outbox": {
         "folder": "of the sandbox",

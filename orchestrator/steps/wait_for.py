@@ -17,13 +17,15 @@ from orchestrator.steps import Here, Into, Outcome, Stay, Step
 from orchestrator.words import Duration
 
 TELLS: Mapping[str, frozenset[EventKind]] = {
-    "delivered": frozenset({EventKind.DELIVERED, EventKind.OPENED, EventKind.CLICKED, EventKind.REPLIED}),
+    "delivered": frozenset(
+        {EventKind.DELIVERED, EventKind.OPENED, EventKind.MACHINE_OPENED, EventKind.CLICKED, EventKind.REPLIED}
+    ),
     "opened": frozenset({EventKind.OPENED, EventKind.CLICKED}),
     "clicked": frozenset({EventKind.CLICKED}),
     "replied": frozenset({EventKind.REPLIED}),
     "bounced": frozenset({EventKind.BOUNCED, EventKind.BLOCKED, EventKind.DROPPED, EventKind.RETURNED}),
 }
-"""What counts as each word. Machines open mails too: that is no opening."""
+"""What counts as each word. Machines open mails too: that is a delivery, and no opening."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
