@@ -13,6 +13,7 @@ something else a moment later gains nothing. What is about to be connected is ju
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -54,6 +55,19 @@ def is_public(address: str) -> bool:
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)))
         return found in _GLOBAL_6 and not any(found in net for net in _NO_6)
     return not any(found in net for net in _NO_4)
+
+
+_RUNS: Final = frozenset({"javascript", "vbscript", "data", "blob", "file", "content", "intent", "about"})
+"""Schemes that run or read something on the device. An app's own are as good as https."""
+
+
+def opens(url: str) -> bool:
+    """Whether a link may be opened by a tap: a URL with a scheme, of the web or an app's own, or none at all."""
+    if not url:
+        return True
+    scheme = re.match(r"([a-z][a-z0-9+.-]*):", url, re.ASCII | re.IGNORECASE)
+    plain = not any(c <= " " or "\x7f" <= c <= "\xa0" or c in "\\\u2028\u2029" for c in url)
+    return plain and scheme is not None and scheme[1].lower() not in _RUNS
 
 
 class PrivateAddress(OSError):

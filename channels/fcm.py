@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
+from channels._addresses import opens
 from channels._http import Answer, Http, Request, only, required, retry_after
 from channels.base import (
     Event,
@@ -128,6 +129,9 @@ class Fcm:
         requests: list[Request] = []
         now = self._clock()
         for outbound in batch:
+            if not opens(outbound.part("url")):
+                yield Receipt(outbound.attempt, "rejected", reason=Reason.CONTENT, detail="a link that no tap may open")
+                continue
             body = self._body(outbound, now)
             if not outbound.to.get("token"):
                 yield Receipt(outbound.attempt, "rejected", reason=Reason.INVALID_ADDRESS, detail="no_token")
@@ -298,8 +302,8 @@ def _json(value: object) -> bytes:
 
 
 def _short(key: str) -> str:
-    """APNs takes 64 bytes."""
-    return key if len(key.encode()) <= 64 and key.isascii() else hashlib.sha256(key.encode()).hexdigest()
+    """APNs takes 64 bytes; it is a header's value there."""
+    return key if re.fullmatch(r"[!-~]{1,64}", key) else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _topic(key: str) -> str:

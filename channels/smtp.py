@@ -263,7 +263,7 @@ def _wire(address: str) -> str:
 
 def _address(name: str, address: str) -> Address:
     local, _, domain = _wire(address).rpartition("@")
-    if not local or not domain or " " in address or any(c in domain for c in '<>(),;:\\"@'):
+    if not local or not domain or " " in address or any(c in local + domain for c in '<>(),;:\\"@'):
         raise _Unfit(Reason.INVALID_ADDRESS, "not an address that a header can hold")
     return Address(name, local, domain)
 

@@ -58,6 +58,7 @@ _SETTINGS = (
     "trace_after",
 )
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e]")
 _SENDER = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 _&+-]{1,11}", re.ASCII)
 _SID = re.compile(r"[A-Za-z]{2}[0-9a-fA-F]{32}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -319,6 +320,8 @@ class Twilio:
         body = outbound.part("text") or outbound.part("body")
         if not body.strip():
             return Receipt(attempt, "rejected", "", Reason.CONTENT, "no text")
+        if _UNSEEN.search(body):
+            return Receipt(attempt, "rejected", "", Reason.CONTENT, "a control character in the text")
         if len(body) > _LONGEST:
             return Receipt(attempt, "rejected", "", Reason.TOO_LARGE, f"longer than {_LONGEST} characters")
         form = {"To": number, self._account.sender[0]: self._account.sender[1], "Body": body}

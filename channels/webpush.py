@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from channels._addresses import PublicOnly
+from channels._addresses import PublicOnly, opens
 from channels._http import Answer, Http, Request, only, required, retry_after
 from channels.base import (
     Event,
@@ -164,6 +164,8 @@ class WebPush:
             return Receipt(attempt, "rejected", reason=Reason.INVALID_ADDRESS, detail="no_subscription")
         if why := self._guard.refuses(to.endpoint):
             return Receipt(attempt, "rejected", reason=Reason.INVALID_ADDRESS, detail=f"endpoint_{why}")
+        if not opens(outbound.part("url")):
+            return Receipt(attempt, "rejected", reason=Reason.CONTENT, detail="a link that no tap may open")
         said = {
             "title": outbound.part("title"),
             "body": outbound.part("body") or outbound.part("text"),

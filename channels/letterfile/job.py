@@ -10,6 +10,7 @@ import hmac
 import html
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from channels.letterfile.options import FIELDS, Options
 SCHEMA = 1
 _HEAD = ("piece_id", "household_id", *FIELDS, "template", "template_version", "language", "format", "sort_key")
 _TAIL = ("return_code", "pdf")
+_FORMULA = re.compile(r"\s*(?:[=@]|[+-](?![\d\s.,\u00a0\u202f()/%\u20a0-\u20bf$£¥A-Z-]*$))")
+"""A phone number, an amount or a dash begins with a sign, too, and runs nothing."""
 FORMATS = ("A4", "A5", "letter")
 
 
@@ -70,6 +73,9 @@ def piece(outbound: Outbound, options: Options, secret: bytes, seed: bool = Fals
         raise Unfit(Reason.CONTENT, "there is no text to print")
     address = laid_out(outbound.to, options)
     columns = address.columns
+    own = Piece(outbound.attempt, outbound, address, "", "", "").variables()
+    if any(_FORMULA.match(value) for value in own):
+        raise Unfit(Reason.CONTENT, "a value begins as what a spreadsheet takes for a formula")
     place = [columns[name].casefold() for name in ("country", "postcode", "city", "addr1", "name")]
     code = base64.b32encode(hmac.digest(secret, b"return\0" + outbound.attempt.encode(), "sha256"))[:10].decode()
     return Piece(outbound.attempt, outbound, address, household(secret, address), code, "|".join(place), seed)

@@ -33,7 +33,7 @@ _NAMES = 1000  # characters of an attempt; custom arguments may have 10,000 byte
 _ENCODE = msgspec.json.Encoder().encode
 _BREAKS = "\r\n\0\x0b\x0c\x85\u2028\u2029"
 _NOT_IN_ADDRESSES = ' <>,;"\t\\'
-_ADDRESS = re.compile(r"[^\s@<>,;\"\\]+@[^\s@<>,;\"\\]+")
+_ADDRESS = re.compile(r"[^\s\x00-\x1f\x7f@<>,;\"\\]+@[^\s\x00-\x1f\x7f@<>,;\"\\]+")
 _HEADER = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable ASCII without the colon
 _RESERVED = frozenset(
     [
