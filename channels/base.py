@@ -17,6 +17,7 @@ class Medium(StrEnum):
     MAIL = "mail"
     TASK = "task"
     WEBHOOK = "webhook"
+    AUDIENCE = "audience"  # a place on a list that an advertising platform gets, as hashes
 
 
 class EventKind(StrEnum):
@@ -94,6 +95,7 @@ class Outbound:
     attempt: str
     medium: Medium
     to: Mapping[str, str]  # email: address, name · sms: number · push: token, platform · mail: name, street, …, country
+    # audience: address, number
     skeleton: Skeleton
     values: tuple[str, ...]
     sender: Mapping[str, str] = field(default_factory=dict)
@@ -225,6 +227,16 @@ class Collects(Protocol):
 
     def left_out(self, counts: Mapping[str, int]) -> None:
         """Called just before a job is sent: how many of it were decided not to go, by reason code."""
+        ...
+
+
+@runtime_checkable
+class Rechecks(Protocol):
+    """A channel whose hand-over takes long, and is one moment at its end: a job that is released."""
+
+    def recheck(self, unchanged: Callable[[], bool]) -> None:
+        """Called just before a batch is sent. `unchanged()` is asked in that moment, and says whether all of the batch
+        may still go; where it is not so, nothing is handed over, and `send` raises Unavailable."""
         ...
 
 

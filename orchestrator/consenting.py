@@ -45,7 +45,7 @@ def unsubscribe(
     What is queued is stopped by the last look before each hand-over. The message is told of it, once.
     """
     topic = EVERYTHING if everything or not link.topic else link.topic
-    media = [medium.value for medium in MEDIA] if everything else [link.medium.value]
+    media = [*(medium.value for medium in MEDIA), Medium.AUDIENCE.value] if everything else [link.medium.value]
     rows = [
         {
             "key": f"unsubscribe:{link.customer_id}:{medium}:{topic}:{answered}",

@@ -55,7 +55,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "customer_key": "the customer's own key; only in an export of one customer",
     "account": "number of the account",
     "addressee": "customer, staff or system",
-    "medium": "email, sms, push, mail, task or webhook",
+    "medium": "email, sms, push, mail, task, webhook or audience",
     "topic": "what one says yes or no to",
     "purpose": "marketing or transactional",
     "origin": "who planned the message: a journey",

@@ -110,7 +110,7 @@ def _words(medium: str, data: bytes) -> str:
             mail = message_from_bytes(data, policy=policy.default)
             body = mail.get_body(("plain", "html"))
             return f"{mail.get('Subject', '')}\n\n{body.get_content() if body is not None else ''}".strip()
-        case "push" | "webhook":
+        case "push" | "webhook" | "audience":
             said = json.loads(data)
             return "\n".join(str(text) for name, text in said.items() if name not in ("to", "meta") and text)
         case "task":  # to whom it went is not the customer's to know

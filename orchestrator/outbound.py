@@ -219,6 +219,10 @@ def destinations(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
             return tuple({"token": t, "platform": known[t]} if known.get(t) else {"token": t} for t in about.devices)
         case Medium.MAIL:
             return _letter(customer, about.account)
+        case Medium.AUDIENCE:
+            known_by = {"address": customer["email"], "number": customer["phone"]}
+            found = {part: value for part, value in known_by.items() if value}
+            return (found,) if found else ()
         case _:
             return ({"name": _name(customer)},)
 
@@ -233,7 +237,7 @@ def address_text(medium: Medium, to: Mapping[str, str]) -> str:
         case Medium.MAIL:
             return " ".join(to.get(part, "") for part in ("name", "company", *_MAIL))
         case _:
-            return to.get("address") or to.get("name", "")
+            return to.get("address") or to.get("number") or to.get("name", "")
 
 
 _LISTED = ("street", "postcode", "country")
@@ -390,11 +394,13 @@ class Writer:
             return {**form.meta, "message": f"m{due.id}"}  # the same for all its attempts
         if due.medium is Medium.TASK and due.payload.get("call") is True:
             return _to_call(due, about)
+        if due.medium is Medium.AUDIENCE:
+            return {name: due.payload[name] for name in ("audience", "platform", "run")}
         return {**form.meta, "due": due.payload["due"]} if due.payload.get("due") else form.meta
 
     def needs(self, due: Due) -> frozenset[str]:
         """The dotted names that a message's text may print."""
-        if due.medium is Medium.WEBHOOK:
+        if due.medium in (Medium.WEBHOOK, Medium.AUDIENCE):
             return frozenset(_fields(due))
         template = self.templates.get(due.medium, due.template) if due.template else None
         return context_names(template) if template is not None else self._inline(due).names
@@ -453,7 +459,7 @@ class Writer:
 
     def _inline_form(self, due: Due, locale: str) -> _Form:
         """A text that stands in the step itself, or is our own, with a title beside it: of an e-mail, its subject."""
-        if due.medium is Medium.WEBHOOK:
+        if due.medium in (Medium.WEBHOOK, Medium.AUDIENCE):
             fields = Fields(_fields(due), due.journey or due.origin)
             made = fields.skeleton
             return _Form(fields, made, "", made.hash, _wanted(fields.names), {}, {})

@@ -67,9 +67,9 @@ _YES = ("grant", "confirm", "import")
 CONSENT_ACTIONS = ("request", "confirm", "grant", "withdraw", "expire", "import")
 CONSENT_EVIDENCE = ("source", "source_url", "ip", "agent", "evidence", "third_parties")
 SUPPRESSED_MEDIA = (Medium.EMAIL, Medium.SMS, "voice", Medium.MAIL)
-CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL)
+CONSENT_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL, Medium.AUDIENCE)
 PLATFORMS = ("ios", "android", "web")
-TOUCH_MEDIA = (*CONSENT_MEDIA, "call")
+TOUCH_MEDIA = (Medium.EMAIL, Medium.SMS, Medium.PUSH, Medium.MAIL, "call")
 """How a department may have spoken to somebody. A call counts as a task does."""
 
 

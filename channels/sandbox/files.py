@@ -20,7 +20,7 @@ from urllib.parse import quote
 from channels._call import call_body
 from channels.base import Medium, Outbound, Reason, Receipt
 
-SUFFIX: Mapping[Medium, str] = {Medium.EMAIL: ".eml", Medium.PUSH: ".json", Medium.WEBHOOK: ".json"}
+SUFFIX: Mapping[Medium, str] = {Medium.EMAIL: ".eml", Medium.PUSH: ".json", Medium.WEBHOOK: ".json", Medium.AUDIENCE: ".json"}
 """How a medium's files end, where it is not `.txt`. Letters are `.html` in the folder of their job."""
 
 _NAME = 180  # bytes of a file name that may be the attempt
@@ -372,6 +372,7 @@ _RENDER: Mapping[Medium, Callable[[Outbound, datetime], bytes]] = {
     Medium.SMS: _sms,
     Medium.PUSH: _push,
     Medium.WEBHOOK: _call,
+    Medium.AUDIENCE: _json,
     Medium.TASK: _task,
     Medium.MAIL: _letter,
 }

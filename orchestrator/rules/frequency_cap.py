@@ -34,7 +34,7 @@ from orchestrator.zones import local_start
 NAME = "frequency_cap"
 ORDER = 60
 REASONS: Mapping[str, str] = {
-    "not_applicable": "Caps judge customers only, and this message is for staff or a system.",
+    "not_applicable": "Caps judge what customers hear of: this is for staff, a system or a list.",
     "transactional": "A transactional message ignores caps.",
     "legal_cap": "The law allows no more texts on this subject within the time, in a place the customer may be in.",
     "frequency_cap": "The customer, or the company, has had as many marketing messages as the workspace allows.",
@@ -61,7 +61,7 @@ _OWN = "own"  # the key of a customer's own cap
 def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime) -> Verdict:
     """Deny `legal_cap` or `frequency_cap` when a cap has no room, hold `outranked` when others fill it first; the
     inputs carry the marketer's line, or the law, and the counts."""
-    if subject.addressee != "customer":
+    if subject.addressee != "customer" or subject.medium is Medium.AUDIENCE:
         return _NOT_APPLICABLE
     if subject.purpose == "transactional":
         return _TRANSACTIONAL
@@ -189,8 +189,8 @@ def _since(cap: Cap, standing: Standing, now: datetime) -> datetime:
 
 
 def _counts(cap: Cap, contact: Contact, subject: Subject, since: datetime) -> bool:
-    if contact.purpose != "marketing" or contact.at < since:
-        return False
+    if contact.purpose != "marketing" or contact.at < since or contact.medium == Medium.AUDIENCE:
+        return False  # nobody hears of being on a list
     if cap.within is not None and contact.at == since:
         return False  # exactly so long ago is no longer within
     if cap.media and contact.medium not in cap.media:

@@ -68,6 +68,7 @@ SHELL: Final[Table] = {
     "medium.mail": ("letter", "Brief"),
     "medium.task": ("call", "Anruf"),
     "medium.webhook": ("message", "Nachricht"),
+    "medium.audience": ("advertising list", "Werbeliste"),
 }
 
 

@@ -47,6 +47,7 @@ ADDRESS = {
     Medium.MAIL: {"name": "Anna Müller", "street": "Weg {n}", "city": "Bonn", "postcode": "00538", "country": "DE"},
     Medium.TASK: {"name": "Max Manager", "address": "max@example.com"},
     Medium.WEBHOOK: {"name": "crm"},
+    Medium.AUDIENCE: {"address": "anna.{n}@example.com", "number": "+49151000{n:05}"},
 }
 
 
