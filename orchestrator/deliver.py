@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Collects, Medium, Misconfigured, Unavailable
+from channels.base import Channel, Collects, Medium, Misconfigured, Rechecks, Unavailable
 from orchestrator import collect
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
@@ -457,6 +457,8 @@ class _Run:
             used += len(outbounds)
             if isinstance(channel, Collects):
                 channel.left_out(self.left_out + Counter(end.reason for end in stopped))
+            if isinstance(channel, Rechecks):
+                channel.recheck(lambda going=going: self._unchanged(channel, going))  # type: ignore[misc]
             receipts, error = hand(channel, outbounds, keep) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]
@@ -514,6 +516,10 @@ class _Run:
                     )
                 )
         return going, stopped
+
+    def _unchanged(self, channel: Channel, going: Sequence[Delivery]) -> bool:
+        """Whether every one of these would still go, now."""
+        return len(self._last_look(channel, going, self.clock())[0]) == len(going)
 
     def _put_back(
         self, channel: Channel, chunks: Iterable[Sequence[Delivery]], reason: str, again: datetime, at: datetime

@@ -84,6 +84,7 @@ class Letterfile:
         self._place = place
         self._ledger = Ledger(site.folder / "letterfile" / options.house, site.clock)
         self._left_out: Mapping[str, int] = {}
+        self._unchanged: Callable[[], bool] = lambda: True
 
     # ---- cut-offs
 
@@ -94,6 +95,10 @@ class Letterfile:
     def left_out(self, counts: Mapping[str, int]) -> None:
         """Of what comes next, so many were decided not to be sent: for the house's and the auditor's sums."""
         self._left_out = dict(counts)
+
+    def recheck(self, unchanged: Callable[[], bool]) -> None:
+        """Setting and uploading ten thousand letters takes minutes, and a no of meanwhile holds: see `_Release`."""
+        self._unchanged = unchanged
 
     # ---- out
 
@@ -325,6 +330,7 @@ class _Release:
 
     def __call__(self) -> None:
         ledger, entry = self._channel._ledger, self._entry
+        self._look()
         lock = ledger.lock()
         lock.__enter__()
         self._lock = lambda: lock.__exit__(None, None, None)
@@ -340,6 +346,15 @@ class _Release:
         entry.records, entry.manifest, entry.state = self._files.records, self._files.manifest, SEALED
         ledger.write(entry)
         self.sealed = True
+
+    def _look(self) -> None:
+        """The last one: all that takes time is done. The job is made anew, without whom it must do without."""
+        try:
+            unchanged = self._channel._unchanged()
+        except Exception:
+            raise Unavailable("the database did not answer when the job was to be released") from None
+        if not unchanged:
+            raise Unavailable("somebody's letter was stopped while the job was being made: it is made anew", 1.0)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

@@ -61,6 +61,38 @@ def jobs(world: World) -> list[Path]:
     return sorted(p for p in (world.folder / "letters").glob("*") if p.is_dir() and p.name[0] != ".")
 
 
+@pytest.mark.parametrize("what", ["withdraws", "exits", "database away"])
+def test_a_no_while_the_letters_are_being_set_holds(world: World, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand letters take minutes: what was looked at before that is old when the job is released."""
+    people = letters(world, 3)
+    house = print_house(world)
+    world.now = TUESDAY_CUTOFF
+    set_ = house._seeds
+    meanwhile = [1]
+
+    def slow(*given: Any) -> Any:
+        if meanwhile and meanwhile.pop():
+            world.pass_time(seconds=1)
+            if what == "withdraws":
+                world.consent([people[1]], "mail", "offers", action="withdraw")
+            elif what == "exits":
+                world.event([people[1]], "left")
+                world.move()
+            else:
+                house._unchanged = lambda: 1 / 0  # type: ignore[assignment]
+        return set_(*given)
+
+    monkeypatch.setattr(house, "_seeds", slow)
+    world.deliver()
+    assert not printed(world) and not jobs(world), "nothing of that job was released"
+    world.pass_time(minutes=2)
+    world.deliver()
+    left = 3 if what == "database away" else 2
+    assert len(printed(world)) == left and len(jobs(world)) == 1
+    states = world.states()
+    assert states["sent"] == left and not states["uncertain"] and not states["sending"], states
+
+
 def test_a_letter_waits_for_the_cut_off_and_leaves_with_all_others_in_one_job(world: World) -> None:
     print_house(world)
     letters(world, 5)
