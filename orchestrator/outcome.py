@@ -38,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "paused": "The journey was paused between decision and hand-over; the message waits until it is resumed.",
     "exited": "The journey ended for this customer between decision and hand-over.",
     "consent_withdrawn": "The customer said no between decision and hand-over.",
+    "customer_paused": "The customer asked for a pause between decision and hand-over.",
     "suppressed": "The address was suppressed between decision and hand-over.",
     "hours_over": "The medium's hours closed between decision and hand-over; the message is judged again, and held.",
     "expired": "The message's time ran out between decision and hand-over.",
@@ -79,6 +80,7 @@ class Look:
     suppressed: bool
     attempts: int = 0
     held_back: datetime | None = None  # the provider asked every worker to wait until then
+    resting: bool = False  # the customer asked for a pause
 
 
 class Now(NamedTuple):
@@ -187,6 +189,8 @@ def stopped_by(delivery: Delivery, seen: Sequence[Look | None], at: datetime, ba
         return End(delivery, "cancelled", "exited", given_back=True)
     if look.withdrawn:
         return End(delivery, "cancelled", "consent_withdrawn", given_back=True)
+    if look.resting:
+        return End(delivery, "cancelled", "customer_paused", given_back=True)
     if barred or all(s is not None and s.suppressed for s in seen):
         return End(delivery, "cancelled", "suppressed", given_back=True)
     if expires is not None and expires <= at:

@@ -208,3 +208,33 @@ def test_a_message_that_becomes_anothers_is_judged_as_theirs(world: World, monke
     assert world.tick()["sent"] == 0
     assert {row.customer_id for row in world.rows(sa.select(t.reservation.c.customer_id))} == {keep}
     audit(world)
+
+
+@pytest.mark.parametrize(
+    ("which", "days", "becomes"),
+    [("hello", 30, "cancelled customer_paused"), ("letter", 30, "cancelled customer_paused"), ("service", 30, "sent"),
+     ("hello", -1, "sent")],
+)  # fmt: skip
+def test_a_pause_that_she_asks_for_between_decision_and_hand_over_holds(
+    world: World, which: str, days: int, becomes: str, monkeypatch: pytest.MonkeyPatch
+):
+    world.apply(files({"j": journey("j", STEPS[which])}, templates__email__service_dot_mjml=SERVICE))
+    [who] = world.people(1)
+    world.event([who])
+    world.move()
+    plain, told = outbox.last_look, [False]
+
+    def first_she_asks(conn: Any, deliveries: Any, at: Any, channel: str) -> Any:
+        if not told[0]:
+            told[0] = True
+            row = {"customer_id": who, "paused_until": world.now + timedelta(days=days), "updated_at": world.now}
+            with world.store.write() as other:
+                other.execute(t.preference.insert().values(row))
+        with world.store.read() as fresh:
+            return plain(fresh, deliveries, at, channel)
+
+    monkeypatch.setattr(outbox, "last_look", first_she_asks)
+    world.deliver()
+    [message] = world.messages()
+    assert told[0] and f"{message.state} {message.reason or ''}".strip() == becomes
+    audit(world)

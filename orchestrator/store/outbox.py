@@ -36,6 +36,7 @@ from orchestrator.store.tables import (
     enrollment,
     journey_control,
     message,
+    preference,
     rate,
     reservation,
     suppression,
@@ -395,15 +396,25 @@ def last_look(
             sa.exists().where(suppression.c.medium == message.c.medium, listed, advertising, ~about_it),
             sa.and_(message.c.medium == Medium.TASK.value, not_called),
         ).label("suppressed"),
+        # As the pause rule has it.
+        sa.func.coalesce(
+            sa.and_(
+                message.c.addressee == "customer",
+                message.c.purpose != "transactional",
+                preference.c.paused_until > now,
+            ),
+            sa.false(),
+        ).label("resting"),
     ).select_from(
         pairs.join(message, message.c.id == pairs.c.id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
         .outerjoin(person, person.c.id == message.c.customer_id)
+        .outerjoin(preference, preference.c.customer_id == message.c.customer_id)
     )
     looks = {}
     unchanged: dict[tuple[Any, ...], Look] = {}  # nearly all of them look alike
-    for i, key, state, attempts, until, *seen in conn.execute(query).all():
-        values = (state, *map(bool, seen), attempts, until)
+    for i, key, state, attempts, until, *seen, resting in conn.execute(query).all():
+        values = (state, *map(bool, seen), attempts, until, bool(resting))
         look = unchanged.get(values)
         if look is None:
             look = unchanged[values] = Look(*values)
