@@ -13,6 +13,7 @@ from orchestrator.consenting import ask_confirmation
 from orchestrator.enroll import enroll_units
 from orchestrator.importing import import_rows
 from orchestrator.ingest import register_devices, unregister_devices
+from orchestrator.model import Vocabulary
 from orchestrator.rows import PLATFORMS, ImportKind
 from orchestrator.store import Store, access, people
 from orchestrator.store.keys import Keys
@@ -60,10 +61,21 @@ def accept_rows(
         if record_type not in force.project.vocabulary.records:
             raise NotAccepted(404, f"workspace.yaml declares no record `{record_type}`")
         rows = [{**row, "type": record_type} for row in rows]
+    if kind in ("events", "consents"):
+        rows = [_with_its_id(row, force.project.vocabulary) for row in rows]
     report = import_rows(store, keys, force.project.vocabulary, kind, rows, now=now)
     counts = {"inserted": report.inserted, "updated": report.updated, "unchanged": report.unchanged}
     refused = tuple((found.line, found.problem) for found in report.refused)
     return Accepted(report.rows, counts, refused, tuple(report.warnings))
+
+
+def _with_its_id(row: Mapping[str, Any], vocabulary: Vocabulary) -> Mapping[str, Any]:
+    """An event's own id is `key` here, as everything's is; files of events call it `event_id`, for a `key` may be a
+    property of what happened, and then is that."""
+    declared = vocabulary.events.get(str(row.get("type")))
+    if "key" not in row or row.get("event_id") or (declared is not None and "key" in declared.fields):
+        return row
+    return {**{name: value for name, value in row.items() if name != "key"}, "event_id": row["key"]}
 
 
 def accept_sign_ups(
