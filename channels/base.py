@@ -231,6 +231,16 @@ class Collects(Protocol):
 
 
 @runtime_checkable
+class Readies(Protocol):
+    """A channel that has something to do first which may take long: connections, logging in."""
+
+    def ready(self, count: int) -> None:
+        """Called before the last look, so that so many deliveries can begin at once behind it; 0: nothing is sent after
+        all. Raises nothing: what is wrong, `send` says."""
+        ...
+
+
+@runtime_checkable
 class Rechecks(Protocol):
     """A channel whose hand-over takes long, and is one moment at its end: a job that is released."""
 

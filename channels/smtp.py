@@ -74,10 +74,19 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Smtp:
         connections=int(numbers["connections"]),
         rate=None if rate is None else _number("rate", rate, 0.01, 1_000_000),
         timeout=numbers["timeout"],
-        ca_file=str(options["ca_file"]) if options.get("ca_file") else None,
+        ca_file=_certificates(str(options["ca_file"])) if options.get("ca_file") else None,
         clock=site.clock,
         secret=site.secret,
     )
+
+
+def _certificates(path: str) -> str:
+    """Read once when the channel is made, so that a wrong path is told before the first send."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:  # ssl.SSLError is one
+        raise Misconfigured(f"smtp: `ca_file` {path} cannot be read, or holds no certificate (PEM)") from None
+    return path
 
 
 def _number(name: str, value: object, least: float, most: float) -> float:
@@ -119,9 +128,42 @@ class Smtp:
         self._host, self._port, self._security, self._login = host, port, security, login
         self._connections, self._timeout, self._ca_file = connections, timeout, ca_file
         self._clock, self._secret = clock, secret
+        self._lock = threading.Lock()
+        self._idle: list[smtplib.SMTP] = []  # opened, and used by what is sent next
+
+    def ready(self, count: int) -> None:
+        """Opens the connections: a greeting, TLS and a login may take longer than a no may be overlooked."""
+        with self._lock:
+            old, self._idle = self._idle, []
+        for relay in old:
+            _close(relay)
+        wanted = min(self._connections, count)
+        if wanted:
+            with ThreadPoolExecutor(wanted, "smtp") as pool:
+                opened = [relay for relay in pool.map(lambda _: self._tried(), range(wanted)) if relay is not None]
+            with self._lock:
+                self._idle += opened
+
+    def _tried(self) -> smtplib.SMTP | None:
+        try:
+            return self._open()
+        except (Unavailable, Misconfigured):
+            return None
+
+    def _opened(self) -> smtplib.SMTP:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._open()
 
     def send(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
-        """One message after the other over a few connections; receipts as they come."""
+        """Each over a connection of its own; receipts as they come."""
+        try:
+            yield from self._sent(batch)
+        finally:
+            self.ready(0)
+
+    def _sent(self, batch: Sequence[Outbound]) -> Iterator[Receipt]:
         waiting: queue.SimpleQueue[tuple[Outbound, bytes]] = queue.SimpleQueue()
         count = 0
         for outbound in batch:
@@ -142,14 +184,17 @@ class Smtp:
             for _ in range(lines):
                 pool.submit(self._line, waiting, told, stop)
             broken: Exception | None = None
-            while lines:
-                said = told.get()
-                if isinstance(said, Receipt):
-                    yield said
-                elif said is None:
-                    lines -= 1
-                else:
-                    broken = broken or said
+            try:
+                while lines:
+                    said = told.get()
+                    if isinstance(said, Receipt):
+                        yield said
+                    elif said is None:
+                        lines -= 1
+                    else:
+                        broken = broken or said
+            finally:
+                stop.set()
         if broken is not None:
             raise broken
 
@@ -167,7 +212,7 @@ class Smtp:
     ) -> None:
         relay: smtplib.SMTP | None = None
         try:
-            relay = self._open()
+            relay = self._opened()
             while not stop.is_set():
                 try:
                     outbound, data = waiting.get_nowait()

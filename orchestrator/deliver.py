@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Collects, Medium, Misconfigured, Rechecks, Unavailable
+from channels.base import Channel, Collects, Medium, Misconfigured, Readies, Rechecks, Unavailable
 from orchestrator import collect
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
@@ -447,8 +447,12 @@ class _Run:
         chunks = list(chunks_of(deliveries, channel.batch_size))
         used = 0
         while chunks:
+            if isinstance(channel, Readies):
+                channel.ready(sum(len(d.outbounds) for d in chunks[0]))
             at = self.clock()
             if self.stop() or not keep():
+                if isinstance(channel, Readies):
+                    channel.ready(0)
                 self._put_back(channel, chunks, "stopped" if keep.ours else "lost_lease", at, at)
                 return used
             chunk = chunks.pop(0)
@@ -459,6 +463,8 @@ class _Run:
                 channel.left_out(self.left_out + Counter(end.reason for end in stopped))
             if isinstance(channel, Rechecks):
                 channel.recheck(lambda going=going: self._unchanged(channel, going))  # type: ignore[misc]
+            if isinstance(channel, Readies) and not going:
+                channel.ready(0)
             receipts, error = hand(channel, outbounds, keep) if going else ({}, None)
             at = self.clock()
             ends = stopped + [ended(delivery, receipts, error, at) for delivery in going]

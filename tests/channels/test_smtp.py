@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from channels.base import Attachment, Medium, Misconfigured, Reason, Site, Unavailable
+from channels.base import Attachment, Medium, Misconfigured, Reason, Receipt, Site, Unavailable
 from channels.smtp import Smtp, connect
+from orchestrator.store.outbox import last_look
 from tests.channels.kit import NOW, outbound, outbounds
 from tests.channels.kits.smtp import nobody, smtp
 from tests.vendors.relay import GONE, HANGS, Relay, certificate
@@ -169,3 +170,60 @@ def test_a_slow_relay_does_not_outlast_a_lease(relay):
     began = time.monotonic()
     sent(smtp(relay.port, timeout=1.0), outbound(Medium.EMAIL, 0))
     assert time.monotonic() - began < 2.5
+
+
+def test_what_takes_long_is_done_before_the_last_look(sqlite_database_url):
+    """A greeting, TLS and a login take a slow relay seconds, and a STOP of meanwhile holds."""
+
+    from tests.outgoing import files, journey, world_of
+
+    world = world_of(sqlite_database_url)
+    channel = smtp(1, connections=4)
+    told = []
+
+    class Line:
+        def close(self):
+            told.append("closed")
+
+        quit = close
+
+    def opened():
+        time.sleep(0.2)
+        told.append("opened")
+        return Line()
+
+    def handed(relay, outbound, data):
+        told.append("handed over")
+        return Receipt(outbound.attempt, "accepted", outbound.attempt), True
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(channel, "_open", opened)
+        patched.setattr("channels.smtp._hand_over", handed)
+        patched.setattr(
+            "orchestrator.deliver.outbox.last_look", lambda *given: told.append("looked") or last_look(*given)
+        )
+        world.channels[Medium.EMAIL] = channel
+        texts = files({"j": journey("j", "- email: hello")})
+        ours = 'sender: { name: Small, email: "hello@small.example",'
+        texts["journeys/workspace.yaml"] = texts["journeys/workspace.yaml"].replace("sender: { name: Small,", ours)
+        world.apply(texts)
+        people = world.people(6)
+        world.event(people[:4])
+        world.move()
+        world.deliver()
+        assert told == [*["opened"] * 4, "looked", *["handed over"] * 4, *["closed"] * 4]
+        told.clear()
+        world.event(people[4:])
+        world.move()
+        world.consent(people[4:], "email", "offers", "withdraw")
+        world.deliver()
+        assert told.count("opened") == told.count("closed"), "and nothing stays open"
+    world.store.close()
+
+
+def test_who_stops_listening_stops_the_rest(relay):
+    channel = smtp(relay.port, connections=1)
+    receipts = channel.send(outbounds(Medium.EMAIL, 60))
+    next(receipts)
+    receipts.close()
+    assert len(relay.taken) < 60
