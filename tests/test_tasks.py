@@ -155,7 +155,7 @@ def test_who_wants_none_gets_none(world: World, tmp_path: Path) -> None:
     assert outcomes(world, tmp_path, f"{task(world)},wants_none,,\n").inserted == 1
     words = world.rows(sa.select(t.consent_event).where(t.consent_event.c.action == "withdraw"))
     assert {(w.customer_id, w.medium, w.topic) for w in words} == {
-        (customer, m, "*") for m in ("email", "sms", "push", "mail")
+        (customer, m, "*") for m in ("email", "sms", "push", "mail", "audience")
     }
     key = world.keys.address_key("voice", NUMBER)
     assert [(s.medium, s.address_key) for s in world.rows(sa.select(t.suppression))] == [("voice", key)]

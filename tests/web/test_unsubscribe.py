@@ -137,7 +137,7 @@ def test_everything_is_every_medium_and_stops_what_is_queued(world: World) -> No
     world.move()
     page = Asked(world).post(path, data={"everything": "yes"})
     assert "will not advertise to you any more" in page.text
-    assert sorted(noes(world, customer_id)) == sorted((m, "*") for m in ("email", "sms", "push", "mail"))
+    assert sorted(noes(world, customer_id)) == sorted((m, "*") for m in ("email", "sms", "push", "mail", "audience"))
     world.deliver()
     assert set(world.states()) <= {"sent", "delivered", "denied", "cancelled"}
     assert world.states()["sent"] + world.states()["delivered"] == 1
