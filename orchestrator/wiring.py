@@ -11,6 +11,7 @@ import hmac
 import importlib
 import os
 import platform
+import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -225,6 +226,20 @@ def connected(
             live = sorted(settings.live())
             raise Misconfigured(f"another time than the present is for rehearsals, but {', '.join(live)} would be sent")
         yield wired
+    finally:
+        store.close()
+
+
+def tried_channels(folder: Path) -> Mapping[Medium, Channel]:
+    """The channels as the settings say, with passing secrets and no database: for who asks, before the first run,
+    whether they can be made. Nothing may be sent through them. Raises what `Wired.channels` raises."""
+    reveal = Reveal(os.environ, lambda path: (folder / path).read_text(encoding="utf-8"))
+    settings, text = read_settings(folder)
+    store = Store.open("sqlite:///:memory:", create=True)
+    try:
+        wired = Wired(folder, settings, store, _clock(None), reveal, text)
+        wired.__dict__["keys"] = Keys(*(secrets.token_bytes(32) for _ in range(4)))
+        return wired.channels
     finally:
         store.close()
 

@@ -67,7 +67,7 @@ def _settings(folder: Path) -> Iterator[Finding]:
     from channels.base import Misconfigured
     from orchestrator import wiring
     from orchestrator.problems import ProjectError
-    from orchestrator.settings import HARMLESS, providers
+    from orchestrator.settings import providers
 
     try:
         settings, text = wiring.read_settings(folder)
@@ -81,8 +81,9 @@ def _settings(folder: Path) -> Iterator[Finding]:
     yield Finding("settings", "ok", "orchestrator.toml" if text else "no orchestrator.toml: the embedded default")
     named = {to: provider for medium in settings.channels for to, provider in settings.carriers(medium).items()}
     known = providers()
-    sandboxed = sorted(m for m, provider in named.items() if provider in HARMLESS)
-    live = sorted(f"{m} by {provider}" for m, provider in named.items() if provider not in HARMLESS)
+    reaching = settings.live()
+    sandboxed = sorted(m for m in named if m not in reaching)
+    live = sorted(f"{m} by {provider}" for m, provider in reaching.items())
     unknown = sorted(f"`{provider}` for {m}" for m, provider in named.items() if provider not in known)
     if unknown:
         todo = f"orchestrator.toml, `[channels]`: one of {', '.join(f'`{p}`' for p in known)}"
@@ -121,13 +122,15 @@ def _database(workspace: Path) -> Iterator[Finding]:
             yield Finding("database", "ok", f"{wired.store.where} ({wired.store.dialect}), its tables are current")
             yield _keys(wired)
             yield _erasures(wired)
-            yield _channels(wired)
+            yield _channels(wired, workspace)
             for look in (_in_force, _ruleset, _pauses, _ticks, _queue, _seal, _uncertain, _parked, _zones, _places):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
     except (StoreUnavailable, Misconfigured) as error:
         text, _, todo = str(error).partition("; ")
         yield Finding("database", "bad", text, todo)
+        if isinstance(error, StoreUnavailable):
+            yield _channels(None, workspace)
 
 
 @contextmanager
@@ -172,14 +175,14 @@ def _keys(wired: Wired) -> Finding:
     return Finding("keys", "ok", f"{near(path)}, for its owner only; back it up, apart from the database")
 
 
-def _channels(wired: Wired) -> Finding:
+def _channels(wired: Wired | None, folder: Path) -> Finding:
+    """`wired` None: there is no database yet, and what the settings of channels say can be looked at all the same."""
     from channels.base import ChannelError
+    from orchestrator import wiring
     from orchestrator.problems import ProjectError
 
-    if not wired.keys_path.exists():
-        return Finding("channels", "ok", "looked at once there are keys")
     try:
-        channels = wired.channels
+        channels = wired.channels if wired and wired.keys_path.exists() else wiring.tried_channels(folder)
     except ProjectError as error:
         first = error.problems[0]
         return Finding("channels", "bad", f"{first.span}: {first.message}", first.hint)

@@ -117,3 +117,32 @@ def test_doctor_says_when_links_lead_nowhere(tmp_path: Path) -> None:
         text = live + (f'[web]\npublic_url = "{url}"\n' if url else "")
         (tmp_path / "orchestrator.toml").write_text(text)
         assert any(f.what == "links" for f in _settings(tmp_path)) == told
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ('provider = "smtp"\nhost = "127.0.0.1"\nsecurty = "tls"', "no setting `securty`"),
+        ('provider = "sendgrid"\napi_key = "env:NOT_SET_ANYWHERE"', "NOT_SET_ANYWHERE is not set"),
+        ('provider = "smtp"\nhost = "127.0.0.1"', ""),
+    ],
+)
+def test_doctor_looks_at_channels_before_there_is_a_database(tmp_path: Path, options: str, said: str) -> None:
+    from orchestrator.cli._doctor import examine
+
+    text = f'[channels.email]\n{options}\n[safety]\nenvironment = "production"\n'
+    (tmp_path / "orchestrator.toml").write_text(text)
+    found = {f.what: f for f in examine(tmp_path, prefect=False)}
+    assert found["database"].state == "bad" and said in found["channels"].text
+    assert found["channels"].state == ("bad" if said else "ok")
+    assert [path.name for path in tmp_path.iterdir()] == ["orchestrator.toml"]  # looking changes nothing
+
+
+def test_a_rehearsed_print_house_is_not_called_live_by_doctor(tmp_path: Path) -> None:
+    from orchestrator.cli._doctor import _settings
+
+    (tmp_path / "orchestrator.toml").write_text(
+        '[channels.mail]\nprovider = "letterfile"\nrehearsal = true\nzone = "Europe/Berlin"\n'
+    )
+    found = {f.what: f for f in _settings(tmp_path)}
+    assert (found["sending"].state, "links" in found) == ("ok", False)
