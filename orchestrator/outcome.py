@@ -16,6 +16,7 @@ LATER = timedelta(minutes=5)
 """When a channel that needs an operator is tried again."""
 MOST_ASKED = timedelta(days=1)
 """The longest that a provider can make us wait by a `Retry-After`: it is asked again then."""
+_APART = 16
 _BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS, Reason.OPTED_OUT})
 
 REASONS: Mapping[str, str] = {
@@ -96,13 +97,19 @@ def reason_of(error: Unavailable | Misconfigured) -> str:
 
 
 def chunks_of(deliveries: Sequence[Delivery], size: int) -> Iterator[list[Delivery]]:
-    """Of at most `size` deliveries; a message's own are never parted."""
+    """Of at most `size` deliveries; a message's own are never parted. Those with files of their own are requests of
+    their own, too: only as many are together as any provider is asked at once, or the last would go out long after the
+    last look."""
     chunk: list[Delivery] = []
     count = 0
+    most = size
     for delivery in deliveries:
-        if chunk and count + len(delivery.outbounds) > size:
+        own = any(a.part for o in delivery.outbounds for a in o.attachments)
+        if chunk and (count + len(delivery.outbounds) > (min(most, _APART) if own else most)):
             yield chunk
-            chunk, count = [], 0
+            chunk, count, most = [], 0, size
+        if own:
+            most = min(size, _APART)
         chunk.append(delivery)
         count += len(delivery.outbounds)
     if chunk:
