@@ -238,7 +238,8 @@ def tried_channels(folder: Path) -> Mapping[Medium, Channel]:
     store = Store.open("sqlite:///:memory:", create=True)
     try:
         wired = Wired(folder, settings, store, _clock(None), reveal, text)
-        wired.__dict__["keys"] = Keys(*(secrets.token_bytes(32) for _ in range(4)))
+        passing = [secrets.token_bytes(32) for _ in range(4)]
+        wired.__dict__["keys"] = Keys(passing[0], passing[1], passing[2], passing[3])
         return wired.channels
     finally:
         store.close()
