@@ -313,7 +313,7 @@ def _reports(conn: sa.Connection, keys: Keys, events: Sequence[Event], found: He
                 "medium": medium.value,
                 "topic": "*",
                 "action": "withdraw",
-                "occurred_at": e.at,
+                "occurred_at": min(e.at, now),
                 "method": e.kind.value,
                 "source": "reported of the address by the provider",
             }

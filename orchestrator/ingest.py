@@ -47,6 +47,8 @@ _TAKEN = frozenset({EventKind.ACCEPTED, EventKind.DEFERRED, EventKind.SOFT_BOUNC
 """The provider has it; whether it arrives is open."""
 _BOUNCED = frozenset({EventKind.BOUNCED, EventKind.RETURNED})
 _LOST = frozenset({EventKind.FAILED, EventKind.BLOCKED, EventKind.DROPPED, EventKind.EXPIRED})
+_TEXTS = ("url", "text", "detail", "address", "provider_id")
+_LONGEST_URL = 2_000
 _OPT_OUTS = frozenset({EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 _BAD_ADDRESS = frozenset({Reason.INVALID_ADDRESS, Reason.UNKNOWN_ADDRESS})
 # What each state may become. A bounce may follow a delivery (a relay took it, the mailbox did not); nothing undoes one.
@@ -161,6 +163,7 @@ def receive(store: Store, keys: Keys, events: Sequence[Event], *, now: datetime)
     anything is heard is uncertain no more. What names no attempt but an address (a text from somebody's number, a
     bounce that comes days later) is taken in as `hear` finds.
     """
+    events = [_storable(event) for event in events]
     found = [(event, attempt) for event in events if (attempt := Attempt.read(event.attempt)) is not None]
     others = [event for event in events if not event.attempt and event.address]
     report = store.written(lambda conn: _receive(conn, keys, found, others, now))
@@ -179,7 +182,8 @@ def _receive(
     told = hear(conn, keys, others, now) if others else Heard()
     found = [*named, *told.replies]
     messages = heard.lock_messages(conn, {attempt.message_id for _, attempt in found})
-    ours = [(e, a) for e, a in found if a.message_id in messages]
+    # Two installations behind one account with a provider hear of each other's: what was never tried here is not ours.
+    ours = [(e, a) for e, a in found if a.message_id in messages and a.number <= messages[a.message_id].attempts]
     if any(event.url for event, _ in ours):
         ours = _without_the_erased(conn, ours, messages)
     rows = [
@@ -217,6 +221,17 @@ def _receive(
     known = sum(1 for event, _ in ours if not event.address) - sum(counts.values()) + told.known
     return ReceiveReport(+(counts + told.counts), known, len(found) - len(ours) + told.unknown, suppressed, withdrawn,
                          paused)  # fmt: skip
+
+
+def _storable(event: Event) -> Event:
+    """The same as every database keeps it: PostgreSQL knows no NUL, half a character is no UTF-8, and a link's address
+    is in an index, whose entries have an end. One event that cannot be written would hold up all that came with it."""
+    texts = {name: getattr(event, name) for name in _TEXTS}
+    whole = "".join(texts.values())
+    if whole.isascii() and "\0" not in whole and len(event.url) <= _LONGEST_URL:
+        return event
+    plain = {name: text.replace("\0", "").encode(errors="replace").decode() for name, text in texts.items()}
+    return replace(event, **{**plain, "url": plain["url"][:_LONGEST_URL]})
 
 
 def _without_the_erased(
@@ -291,7 +306,11 @@ def _bad_address(told: Told, event: Event) -> str | None:
 
 
 def _refuse(work: _Round, told: Told, method: str, at: datetime) -> None:
-    """A complaint and an unsubscription are a no to the topic; a STOP by text is one to every text."""
+    """A complaint and an unsubscription are a no to the topic; a STOP by text is one to every text.
+
+    Said now at the latest: a provider's clock may be ahead, and no yes could follow on a no of later.
+    """
+    at = min(at, work.now)
     if told.addressee == "customer" and told.customer_id is not None:
         work.consents.append(_word(told, method, at, _scope(told.medium, told.topic), "withdraw"))
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from channels.base import Medium
 
-_ATTEMPT = re.compile(r"m([1-9]\d{0,18})a([1-9]\d{0,8})(?:d([1-9]\d{0,3}))?")
+_ATTEMPT = re.compile(r"m([1-9]\d{0,18})a([1-9]\d{0,8})(?:d([1-9]\d{0,3}))?", re.ASCII)
 _NAMES = ("address", "token", "seal", "sign")
 _TOKEN = re.compile(r"v1\.(m([1-9]\d{0,18}))\.([\w-]{22})", re.ASCII)
 _SHORT = re.compile(r"([\w-]{1,11})([\w-]{8})", re.ASCII)
@@ -154,7 +154,9 @@ class Attempt:
     def read(cls, text: str) -> Attempt | None:
         """None for what is no attempt of ours."""
         found = _ATTEMPT.fullmatch(text)
-        return None if found is None else cls(int(found[1]), int(found[2]), int(found[3] or 0))
+        if found is None or int(found[1]) >= 2**63:  # no database has a message of that number
+            return None
+        return cls(int(found[1]), int(found[2]), int(found[3] or 0))
 
 
 def postal(parts: Iterable[str | None]) -> str:
