@@ -25,7 +25,7 @@ from orchestrator.rules import Consent, Standing, Subject, Verdict
 from orchestrator.rules.consent import rule as consent_rule
 from orchestrator.store import consents, log, outbox, people, preferences
 from orchestrator.store.keys import Keys
-from orchestrator.store.links import Linked
+from orchestrator.store.links import Linked, is_still_theirs
 from orchestrator.store.people import Wanted
 from orchestrator.store.preferences import Chosen, Format
 from orchestrator.store.standing import whereabouts
@@ -80,7 +80,7 @@ def centre_of(conn: sa.Connection, keys: Keys, force: Force, link: Linked, now: 
     """What holds for the person now: a fixed number of statements."""
     own = preferences.person(conn, link.customer_id)
     addresses = _addresses(keys, own)
-    fresh = now - link.planned_at < FRESH
+    fresh = is_fresh(conn, keys, link, now)
     # Control of an address is shown by having what was sent to it, if it is that address still.
     used = log.addresses_used(conn, keys, {(link.message_id, link.attempts)}).get((link.message_id, link.attempts), ())
     proven = link.medium if fresh and addresses.get(link.medium) in used else None
@@ -98,6 +98,11 @@ def centre_of(conn: sa.Connection, keys: Keys, force: Force, link: Linked, now: 
         fresh,
         bool(own.account.get("manager_email") or own.account.get("manager_name")),
     )
+
+
+def is_fresh(conn: sa.Connection, keys: Keys, link: Linked, now: datetime) -> bool:
+    """Whether own data may be seen and changed by this link: it is recent, and went to an address of hers."""
+    return now - link.planned_at < FRESH and is_still_theirs(conn, keys, link)
 
 
 def _addresses(keys: Keys, own: preferences.Person) -> dict[Medium, str]:
@@ -357,9 +362,10 @@ def ask_for_link(conn: sa.Connection, link: Linked, origin: str, title: str, tex
     return True
 
 
-def is_open(conn: sa.Connection, link: Linked, now: datetime) -> bool:
-    """Whether a message's link to own data is good: it was asked for, and went out within the hour."""
-    if link.origin != DATA:
+def is_open(conn: sa.Connection, keys: Keys, link: Linked, now: datetime) -> bool:
+    """Whether a message's link to own data is good: it was asked for, and went out within the hour, to an address that
+    is hers still."""
+    if link.origin != DATA or not is_still_theirs(conn, keys, link):
         return False
     at = preferences.decided_at(conn, link.message_id) or link.planned_at
     return now - at < LOAN

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from channels.base import EventKind, Medium
 from orchestrator.model import Json
+from orchestrator.store import log
 from orchestrator.store.database import insert_many
+from orchestrator.store.keys import Keys
 from orchestrator.store.tables import consent_current, consent_event, customer, feedback, link, message
 
 GIVEN = ("grant", "confirm", "import")
@@ -58,6 +60,30 @@ def linked(conn: sa.Connection, message_id: int) -> Linked | None:
     customer_id, medium, *about, payload, locale, email, phone = row
     rest: list[Any] = [*about, payload or {}, locale, email, phone]
     return Linked(message_id, customer_id, Medium(medium), *rest)
+
+
+def hold(conn: sa.Connection, message_id: int) -> Linked | None:
+    """The same for who writes: until the transaction ends, the person is neither erased nor merged into another."""
+    found = linked(conn, message_id)
+    while found is not None:
+        # As strong as erasing and merging need it to wait, and no hindrance to rows that only name the customer.
+        person = sa.select(customer.c.id).where(customer.c.id == found.customer_id)
+        conn.execute(person.with_for_update(key_share=True))
+        again = linked(conn, message_id)
+        if again is None or again.customer_id == found.customer_id:
+            return again
+        found = again
+    return None
+
+
+def is_still_theirs(conn: sa.Connection, keys: Keys, one: Linked) -> bool:
+    """Whether the address that the message went to is its customer's still: whoever has an old mailbox, or an old
+    number, must neither learn nor prove anything by what lies in it. True of media without a single address."""
+    own = {Medium.EMAIL: one.email, Medium.SMS: one.phone}
+    if one.medium not in own:
+        return True
+    last = (one.message_id, one.attempts)
+    return keys.address_key(one.medium, own[one.medium] or "") in log.addresses_used(conn, keys, {last}).get(last, ())
 
 
 def newest_yes(conn: sa.Connection, customer_id: int, media: Iterable[str], topic: str) -> dict[str, int]:

@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse
 
 from orchestrator import consenting
 from orchestrator.consenting import Question
-from orchestrator.store.links import confirmed_of
-from orchestrator.web.links import NOBODY, Followed, evidence, follow, shown
+from orchestrator.store.links import confirmed_of, is_still_theirs
+from orchestrator.web.links import NOBODY, Followed, evidence, follow, shown, written
 from orchestrator.web.pages import Pages, Said
 from orchestrator.web.words import Table
 
@@ -53,6 +53,15 @@ TEXTS: Table = {
         "Er galt bis {day} und bewirkt nichts mehr.",
     ),
     "over.do": ("If you still want to, sign up once more.", "Wenn Sie noch möchten, melden Sie sich noch einmal an."),
+    "moved.title": ("This link does nothing any more", "Dieser Link bewirkt nichts mehr"),
+    "moved": (
+        "It went to an address that has been replaced by another one since.",
+        "Er ging an eine Adresse, die inzwischen durch eine andere ersetzt wurde.",
+    ),
+    "moved.do": (
+        "If you still want to, sign up once more with the address that you use now.",
+        "Wenn Sie noch möchten, melden Sie sich noch einmal an, mit der Adresse, die Sie jetzt benutzen.",
+    ),
     "withdrawn.title": ("You have unsubscribed since", "Sie haben sich inzwischen abgemeldet"),
     "withdrawn": (
         "You had confirmed this, and later said no. The no holds: you will not hear from us about it.",
@@ -94,7 +103,10 @@ def _asked(pages: Pages, request: Request, token: str) -> tuple[Followed, Questi
         return pages.show(request, "nobody.html", NOBODY, locale=found.message.locale)
     link, now = found.message, pages.wired.clock()
     with pages.wired.store.read() as conn:
+        theirs = is_still_theirs(conn, pages.wired.keys, link)
         confirmed = confirmed_of(conn, link.customer_id, question.medium, question.requests, now)
+    if not theirs:  # the yes of an old mailbox says nothing about the new one
+        return _page(pages, request, found, question, "moved")
     if confirmed == question.requests.keys():
         return _page(pages, request, found, question, "done")
     if now >= question.until:
@@ -114,8 +126,10 @@ def _record(pages: Pages, request: Request, found: Followed, question: Question)
         "language": pages.language(request, link.locale),
     }
     now = wired.clock()
-    states = wired.store.written(
-        lambda conn: consenting.confirm(conn, wired.keys, link, question, evidence=proof, now=now)
+    states = written(
+        pages,
+        found,
+        lambda conn, one: consenting.confirm(conn, wired.keys, one, question, evidence=proof, now=now),
     )
     return "done" if "granted" in states.values() else "withdrawn"
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from channels.base import Medium
 from orchestrator.apply import Force, in_force
 from orchestrator.problems import ProjectError
-from orchestrator.store.links import Linked, linked
+from orchestrator.store import StoreUnavailable
+from orchestrator.store.links import Linked, hold, linked
 from orchestrator.web.pages import Pages, Said, address_of
 from orchestrator.web.words import Table
 
@@ -74,6 +76,25 @@ def follow(pages: Pages, request: Request, token: str, page: str) -> Followed | 
     if message is None:
         return pages.show(request, "nobody.html", NOBODY)
     return Followed(message, force)
+
+
+T = TypeVar("T")
+
+
+class Gone(StoreUnavailable):
+    """Erased between the look and the writing: asked again, the page says that nothing is held."""
+
+
+def written(pages: Pages, found: Followed, work: Callable[[sa.Connection, Linked], T]) -> T:
+    """What `work` writes of a link's person, in one transaction in which she stays who she is. Raises Gone."""
+
+    def held(conn: sa.Connection) -> T:
+        one = hold(conn, found.message.message_id)
+        if one is None:
+            raise Gone
+        return work(conn, one)
+
+    return pages.wired.store.written(held)
 
 
 def evidence(pages: Pages, request: Request, page: str, *, method: str, wording: str = "") -> Mapping[str, Any]:

@@ -25,8 +25,9 @@ from orchestrator.apply import Force
 from orchestrator.centre import spoken
 from orchestrator.choosing import Cell, Centre
 from orchestrator.model import Kind
+from orchestrator.store.links import Linked
 from orchestrator.store.preferences import Chosen
-from orchestrator.web.links import Followed, evidence, follow, masked
+from orchestrator.web.links import Followed, evidence, follow, masked, written
 from orchestrator.web.pages import Fields, Form, Pages, Said, moved
 from orchestrator.web.preferring import ASKED_FOR, LANGUAGE_NAMES, TEXTS
 from orchestrator.zones import local
@@ -255,7 +256,7 @@ def _countries(language: str) -> list[tuple[str, str]]:
 
 def _save(pages: Pages, request: Request, found: _Found, form: Fields) -> list[str]:
     """Switches, frequency, form and language: one transaction, and only what is otherwise than it was shown."""
-    wired, link = pages.wired, found.link.message
+    wired = pages.wired
     now = wired.clock()
     wanted = _moved(found, form)
     words = {cell: _wording(found, cell, on) for cell, on in wanted.items()}
@@ -265,7 +266,7 @@ def _save(pages: Pages, request: Request, found: _Found, form: Fields) -> list[s
     often, form_ = form.one("often"), form.one("format")
     at_most, _, per = often.partition(" ") if often in HOW_OFTEN and often else ("", "", "week")
 
-    def write(conn: Any) -> tuple[choosing.Decided, bool]:
+    def write(conn: Any, link: Linked) -> tuple[choosing.Decided, bool]:
         decided = choosing.decide(conn, wired.keys, found.force, link, wanted, words, proof, now)
         new = False
         if "often" in form:
@@ -280,7 +281,7 @@ def _save(pages: Pages, request: Request, found: _Found, form: Fields) -> list[s
         new |= choosing.speak(conn, vocabulary, link, form.one("language"), now)
         return decided, new
 
-    decided, new = wired.store.written(write)
+    decided, new = written(pages, found.link, write)
     done = ["saved"] if decided.recorded or new else []
     done += (["asked"] if decided.asked else []) + (["refused"] if decided.refused else [])
     return done or ["same"]
@@ -309,36 +310,40 @@ def _wording(found: _Found, cell: Cell, on: bool) -> str:
 
 
 def _nothing(pages: Pages, request: Request, found: _Found, form: Fields) -> list[str]:
-    wired, link = pages.wired, found.link.message
+    wired = pages.wired
     words = f"{found.said.plain('nothing.what')}\n{found.said.plain('nothing.do')}"
     proof = {**evidence(pages, request, "p", method=choosing.METHOD, wording=words), "language": found.language}
     now = wired.clock()
-    wired.store.written(
-        lambda conn: consenting.unsubscribe(conn, wired.keys, link, everything=True, evidence=proof, now=now)
+    written(
+        pages,
+        found.link,
+        lambda conn, one: consenting.unsubscribe(conn, wired.keys, one, everything=True, evidence=proof, now=now),
     )
     return ["nothing"]
 
 
 def _pause(pages: Pages, request: Request, found: _Found, form: Fields) -> list[str]:
     now = pages.wired.clock()
-    pages.wired.store.written(lambda conn: choosing.rest(conn, found.link.message, now + choosing.REST, now))
+    written(pages, found.link, lambda conn, one: choosing.rest(conn, one, now + choosing.REST, now))
     return ["paused"]
 
 
 def _resume(pages: Pages, request: Request, found: _Found, form: Fields) -> list[str]:
     now = pages.wired.clock()
-    pages.wired.store.written(lambda conn: choosing.rest(conn, found.link.message, None, now))
+    written(pages, found.link, lambda conn, one: choosing.rest(conn, one, None, now))
     return ["resumed"]
 
 
 def _tell(pages: Pages, request: Request, found: _Found, form: Fields) -> list[str] | HTMLResponse:
     wired, link = pages.wired, found.link.message
     now = wired.clock()
-    if now - link.planned_at >= choosing.FRESH:
+    with wired.store.read() as conn:
+        fresh = choosing.is_fresh(conn, wired.keys, link, now)
+    if not fresh:
         return pages.sorry(request, 400, link.locale)
     vocabulary = found.force.project.vocabulary
     said = {name: form.one(name) for name in vocabulary.preferences.fields if name in form}
-    told = wired.store.written(lambda conn: choosing.tell(conn, vocabulary, link, said, now))
+    told = written(pages, found.link, lambda conn, one: choosing.tell(conn, vocabulary, one, said, now))
     if told.wrong:
         return _page(pages, request, found, form=form, wrong=told.wrong)
     return ["told" if told.changed else "same"]
@@ -355,7 +360,7 @@ def _ask_data(pages: Pages, request: Request, found: _Found, form: Fields) -> li
 def _mailed(pages: Pages, found: _Found, origin: str, kind: str) -> list[str]:
     title, text = (ASKED_FOR[f"{kind}.{part}"][_place(found.language)] for part in ("title", "text"))
     now = pages.wired.clock()
-    pages.wired.store.written(lambda conn: choosing.ask_for_link(conn, found.link.message, origin, title, text, now))
+    written(pages, found.link, lambda conn, one: choosing.ask_for_link(conn, one, origin, title, text, now))
     return [kind]
 
 
@@ -363,9 +368,7 @@ def _call(pages: Pages, request: Request, found: _Found, form: Fields) -> list[s
     house = _place("de" if found.force.project.vocabulary.locale.startswith("de") else "en")
     title, text = (ASKED_FOR[f"call.{part}"][house] for part in ("title", "text"))
     now = pages.wired.clock()
-    done = pages.wired.store.written(
-        lambda conn: choosing.call_me(conn, found.force, found.link.message, title, text, now)
-    )
+    done = written(pages, found.link, lambda conn, one: choosing.call_me(conn, found.force, one, title, text, now))
     return ["called" if done else "uncalled"]
 
 
@@ -391,7 +394,7 @@ _ACTS: Final = {
 def _open(pages: Pages, found: _Found) -> bool:
     now = pages.wired.clock()
     with pages.wired.store.read() as conn:
-        return choosing.is_open(conn, found.link.message, now)
+        return choosing.is_open(conn, pages.wired.keys, found.link.message, now)
 
 
 def _data_page(pages: Pages, request: Request, found: _Found) -> HTMLResponse:

@@ -18,7 +18,7 @@ from orchestrator import answering
 from orchestrator.apply import Force
 from orchestrator.centre import spoken
 from orchestrator.model import Survey
-from orchestrator.web.links import Followed, follow
+from orchestrator.web.links import Followed, follow, written
 from orchestrator.web.pages import Form, Pages
 from orchestrator.web.words import Table
 
@@ -76,9 +76,11 @@ def routes(pages: Pages) -> APIRouter:
         read = answering.read(found.survey, said)
         if read.wrong:
             return _page(pages, request, found, said, read.wrong)
-        link, zone, now = found.link.message, found.force.project.vocabulary.timezone, pages.wired.clock()
-        new = pages.wired.store.written(
-            lambda conn: answering.answer(conn, found.survey, link, read.answers, zone, now)
+        zone, now = found.force.project.vocabulary.timezone, pages.wired.clock()
+        new = written(
+            pages,
+            found.link,
+            lambda conn, one: answering.answer(conn, found.survey, one, read.answers, zone, now),
         )
         return _show(pages, request, found, done="stored" if new else "known")
 

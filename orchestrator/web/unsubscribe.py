@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse
 
 from orchestrator import consenting
 from orchestrator.store.keys import UNSUBSCRIBE
-from orchestrator.web.links import Followed, evidence, follow, shown
+from orchestrator.web.links import Followed, evidence, follow, shown, written
 from orchestrator.web.pages import Body, Fields, Form, Pages, Said
 from orchestrator.web.words import Table
 
@@ -110,8 +110,10 @@ def _record(pages: Pages, request: Request, found: Followed, page: str, everythi
         "language": pages.language(request, link.locale),
     }
     now = wired.clock()
-    wired.store.written(
-        lambda conn: consenting.unsubscribe(conn, wired.keys, link, everything=everything, evidence=proof, now=now)
+    written(
+        pages,
+        found,
+        lambda conn, one: consenting.unsubscribe(conn, wired.keys, one, everything=everything, evidence=proof, now=now),
     )
 
 

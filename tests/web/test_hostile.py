@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +23,7 @@ from orchestrator.store.keys import Attempt
 from orchestrator.web import links
 from tests.outgoing import World, world_of
 from tests.web.choosing_world import page, texts, written_to
-from tests.web.site import Asked
+from tests.web.site import Asked, served
 from tests.web.test_api import Calling
 
 FAR = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -204,3 +206,39 @@ def test_an_event_is_known_by_the_id_its_system_gave_it(world: World) -> None:
     no = {"customer": "c1", "medium": "email", "topic": "offers", "action": "withdraw"}
     no |= {"occurred_at": "2027-03-01T10:00:00Z", "key": "no-1"}
     assert call("consents", [no, {**no, "key": "no-2"}]).json()["inserted"] == 2
+
+
+# ---- what the server says of it --------------------------------------------------------------------------------------
+
+
+def test_no_log_has_a_link_whatever_is_asked_of_the_server(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused web socket, a body that never comes, a form of thousands of fields: driven over a real socket."""
+    _, message = written_to(world)
+    path = page(world, message, "u")
+    shake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    asked = (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\n{shake}Sec-WebSocket-Version: 13\r\n\r\n",
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
+        f"GET {path} HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n",
+        f"PUT {path}%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    with caplog.at_level("INFO"), served(world) as url:
+        wait_for(url)
+        for text in asked:
+            with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=10) as line:
+                line.sendall(text.encode())
+                if "Content-Length" not in text:
+                    assert line.recv(100).startswith(b"HTTP/1.1 ")
+    token = path.rpartition("/")[2]
+    assert token not in caplog.text and token.rpartition(".")[2] not in caplog.text
+    assert "a page failed" not in caplog.text, "who goes away is no fault of ours"
+
+
+def wait_for(url: str) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the web app does not listen")
