@@ -66,6 +66,7 @@ def serve(*, host: str = HOST, port: int = WEB_PORT, proxies: str = HOST) -> int
             app,
             log_config=None,
             access_log=False,  # a path carries a link's token
+            ws="none",  # no page has a socket, and what is refused of one is logged with its path
             server_header=False,
             date_header=True,
             lifespan="off",

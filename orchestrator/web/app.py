@@ -54,7 +54,12 @@ def create_app(wired: Wired) -> FastAPI:
     pages = Pages(wired)
     _ = wired.keys  # told at the start, not to the first who follows a link
     app = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, title="Campaign orchestrator", telemetry=_NOT_WATCHED
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        title="Campaign orchestrator",
+        telemetry=_NOT_WATCHED,
+        redirect_slashes=False,  # it would lead to whatever host the request claims, with the token in the address
     )
 
     async def sorry(request: Request, status: int) -> Response:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,6 +83,8 @@ class Guard:
             if not announced.isdecimal() or int(announced) > limit:
                 raise TooLarge
             await self.app(scope, limited, answer)
+        except ClientDisconnect:
+            return  # whoever asked is gone: there is nobody to answer, and nothing of ours failed
         except Exception as error:
             status = 413 if isinstance(error, TooLarge) else 503 if isinstance(error, StoreUnavailable) else 500
             if status != 413:

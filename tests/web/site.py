@@ -64,7 +64,7 @@ def served(world: World) -> Iterator[str]:
     listening.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     app = create_app(wired_of(world, url))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listening],), name="web", daemon=True)
     thread.start()
     try:
