@@ -20,7 +20,12 @@ from urllib.parse import quote
 from channels._call import call_body
 from channels.base import Medium, Outbound, Reason, Receipt
 
-SUFFIX: Mapping[Medium, str] = {Medium.EMAIL: ".eml", Medium.PUSH: ".json", Medium.WEBHOOK: ".json", Medium.AUDIENCE: ".json"}
+SUFFIX: Mapping[Medium, str] = {
+    Medium.EMAIL: ".eml",
+    Medium.PUSH: ".json",
+    Medium.WEBHOOK: ".json",
+    Medium.AUDIENCE: ".json",
+}
 """How a medium's files end, where it is not `.txt`. Letters are `.html` in the folder of their job."""
 
 _NAME = 180  # bytes of a file name that may be the attempt

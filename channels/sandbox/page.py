@@ -138,10 +138,12 @@ _SHOW = {
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5c6675; --line: #dde2ea; --paper: #f5f7fa; --card: #fff;
-  --email: #2458c5; --sms: #0c7a4d; --push: #a3480a; --mail: #7d3aa8; --task: #9a1f4b; --webhook: #48566a; --audience: #5b5b12; }
+  --email: #2458c5; --sms: #0c7a4d; --push: #a3480a; --mail: #7d3aa8; --task: #9a1f4b; --webhook: #48566a;
+  --audience: #5b5b12; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e7ebf2; --soft: #9aa6b8; --line: #2c3542; --paper: #12161d;
   --card: #1a2029; --email: #86aefc; --sms: #5fd3a0; --push: #f3a56b; --mail: #cf9bf0; --task: #f391b3;
-  --webhook: #a9b6c9; --audience: #cfcf7a; } }
+  --webhook: #a9b6c9;
+  --audience: #cfcf7a; } }
 * { box-sizing: border-box } body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem;
   background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; overflow-wrap: anywhere }
