@@ -29,6 +29,7 @@ SHOP = replace(
         **WORDS.events,
         "renewal_quote_opened": EventType("renewal_quote_opened", fields(contract_id="key")),
         "contract_renewed": EventType("contract_renewed", {}),
+        "contract_signed": EventType("contract_signed", {}),
         "renewal_at_risk": EventType("renewal_at_risk", fields(contract_id="key", reason="text")),
     },
     classes={

@@ -193,7 +193,7 @@ BUDGET = [
     spent("the last that fits", "499.15 + 0.85 = 500 EUR", ROOM, 50_000, 499_150_000),
     spent("two segments that fit", "498.30 + 2 x 0.85 = 500 EUR", ROOM, 50_000, 498_300_000, segments=2),
     spent("three that do not", "498.30 + 3 x 0.85 > 500", WAITS, 50_000, 498_300_000, segments=3, until=JANUARY - NOW),
-    spent("dearer than the whole budget", "it would never fit", SPENT, 200, 0, segments=3),
+    spent("three that never fit", "3 x 0.85 = 2.55 > 2 EUR", SPENT, 200, 0, segments=3),
     spent("a millionth too much", "499.150001 + 0.85 > 500", WAITS, 50_000, 499_150_001, until=JANUARY - NOW),
     spent("it expires before February", "held, it would be lost", SPENT, 50_000, 500_000_000, expires_at=JANUARY),
     spent("it expires in February", "it can wait", WAITS, 50_000, 500_000_000, expires_at=JANUARY + MICRO,

@@ -99,7 +99,12 @@ def test_settings_are_asked_for_by_name():
 
 def test_a_resolver_that_hangs_has_handed_nothing_over(monkeypatch):
     """Without that, an outage of the network would make every message uncertain, and uncertain advertising is lost."""
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(1.0) or [])
+
+    def hangs(*_: object, **__: object) -> list[object]:
+        time.sleep(1.0)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
     http = Http(at_once=2, total_seconds=0.5)
     try:
         answer = http.one(Request(1, "POST", "http://vendor.example/", {}, b"x"))

@@ -55,6 +55,9 @@ class Browser:
     seen: list[str] = field(default_factory=list)
 
     def open(self, url: str, width: int = 1280, dark: bool = False, language: str = "en-GB") -> None:
+        if self.origin:  # what the page before asked since it was looked at is held against its own site
+            strangers = self._strangers()
+            assert not strangers, f"asked another host: {strangers}"
         self.origin = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
