@@ -416,9 +416,9 @@ def test_a_person_can_browse(tmp_path: Path) -> None:
     assert page == tmp_path / "index.html"
     text = page.read_text()
     assert "prefers-color-scheme" in text and 'name="viewport"' in text
-    assert "All 13" in text and "1 handed over twice" in text
+    assert f"All {2 * len(Medium) + 1}" in text and "1 handed over twice" in text
     links = [part.split('"')[0] for part in text.split('href="')[1:]]
-    assert len(links) == 13
+    assert len(links) == 2 * len(Medium) + 1
     for path in [page, *(tmp_path / link for link in links)]:
         shown = path.read_text()
         assert "<script" not in shown
