@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import sqlalchemy as sa
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -18,6 +19,7 @@ from orchestrator import answering
 from orchestrator.apply import Force
 from orchestrator.centre import spoken
 from orchestrator.model import Survey
+from orchestrator.store.links import Linked
 from orchestrator.web.links import Followed, follow, written
 from orchestrator.web.pages import Form, Pages
 from orchestrator.web.words import Table
@@ -77,11 +79,15 @@ def routes(pages: Pages) -> APIRouter:
         if read.wrong:
             return _page(pages, request, found, said, read.wrong)
         zone, now = found.force.project.vocabulary.timezone, pages.wired.clock()
-        new = written(
-            pages,
-            found.link,
-            lambda conn, one: answering.answer(conn, found.survey, one, read.answers, zone, now),
-        )
+
+        def answer(conn: sa.Connection, one: Linked) -> bool:
+            return answering.answer(conn, found.survey, one, read.answers, zone, now)
+
+        if found.survey.anonymous:
+            # Her row is not held: PostgreSQL would write the transaction's number on it that the answer has, too.
+            new = pages.wired.store.written(lambda conn: answer(conn, found.link.message))
+        else:
+            new = written(pages, found.link, answer)
         return _show(pages, request, found, done="stored" if new else "known")
 
     return router

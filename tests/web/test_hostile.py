@@ -126,6 +126,20 @@ def test_who_is_erased_between_the_look_and_the_writing_leaves_nothing(
     assert "withdraw" not in [action for _, _, action, _ in said(world, ann)]
 
 
+def test_an_anonymous_answer_shares_no_transaction_with_its_giver(world: World) -> None:
+    """PostgreSQL keeps the number of the transaction on each row that it wrote, and on each that it locked."""
+    _, message = written_to(world)
+    statements: list[str] = []
+    sa.event.listen(world.store.engine, "before_cursor_execute", lambda *a: statements.append(str(a[2])))
+    answer = Asked(world).post(f"{page(world, message, 's')}/secret", data={"mood": "3"})
+    assert "Your answers have arrived" in answer.text
+    assert not [text for text in statements if "FOR NO KEY UPDATE" in text.upper()]
+    if world.store.dialect == "postgresql":
+        own = world.rows(sa.text("SELECT xmin::text, xmax::text FROM customer"))[0]
+        [(written,)] = world.rows(sa.text("SELECT xmin::text FROM survey_answer"))
+        assert written not in tuple(own)
+
+
 # ---- addresses that lie ----------------------------------------------------------------------------------------------
 
 
