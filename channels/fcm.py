@@ -77,6 +77,12 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Fcm:
     )
 
 
+def live(options: Mapping[str, object]) -> bool:
+    """Whether these settings would ring: Google's own service, and no dry run."""
+    base = str(options.get("base_url") or _BASE)
+    return options.get("validate_only") not in (True, "true", "1") and not base.startswith("http://127.0.0.1")
+
+
 def _account(text: str) -> Mapping[str, str]:
     try:
         account = json.loads(text)

@@ -82,6 +82,8 @@ def take_back(
         raise
     except ChannelError as error:
         problems.append(f"the house's files could not be read: {error}")
+    except OSError as error:
+        problems.append(f"a file of the house could not be put aside ({error.strerror}); it is read again next time")
     found = jobs(store, channel)
     problems += [f"{job.id}: {note}" for job in found for note in job.notes]
     return PostReport(files, dict(new), refused, len(found), tuple(problems))

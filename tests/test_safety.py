@@ -162,6 +162,21 @@ def test_a_test_refuses_the_key_of_a_live_account(
         assert "SG.a.key" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({}, True),
+        ({"validate_only": False}, True),
+        ({"validate_only": True}, False),
+        ({"base_url": "http://127.0.0.1:9"}, False),
+    ],
+)
+def test_and_a_push_that_rings(options: dict[str, object], refused: bool) -> None:
+    from channels import fcm
+
+    assert fcm.live(options) is refused
+
+
 # ---- the rule, and its way into a batch -----------------------------------------------------------------------------
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -356,3 +358,54 @@ def test_after_a_crash_reconcile_finds_out_and_each_is_printed_once(
     assert len(printed(world)) == len(set(printed(world))) == 3
     attempts = {piece.partition("a")[2] for piece in printed(world)}
     assert attempts == ({"1"} if where == "receipts" else {"2"}), "what certainly never went is made anew, at once"
+
+
+@pytest.mark.parametrize("write", [1, 4, 8, 11, 12, 13, 14, 15, 16, 17])
+def test_a_full_disk_prints_nobody_twice_and_loses_nobody(
+    sqlite_database_url: str, write: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(sqlite_database_url, now=datetime(2027, 3, 1, 13, 30, tzinfo=UTC))
+    print_house(world)
+    letters(world, 3)
+    world.now = TUESDAY_CUTOFF
+    really, count = os.fsync, [0]
+
+    def full(file: int) -> None:
+        count[0] += 1
+        if count[0] == write:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        really(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        world.deliver()
+    assert count[0] >= write, "there were no more writes"
+    assert set(world.states()) in ({"planned"}, {"uncertain"})
+    for _ in range(3):
+        world.pass_time(minutes=20)
+        reconcile(world.store, world.channels, world.keys, now=world.now, public_url="https://small.example")
+        world.deliver()
+    assert world.states() == {"sent": 3} and len(printed(world)) == 3 and len(jobs(world)) == 1
+    assert not [p for p in (world.folder / "letters").iterdir() if p.name[0] == "."], "and nothing lies about"
+    world.store.close()
+
+
+def test_a_file_that_cannot_be_put_aside_is_a_problem_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = print_house(world)
+    letters(world, 1)
+    world.now = TUESDAY_CUTOFF
+    world.deliver()
+    [piece] = printed(world)
+    world.pass_time(days=1)
+    (world.folder / "letters" / "returns").mkdir()
+    (world.folder / "letters" / "returns" / "r.csv").write_text(f"piece_id,reason,date\n{piece},moved,2027-03-03\n")
+
+    def full(name: str, refused: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(house._place), "done", lambda self, name, refused: full(name, refused))
+        report = posting.take_back(world.store, world.keys, house, now=lambda: world.now)
+    assert report.new == {"returned": 1} and "No space left" in report.problems[0]
+    again = posting.take_back(world.store, world.keys, house, now=lambda: world.now)
+    assert again.files == 1 and not again.new, "read again, and known"
