@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
 
 from orchestrator.condition import Condition
 from orchestrator.dates import day_after
@@ -245,7 +246,8 @@ class Meaning(Scalars):
         if rows.where is not None:
             inner = self.judged(rows, found, frame)
             if every:
-                picked.append(self.truth(rows.where, inner).is_not(sa.true()))
+                # SQLAlchemy 2.0 writes the negation of a CASE without brackets: NOT x IS NOT true would be x IS true.
+                picked.append(Grouping(self.truth(rows.where, inner)).is_not(sa.true()))
             else:
                 picked.append(self.filter(rows.where, inner))
         some = sa.exists().select_from(found).where(*picked).correlate_except(found)

@@ -159,6 +159,15 @@ def test_unknown_at_the_top_is_no_match_either_way(shop: Shop) -> None:
     assert shop.who("not city == Berlin") == set()
 
 
+def test_all_is_no_match_where_one_is_unknown(shop: Shop) -> None:
+    """Also where a negation of money is asked, which SQL reads another way without brackets."""
+    nord, west = shop.account(), shop.account()
+    shop.record("contract", nord, contract_id="c1")
+    shop.record("contract", west, contract_id="c2", value=100, value_currency="EUR")
+    assert shop.who("all(contract where not (value == 5 EUR))", unit="account") == {west}
+    assert shop.who("all(contract where not (value > 5 EUR))", unit="account") == {west}
+
+
 def test_what_is_always_known(shop: Shop) -> None:
     who = shop.customer()
     for text in (
