@@ -39,6 +39,7 @@ import asyncio  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from dataclasses import asdict  # noqa: E402
 from datetime import datetime  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -58,6 +59,7 @@ from orchestrator.retain import retain as retain_now  # noqa: E402
 from orchestrator.seal import SealReport  # noqa: E402
 from orchestrator.seal import seal as seal_now  # noqa: E402
 from orchestrator.settings import HARMLESS  # noqa: E402
+from orchestrator.tasking import DigestReport, plan_digests  # noqa: E402
 from orchestrator.tick import TickReport  # noqa: E402
 from orchestrator.tick import tick as tick_now  # noqa: E402
 
@@ -219,6 +221,30 @@ async def do_letters(workspace: str | None) -> PostReport:
         return await asyncio.to_thread(work)
     finally:
         over.set()
+
+
+@flow(name="digest", persist_result=False)
+async def digest(workspace: str | None = None) -> State[dict[str, Any]]:
+    """Plan today's list of open tasks for everybody who has any, from the hour on that the settings say, once a day.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+    """
+    report = await do_digest(workspace)
+    return Completed(name="Planned" if report.planned else "Idle", message=report.summary, data=asdict(report))
+
+
+# Not cached and not retried: what it leaves undone the next one plans, and a list is planned once a day.
+@task(name="digest", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_digest(workspace: str | None) -> DigestReport:
+    """The verb, in a thread of its own."""
+
+    def work() -> DigestReport:
+        with wiring.connected(workspace) as wired:
+            at = getattr(wired.channels[Medium.TASK], "digest", None)
+            return plan_digests(wired.store, wired.keys, at, now=wired.clock()) if at else DigestReport()
+
+    return await asyncio.to_thread(work)
 
 
 @flow(name="retention", persist_result=False)

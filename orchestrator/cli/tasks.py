@@ -38,7 +38,7 @@ def open_() -> int:
 def digest() -> int:
     """Plan today's e-mail to everybody with open tasks, once a day, from the hour on that the settings say.
 
-    Have it run every quarter of an hour; the next tick sends what it plans.
+    The deployment `digest` does it every quarter of an hour; the next tick sends what is planned.
     """
     from channels.base import Medium
     from orchestrator import tasking, wiring

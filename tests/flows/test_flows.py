@@ -121,3 +121,15 @@ def test_the_flow_that_reconciles(waiting: Path):
     state = asyncio.run(reconcile())
     assert (state.name, state.message) == ("Settled", "given up 1")
     assert asyncio.run(reconcile()).name == "Idle"
+
+
+@pytest.mark.parametrize("name", ["letters", "digest", "retention"])
+def test_the_other_flows_run_and_find_nothing_to_do(waiting: Path, name: str):
+    from orchestrator import flows
+
+    async def run() -> Any:
+        return await getattr(flows, name)(workspace=str(waiting), return_state=True)
+
+    state = asyncio.run(run())
+    assert (state.type.value, state.name) == ("COMPLETED", "Idle") and state.message
+    assert not outbox(waiting)
