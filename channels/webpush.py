@@ -218,7 +218,7 @@ class WebPush:
             case 429:
                 wait = retry_after(answer.headers, self._clock().timestamp())
                 return Receipt(attempt, "retry", detail="unavailable", retry_after=min(wait or 60.0, _MOST))
-        if answer.status >= 500 or answer.status == 408:
+        if answer.status >= 500 or answer.status == 408 or answer.status < 300:  # another 2xx may well have taken it
             return Receipt(attempt, "uncertain", reason=Reason.PROVIDER, detail="no_answer")
         return Receipt(attempt, "rejected", reason=Reason.PROVIDER, detail=f"status_{answer.status}")
 

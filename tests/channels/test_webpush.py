@@ -83,6 +83,8 @@ CASES = {
     "a header": (Reply(400, taken=False), "retry", None, 300),
     "too many": (Reply(429, {"Retry-After": "9"}, taken=False), "retry", None, 9),
     "too many, for ever": (Reply(429, {"Retry-After": "9" * 400}, taken=False), "retry", None, 86_400),
+    "too many, in another's digits": (Reply(429, {"Retry-After": "\u00b2"}, taken=False), "retry", None, 60),
+    "another yes": (Reply(204), "uncertain", Reason.PROVIDER, None),
     "an inner error": (Reply(500), "uncertain", Reason.PROVIDER, None),
     "overloaded": (Reply(503), "uncertain", Reason.PROVIDER, None),
     "a reset": (RESET, "uncertain", Reason.TIMEOUT, None),
