@@ -123,7 +123,19 @@ def _database(workspace: Path) -> Iterator[Finding]:
             yield _keys(wired)
             yield _erasures(wired)
             yield _channels(wired, workspace)
-            for look in (_in_force, _ruleset, _pauses, _ticks, _queue, _seal, _uncertain, _parked, _zones, _places):
+            for look in (
+                _in_force,
+                _sender,
+                _ruleset,
+                _pauses,
+                _ticks,
+                _queue,
+                _seal,
+                _uncertain,
+                _parked,
+                _zones,
+                _places,
+            ):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
     except (StoreUnavailable, Misconfigured) as error:
@@ -201,6 +213,18 @@ def _in_force(conn: sa.Connection, wired: Wired) -> Finding:
     if (wired.folder / WORKSPACE_FILE).is_file() and _written(wired.folder) != dict(found.files):
         return Finding("in force", "look", text + "; the folder says something else", "orchestrator plan")
     return Finding("in force", "ok", text)
+
+
+def _sender(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.apply import in_force
+
+    force = in_force(conn)
+    if force is None or "email" not in wired.settings.live():
+        return Finding("sender", "ok", "looked at once e-mail reaches people and something is in force")
+    if force.project.vocabulary.sender.get("email"):
+        return Finding("sender", "ok", "e-mail has an address to come from")
+    text = "e-mail has no address to come from: texts without a `from` of their own cannot be sent"
+    return Finding("sender", "bad", text, "`email` under `sender` in workspace.yaml, then orchestrator apply")
 
 
 def _ruleset(conn: sa.Connection, wired: Wired) -> Finding:

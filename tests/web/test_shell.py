@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -146,3 +148,18 @@ def test_a_rehearsed_print_house_is_not_called_live_by_doctor(tmp_path: Path) ->
     )
     found = {f.what: f for f in _settings(tmp_path)}
     assert (found["sending"].state, "links" in found) == ("ok", False)
+
+
+def test_doctor_misses_the_address_that_mail_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator import apply
+    from orchestrator.cli._doctor import _sender
+
+    def told(sender: dict[str, str], live: dict[str, str]) -> str:
+        force = SimpleNamespace(project=SimpleNamespace(vocabulary=SimpleNamespace(sender=sender)))
+        monkeypatch.setattr(apply, "in_force", lambda conn: force)
+        wired: Any = SimpleNamespace(settings=SimpleNamespace(live=lambda: live))
+        return _sender(None, wired).state  # type: ignore[arg-type]
+
+    assert told({"name": "Acme"}, {"email": "smtp"}) == "bad"
+    assert told({"name": "Acme", "email": "hello@example.com"}, {"email": "smtp"}) == "ok"
+    assert told({"name": "Acme"}, {"sms": "twilio"}) == "ok"
