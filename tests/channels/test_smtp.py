@@ -156,6 +156,7 @@ def test_the_same_attempt_has_the_same_name_and_says_nothing_of_the_person(relay
         ({"host": "mail.example.com", "security": "ssl"}, '"starttls", "tls" or "none"'),
         ({"host": "mail.example.com", "port": "many"}, "`port` is a number from 1 to 65535"),
         ({"host": "mail.example.com", "timeout": 60}, "`timeout` is a number from 1 to 25"),
+        ({"host": "mail.example.com", "ca_file": "/nowhere.pem"}, "`ca_file` /nowhere.pem cannot be read"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, options, said):
