@@ -80,7 +80,7 @@ class ConsentRow:
 
     id: str = option("a name that stays, for it stands in every decision's line of the log")
     country: str | None = option("two letters; left out, every country that no other row names", default=None)
-    media: tuple[Literal["email", "sms", "push", "mail", "voice", "audience"], ...] = option("email, sms, push, mail, …")
+    media: tuple[Literal["email", "sms", "push", "mail", "voice", "audience"], ...] = option("email, sms, …")
     forms: tuple[str, ...] = option("legal forms: individual, sole_trader, corporate", default=LEGAL_FORMS)
     bases: tuple[str, ...] = option("the grounds that suffice", default=())
     confirmed: bool = option("true: a yes must have been confirmed (double opt-in)", default=False)

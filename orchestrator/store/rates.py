@@ -69,9 +69,7 @@ def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) ->
     within a day: more is never asked for."""
     insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
     insert = insert.values(name=name, tokens=0.0, at=now, blocked_until=until)
-    longer = sa.or_(
-        table.c.blocked_until.is_(None), table.c.blocked_until < until, table.c.blocked_until > now + _MOST
-    )
+    longer = sa.or_(table.c.blocked_until.is_(None), table.c.blocked_until < until, table.c.blocked_until > now + _MOST)
     conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer))
 
 

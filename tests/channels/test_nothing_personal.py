@@ -136,7 +136,8 @@ def test_no_answer_has_anybody_named(
 @pytest.mark.parametrize("where", ["at_rcpt", "at_data"])
 def test_nor_any_relays(where: str, reply: str, watched: list[str]) -> None:
     one = person(Medium.EMAIL)
-    with Relay(**{where: {one.to["address"]: reply}}) as relay:
+    answers: dict[str, Any] = {where: {one.to["address"]: reply}}
+    with Relay(**answers) as relay:
         tried(smtp(relay.port, timeout=3.0), watched, one)
     tried(smtp(nobody()), watched, one, replace(one, to={"address": "zoe quirrel@example.com"}))
 

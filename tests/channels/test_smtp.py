@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -193,6 +194,10 @@ def test_what_takes_long_is_done_before_the_last_look(sqlite_database_url):
         told.append("opened")
         return Line()
 
+    def looked(*given):
+        told.append("looked")
+        return last_look(*given)
+
     def handed(relay, outbound, data):
         told.append("handed over")
         return Receipt(outbound.attempt, "accepted", outbound.attempt), True
@@ -200,10 +205,8 @@ def test_what_takes_long_is_done_before_the_last_look(sqlite_database_url):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(channel, "_open", opened)
         patched.setattr("channels.smtp._hand_over", handed)
-        patched.setattr(
-            "orchestrator.deliver.outbox.last_look", lambda *given: told.append("looked") or last_look(*given)
-        )
-        world.channels[Medium.EMAIL] = channel
+        patched.setattr("orchestrator.deliver.outbox.last_look", looked)
+        world.channels[Medium.EMAIL] = channel  # type: ignore[assignment]
         texts = files({"j": journey("j", "- email: hello")})
         ours = 'sender: { name: Small, email: "hello@small.example",'
         texts["journeys/workspace.yaml"] = texts["journeys/workspace.yaml"].replace("sender: { name: Small,", ours)
@@ -224,7 +227,7 @@ def test_what_takes_long_is_done_before_the_last_look(sqlite_database_url):
 
 def test_who_stops_listening_stops_the_rest(relay):
     channel = smtp(relay.port, connections=1)
-    receipts = channel.send(outbounds(Medium.EMAIL, 60))
+    receipts: Any = channel.send(outbounds(Medium.EMAIL, 60))
     next(receipts)
     receipts.close()
     assert len(relay.taken) < 60

@@ -1,5 +1,7 @@
 """The check that is made of every captured request tells what does not fit."""
 
+from typing import Any
+
 import pytest
 
 from tests.channels.kit import outbounds
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 def test_a_request_that_does_not_fit_is_told():
     assert published.told_of("twilio", {"To": "+4915112345678", "Body": "x", "Colour": "green"})
     assert not published.told_of("twilio", {"To": "+4915112345678", "Body": "x", "ValidityPeriod": "60"})
-    good = {
+    good: dict[str, Any] = {
         "personalizations": [{"to": [{"email": f"a{n}@example.com"}]} for n in range(50)],
         "from": {"email": "a@example.com"},
         "subject": "x",
@@ -31,7 +33,7 @@ def test_what_a_fake_takes_is_checked(monkeypatch):
     from channels.base import Medium
     from tests.channels.kit import NOW
 
-    seen = []
+    seen: list[Any] = []
     monkeypatch.setattr(published, "sendgrid", seen.append)
     with SendGridVendor() as vendor:
         list(vendor.channel(lambda: NOW).send(outbounds(Medium.EMAIL, 2)))
