@@ -106,7 +106,7 @@ def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
                 else:
                     hanging.add(name)
     since = versions.setting_instant(conn, _WATCHED)
-    if hanging and since is not None:
+    if hanging and since is not None and since < now:  # once for an instant: a tick with a fixed clock looks again
         running.wake_changed(conn, hanging, since, now)
     versions.set_instant(conn, _WATCHED, now)
 

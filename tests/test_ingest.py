@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from channels.base import Event, EventKind, Medium, Reason
 from channels.sandbox import always, timed_out
+from orchestrator.advance import advance
 from orchestrator.ingest import _FROM, receive, wake_by_events
 from orchestrator.store import tables as t
 from orchestrator.store import versions
@@ -332,3 +333,18 @@ def test_attempts_are_read_as_they_are_written(message_id: int, number: int, del
 def test_anything_else_is_no_attempt(text: str):
     found = Attempt.read(text)
     assert found is None or str(found) == text
+
+
+def test_what_a_clock_ahead_wrote_wakes_nobody_over_and_over(world: World):
+    """A row of another machine, dated in an hour, and one of this very instant: neither keeps a tick going."""
+    world.apply(files({"later": journey("later", "- wait_until: 1 day after joined\n- email: hello")}))
+    ids = world.people(1, joined=date(2027, 6, 1))
+    world.event(ids)
+    world.move()
+    for written in (world.now + timedelta(hours=1), world.now):
+        with world.store.write() as conn:
+            conn.execute(t.customer.update().values(updated_at=written))
+        moved = [advance(world.store, now=world.now).moved for _ in range(5)]
+        assert sum(moved) <= 1, moved
+    world.pass_time(hours=2)
+    assert advance(world.store, now=world.now).moved == 1, "its turn has come"

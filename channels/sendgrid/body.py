@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.header import Header
 from email.utils import parseaddr
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ SUBSTITUTIONS = 10_000
 BODY = 30_000_000
 CATEGORIES = 10
 CATEGORY = 255
+_LATER = 300.0  # seconds until a message that nobody may sign yet is tried again
 _NAMES = 1000  # characters of an attempt; custom arguments may have 10,000 bytes
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -69,7 +70,11 @@ def pack(batch: Sequence[Outbound], form: Form) -> Iterator[Packed | Receipt]:
         skeleton = group[0].skeleton
         refusal = _unfit(group[0], skeleton)
         if refusal is not None:
-            yield from (Receipt(o.attempt, "rejected", "", *refusal) for o in group)
+            # What is ours to mend waits for that: nobody loses a message to a missing setting.
+            ours = refusal[0] is Reason.CONFIGURATION
+            status: Literal["retry", "rejected"] = "retry" if ours else "rejected"
+            later = _LATER if ours else None
+            yield from (Receipt(o.attempt, status, "", *refusal, later) for o in group)
             continue
         fit, told = group, _told(group)
         if _suspicious(group, skeleton, told):

@@ -327,13 +327,19 @@ def wake_where(
 
 
 def wake_changed(conn: sa.Connection, journeys: Iterable[str], since: datetime, now: datetime) -> int:
-    """Wake those inside these journeys whose customer, account or record was written at or after `since`: a wait may
-    hang on a field of it."""
+    """Wake those inside these journeys whose customer, account or record was written from `since` until now: a wait
+    may hang on a field of it. What another machine's clock says was written later has its turn then."""
     names = key_list(conn, journeys)
+    owners = (
+        (enrollment.c.customer_id, customer),
+        (enrollment.c.account_id, account),
+        (enrollment.c.record_id, record),
+    )
     changed = sa.or_(
-        enrollment.c.customer_id.in_(sa.select(customer.c.id).where(customer.c.updated_at >= since)),
-        enrollment.c.account_id.in_(sa.select(account.c.id).where(account.c.updated_at >= since)),
-        enrollment.c.record_id.in_(sa.select(record.c.id).where(record.c.updated_at >= since)),
+        *(
+            column.in_(sa.select(table.c.id).where(table.c.updated_at >= since, table.c.updated_at <= now))
+            for column, table in owners
+        )
     )
     return wake(conn, sa.and_(enrollment.c.journey.in_(sa.select(names.c.key)), changed), now)
 
