@@ -70,7 +70,7 @@ def at_once(world: World, url: str, workers: int = 8) -> None:
             while True:  # a worker that finds every batch locked for a moment goes home: here it comes back
                 deliver(store, world.channels, world.keys, now=world.now, worker="w")
                 with store.read() as conn:
-                    if not outbox.waiting(conn, world.now):
+                    if not outbox.waiting(conn, world.now)[0]:
                         break
         except BaseException as error:
             failed.append(error)
