@@ -148,8 +148,8 @@ def test_all_is_looked_at(told: World):
     found = findings(told)
     assert [name for name, f in found.items() if f["state"] == "bad"] == []
     assert list(found) == [
-        "workspace", "settings", "sending", "safety", "database", "keys", "erasures", "channels", "in force", "ruleset",
-        "pauses", "ticks", "queue", "seal",
+        "workspace", "settings", "sending", "safety", "database", "keys", "erasures", "channels", "in force",
+        "sender", "ruleset", "pauses", "ticks", "queue", "seal",
         "uncertain", "people inside", "zones", "places", "zone data",
     ]  # fmt: skip
     assert "tzdata" in found["zone data"]["text"]
