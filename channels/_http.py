@@ -193,6 +193,15 @@ def only(options: Mapping[str, object], provider: str, known: Sequence[str]) -> 
         raise Misconfigured(f"{provider} has no setting `{unknown[0]}`; known: {', '.join(sorted(known))}")
 
 
+def whole(options: Mapping[str, object], provider: str, name: str, usual: int, least: int, most: int) -> int:
+    """A setting that is a whole number, `usual` where it is missing; a text where it comes from the environment."""
+    value = options.get(name, usual)
+    number = int(value) if isinstance(value, int | str) and str(value).isdigit() else -1
+    if not least <= number <= most:
+        raise Misconfigured(f"{provider}: `{name}` is a number from {least} to {most}")
+    return number
+
+
 # ---- the loop -------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from channels._addresses import opens
-from channels._http import Answer, Http, Request, only, required, retry_after
+from channels._http import Answer, Http, Request, only, required, retry_after, whole
 from channels.base import (
     Event,
     EventKind,
@@ -70,9 +70,9 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> Fcm:
         account,
         site.clock,
         base_url=str(options.get("base_url") or _BASE),
-        ttl=_number(options, "ttl", TTL, 0, LONGEST),
-        at_once=_number(options, "at_once", 100, 1, 1000),
-        rate=_number(options, "rate", 0, 1, 100_000) if "rate" in options else None,
+        ttl=whole(options, "fcm", "ttl", TTL, 0, LONGEST),
+        at_once=whole(options, "fcm", "at_once", 100, 1, 1000),
+        rate=whole(options, "fcm", "rate", 0, 1, 100_000) if "rate" in options else None,
         validate_only=options.get("validate_only") in (True, "true", "1"),
     )
 
@@ -92,14 +92,6 @@ def _account(text: str) -> Mapping[str, str]:
     if not named or not all(isinstance(value, str) and value for value in named.values()):
         raise Misconfigured("fcm: `credentials` is not the JSON key of a service account")
     return {name: value for name, value in account.items() if isinstance(value, str)}
-
-
-def _number(options: Mapping[str, object], name: str, usual: int, least: int, most: int) -> int:
-    value = options.get(name, usual)
-    number = int(value) if isinstance(value, int | str) and str(value).isdigit() else -1
-    if not least <= number <= most:
-        raise Misconfigured(f"fcm: `{name}` is a number from {least} to {most}")
-    return number
 
 
 class Fcm:

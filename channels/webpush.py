@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from channels._addresses import PublicOnly, opens
-from channels._http import Answer, Http, Request, only, required, retry_after
+from channels._http import Answer, Http, Request, only, required, retry_after, whole
 from channels.base import (
     Event,
     EventKind,
@@ -65,20 +65,12 @@ def connect(medium: Medium, options: Mapping[str, object], site: Site) -> WebPus
     return WebPush(
         _Vapid(key, subject, site.clock),
         site.clock,
-        ttl=_number(options, "ttl", TTL, 0, LONGEST),
+        ttl=whole(options, "webpush", "ttl", TTL, 0, LONGEST),
         urgency=urgency,
-        at_once=_number(options, "at_once", 100, 1, 1000),
-        rate=_number(options, "rate", 0, 1, 100_000) if "rate" in options else None,
+        at_once=whole(options, "webpush", "at_once", 100, 1, 1000),
+        rate=whole(options, "webpush", "rate", 0, 1, 100_000) if "rate" in options else None,
         allow_private=options.get("allow_private") in (True, "true", "1"),
     )
-
-
-def _number(options: Mapping[str, object], name: str, usual: int, least: int, most: int) -> int:
-    value = options.get(name, usual)
-    number = int(value) if isinstance(value, int | str) and str(value).isdigit() else -1
-    if not least <= number <= most:
-        raise Misconfigured(f"webpush: `{name}` is a number from {least} to {most}")
-    return number
 
 
 @dataclass(frozen=True, slots=True)
