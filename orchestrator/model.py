@@ -325,6 +325,41 @@ class Preferences:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Voucher codes: `valid` how many days one can be redeemed once it was given, None for ever; `warn_below`: how few
+    free ones are told to the operator."""
+
+    name: str
+    title: Mapping[str, str] = field(default_factory=dict)
+    valid: int | None = None
+    warn_below: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loyalty:
+    """What journeys, conditions and texts may name of the programme; its rules are `orchestrator.program`'s.
+
+    `benefits`: class → tier → what it gives, those of lower tiers included, lowest first. `titles`: what benefits,
+    rewards, challenges, badges and draws are called, by language; without one the name itself, dashes as spaces.
+    The names of `rewards`, `challenges` and `draws` are one per workspace, by class.
+    """
+
+    declared: bool = False
+    benefits: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    rewards: Mapping[str, str] = field(default_factory=dict)  # reward → class
+    challenges: Mapping[str, str] = field(default_factory=dict)
+    draws: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, name: str, locale: str) -> str:
+        """What people read for a benefit, a reward, a challenge, a badge or a draw."""
+        known = self.titles.get(name, {})
+        language = locale.partition("-")[0]
+        return known.get(locale) or known.get(language) or known.get("") or name.replace("-", " ")
+
+
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
     """Everything a journey, a condition or a text may name. Built from workspace.yaml and segments.yaml."""
 
@@ -343,6 +378,7 @@ class Vocabulary:
     segments: frozenset[str] = frozenset()
     preferences: Preferences = field(default_factory=Preferences)
     surveys: Mapping[str, Survey] = field(default_factory=dict)
+    loyalty: Loyalty = field(default_factory=Loyalty)
 
     def tiers(self) -> frozenset[str]:
         return frozenset(t for c in self.classes.values() for t in c.tiers)
@@ -384,6 +420,64 @@ ACCOUNT_FIELDS: Mapping[str, Field] = _standard(
     ("manager_email", Kind.TEXT),
     ("joined", Kind.DATE),
 )
+BANDS = ("prospect", "inactive", "small", "medium", "big", "top")
+"""The customer pyramid, from its foot."""
+LOYALTY_FIELDS: Mapping[str, Field] = {
+    name: Field(name, kind, BANDS if column == "band" else (), column)
+    for name, kind, column in (
+        ("points", Kind.NUMBER, "points"),
+        ("points.balance", Kind.NUMBER, "points"),
+        ("points.pending", Kind.NUMBER, "points_pending"),
+        ("points.earned", Kind.NUMBER, "points_earned"),
+        ("points.expiring", Kind.NUMBER, "points_expiring"),
+        ("points.expire_on", Kind.DATE, "points_expire_on"),
+        ("membership.state", Kind.TEXT, "member"),
+        ("membership.since", Kind.DATE, "member_since"),
+        ("membership.until", Kind.DATE, "member_until"),
+        ("progress.score", Kind.NUMBER, "score"),
+        ("progress.next", Kind.TEXT, "next_tier"),
+        ("progress.missing", Kind.NUMBER, "missing"),
+        ("progress.shortfall", Kind.NUMBER, "shortfall"),
+        ("progress.review_on", Kind.DATE, "review_on"),
+        ("progress.protected", Kind.YES_NO, "protected"),
+        ("value.band", Kind.CHOICE, "band"),
+        ("value.clv", Kind.MONEY, "clv"),
+        ("value.spent", Kind.MONEY, "spent"),
+        ("value.p_alive", Kind.NUMBER, "p_alive"),
+        ("value.expected_orders", Kind.NUMBER, "expected_orders"),
+        ("value.renewal", Kind.NUMBER, "renewal"),
+        ("health", Kind.NUMBER, "health"),
+    )
+}
+"""What the programme knows of a unit (`store.tables.loyalty`), as conditions and texts name it."""
+
+
+def _event(name: str, **kinds: Kind) -> EventType:
+    return EventType(name, {field: Field(field, kind) for field, kind in kinds.items()})
+
+
+LOYALTY_EVENTS: Mapping[str, EventType] = {
+    e.name: e
+    for e in (
+        _event("membership_started", class_name=Kind.TEXT),
+        _event("membership_renewed", class_name=Kind.TEXT),
+        _event("membership_ended", class_name=Kind.TEXT),
+        _event("points_expired", points=Kind.NUMBER),
+        _event("challenge_completed", challenge=Kind.KEY, badge=Kind.TEXT, points=Kind.NUMBER),
+        _event("reward_claimed", claim=Kind.KEY, reward=Kind.TEXT, cost=Kind.NUMBER),
+        _event("reward_fulfilled", claim=Kind.KEY, reward=Kind.TEXT),
+        _event("voucher_given", pool=Kind.TEXT, expires=Kind.DATE),
+        _event("voucher_redeemed", pool=Kind.TEXT, amount=Kind.MONEY),
+        _event("referral_made", state=Kind.TEXT),
+        _event("referral_converted", side=Kind.TEXT, points=Kind.NUMBER),
+        _event("commission_earned", amount=Kind.MONEY),
+        _event("draw_won", draw=Kind.TEXT, place=Kind.NUMBER),
+        _event("band_changed", from_band=Kind.TEXT, to_band=Kind.TEXT, direction=Kind.TEXT),
+    )
+}
+"""Events that the programme itself records; declared by themselves where `program` is. They start journeys, end waits
+and count in conditions as any other."""
+
 _WHOLE = (
     "BIF",
     "CLP",

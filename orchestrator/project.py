@@ -16,6 +16,7 @@ from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
+from orchestrator.program import Program
 from orchestrator.reading import Context, Outlined, outline, schema
 from orchestrator.ruleset import CONSENT, HOURS, check_house_hours, read_ruleset
 from orchestrator.source import Node, decode, digest, parse
@@ -55,6 +56,7 @@ class Project:
     templates: Templates
     warnings: tuple[Problem, ...]
     hash: str
+    program: Program = field(default_factory=Program)
 
 
 # ---- from a folder --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One tick: who enters, who moves on, what goes out, until nothing is due or the time is up; then all of it sealed."""
+"""One tick: what was earned, who enters, who moves on, what goes out, until nothing is due; then all of it sealed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from channels.base import Channel, Medium
+from orchestrator.accrue import accrue
 from orchestrator.advance import advance
 from orchestrator.deliver import Line, Permits, Senders, deliver
 from orchestrator.enroll import enroll
@@ -138,7 +139,7 @@ def tick(
     erasures: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TickReport:
-    """Enroll, advance and deliver until nothing is due, or until `budget_seconds` are over or `stop()` says so; seal.
+    """Accrue, enroll, advance, deliver until nothing is due, `budget_seconds` are over or `stop()` says so; seal.
 
     Exits and goals act before deliveries: every delivery comes after an advance. Any number of ticks may run at once.
     `clock` gives aware UTC instants; `worker` names who leases; `public_url`, `senders` and `permits` are `deliver`'s.
@@ -170,6 +171,7 @@ def tick(
 
     while rounds < ROUNDS and not finished and not over():
         rounds += 1
+        accrued = accrue(store, now=clock(), stop=over)
         entered = enroll(store, now=clock(), tell=held)
         enrolled.update(entered)
         moved = advance(store, now=clock(), reports=reports, stop=over)
@@ -191,7 +193,7 @@ def tick(
         lines.update(sent.counts)
         problems.update(dict.fromkeys(sent.problems))
         paused.update(sent.paused)
-        finished = not over() and not (any(entered.values()) or moved.moved or sent.judged)
+        finished = not over() and not (accrued.looks or any(entered.values()) or moved.moved or sent.judged)
     sealed = _sealed(store, keys, clock(), over, problems)
     report = TickReport(
         tick_id,

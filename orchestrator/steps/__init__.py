@@ -131,7 +131,27 @@ class Cancel:
     reason: str
 
 
-Effect = Send | Update | Emit | EnterJourney | Cancel
+@dataclass(frozen=True, slots=True)
+class Award:
+    """Points to give, or to take when negative. `key` "" : once for (enrollment, step, visit); else once for the unit
+    and that key, whichever run says so."""
+
+    step: str
+    visit: int
+    points: int
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """A voucher of that pool, once for (enrollment, step, visit); texts behind it name it as `voucher`."""
+
+    step: str
+    visit: int
+    pool: str
+
+
+Effect = Send | Update | Emit | EnterJourney | Cancel | Award | Give
 
 
 # ---- outcomes -------------------------------------------------------------------------------------------------------

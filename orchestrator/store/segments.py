@@ -119,21 +119,53 @@ class Segments:
             .select_from(source)
             .where(enrollment.c.id.in_(sa.select(listed.c.id)))
         )
-        reads = [
-            (a.text, isinstance(a, Condition), _truth if isinstance(a, Condition) else _READ.get(a.kind, _as_is))
-            for a in asked
+        return _answers(asked, conn.execute(query).all())
+
+    def of_units(
+        self,
+        conn: sa.Connection,
+        asks: Iterable[Condition | Expression],
+        unit: Unit,
+        unit_ids: Sequence[int],
+        now: datetime,
+    ) -> dict[int, tuple[Truths, Values]]:
+        """As `evaluate`, of customers or accounts by id: what the programme's rules ask. One statement."""
+        asked = list(dict.fromkeys(asks))
+        if not asked or not unit_ids:
+            return {found: ({}, {}) for found in unit_ids}
+        table: sa.Table = customer if unit == "customer" else account
+        source: sa.FromClause = _with_account() if unit == "customer" else account
+        theirs = Place("account", account) if unit == "customer" else None
+        frame = Frame(unit, table, account=theirs)
+        meaning = self._meaning(now)
+        columns = [
+            meaning.truth(a.root, frame) if isinstance(a, Condition) else _value(meaning, a, frame) for a in asked
         ]
-        answers: dict[int, tuple[Truths, Values]] = {}
-        for run, *row in conn.execute(query).all():
-            truths: Truths = {}
-            values: Values = {}
-            for (text, is_truth, read), found in zip(reads, row, strict=True):
-                (truths if is_truth else values)[text] = read(found)
-            answers[run] = (truths, values)
-        return answers
+        listed = id_list(conn, unit_ids)
+        query = (
+            sa.select(table.c.id, *(c.label(f"a{n}") for n, c in enumerate(columns)))
+            .select_from(source)
+            .where(table.c.id.in_(sa.select(listed.c.id)))
+        )
+        return _answers(asked, conn.execute(query).all())
 
     def _meaning(self, now: datetime) -> Meaning:
         return Meaning(self.vocabulary, self.segments, self.dialect, now)
+
+
+def _answers(asked: Sequence[Condition | Expression], rows: Iterable[sa.Row[Any]]) -> dict[int, tuple[Truths, Values]]:
+    reads = [
+        (a.text, isinstance(a, Condition), _truth if isinstance(a, Condition) else _READ.get(a.kind, _as_is))
+        for a in asked
+    ]
+    answers: dict[int, tuple[Truths, Values]] = {}
+    for of, *row in rows:
+        truths: Truths = {}
+        values: Values = {}
+        for (text, is_truth, read), found in zip(reads, row, strict=True):
+            (truths if is_truth else values)[text] = read(found)
+        answers[of] = (truths, values)
+    return answers
 
 
 def _with_account() -> sa.Join:

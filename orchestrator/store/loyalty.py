@@ -1,0 +1,138 @@
+"""The loyalty programme's own memory: who is touched by what is new, and the derived row of each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.model import Unit
+from orchestrator.project import Project
+from orchestrator.store.database import id_list, insert_many, update_many
+from orchestrator.store.segments import Segments
+from orchestrator.store.tables import account, customer, event, loyalty, record
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A unit as the programme sees it. `zone`: its own stated one, a customer's account's for want of it, or None."""
+
+    unit: Unit
+    id: int
+    class_name: str
+    tier: str | None
+    zone: str | None
+    account_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One look of `accrue`: events with first_id < id ≤ last_id, and the units that they or newer data touch.
+
+    `customers`, `accounts`: by id, everybody touched, whatever the class; an account is touched by its contacts' deeds.
+    """
+
+    conn: sa.Connection
+    project: Project
+    segments: Segments
+    now: datetime
+    first_id: int
+    last_id: int
+    customers: Mapping[int, Member] = field(default_factory=dict)
+    accounts: Mapping[int, Member] = field(default_factory=dict)
+
+    def units(self) -> bool:
+        return bool(self.customers or self.accounts)
+
+    def of_class(self, class_name: str, unit: Unit) -> tuple[Member, ...]:
+        """The touched units whose programme that class's is."""
+        among = self.customers if unit == "customer" else self.accounts
+        return tuple(member for member in among.values() if member.class_name == class_name)
+
+
+def touched(
+    conn: sa.Connection,
+    project: Project,
+    segments: Segments,
+    first_id: int,
+    last_id: int,
+    since: datetime | None,
+    now: datetime,
+) -> Round:
+    """Who has events with first_id < id ≤ last_id, or was written since (None: everybody is looked at once).
+
+    What was written in the very instant of the last look is looked at again, by the first look of a later one.
+    """
+    people: set[int] = set()
+    companies: set[int] = set()
+    if last_id > first_id:
+        new = event.c.id > first_id, event.c.id <= last_id
+        for customer_id, account_id in conn.execute(
+            sa.select(event.c.customer_id, event.c.account_id).where(*new).distinct()
+        ):
+            people.update([customer_id] if customer_id is not None else ())
+            companies.update([account_id] if account_id is not None else ())
+    if since is None or since < now:
+        for table, into in ((customer, people), (account, companies)):
+            query = sa.select(table.c.id)
+            into.update(conn.execute(query if since is None else query.where(table.c.updated_at >= since)).scalars())
+        if since is not None:
+            rows = conn.execute(
+                sa.select(record.c.customer_id, record.c.account_id).where(record.c.updated_at >= since).distinct()
+            )
+            for customer_id, account_id in rows:
+                people.update([customer_id] if customer_id is not None else ())
+                companies.update([account_id] if account_id is not None else ())
+    customers = members(conn, "customer", sorted(people))
+    companies.update(m.account_id for m in customers.values() if m.account_id is not None)
+    accounts = members(conn, "account", sorted(companies))
+    return Round(conn, project, segments, now, first_id, last_id, customers, accounts)
+
+
+def members(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Member]:
+    """By id; customers that were merged away or erased are left out."""
+    if not ids:
+        return {}
+    listed = id_list(conn, ids)
+    if unit == "account":
+        query = sa.select(
+            account.c.id, account.c["class"], account.c.tier, account.c.timezone, account.c.id.label("account_id")
+        ).join(listed, listed.c.id == account.c.id)
+    else:
+        zone = sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone")
+        query = (
+            sa.select(customer.c.id, customer.c["class"], customer.c.tier, zone, customer.c.account_id)
+            .join(listed, listed.c.id == customer.c.id)
+            .join(account, account.c.id == customer.c.account_id, isouter=True)
+            .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+        )
+    return {row[0]: Member(unit, row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)}
+
+
+def standing(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    """The derived rows of these units, by unit id."""
+    if not ids:
+        return {}
+    listed = id_list(conn, ids)
+    rows = conn.execute(
+        sa.select(loyalty).join(listed, listed.c.id == loyalty.c.unit_id).where(loyalty.c.unit == unit)
+    ).mappings()
+    return {row["unit_id"]: row for row in rows}
+
+
+def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
+    """Set columns of the derived rows, made where there is none: two statements however many. All rows have the same
+    columns."""
+    if not rows:
+        return
+    blank = [(unit, unit_id, now) for unit_id in rows]
+    insert_many(conn, loyalty, blank, columns=("unit", "unit_id", "updated_at"), ignore_conflicts=True)
+    update_many(
+        conn,
+        loyalty,
+        [{"unit": unit, "unit_id": unit_id, **values, "updated_at": now} for unit_id, values in rows.items()],
+        where=("unit", "unit_id"),
+    )
