@@ -187,21 +187,38 @@ class ClassProgram:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """How customers are ranked. `order`: the event and its money property that are a purchase, by class; `contracts`:
-    (record, value property, begin or "", end) of account classes. `bands`: band → share of all ranked units from the
-    top, in order (top 1 %, big 4 %, medium 15 %, small 80 %). `inactive_after`: without a purchase that long."""
+    """How customers and accounts are ranked (`orders`, `contracts`, `opportunities`, `training` in YAML).
+
+    A purchase is the event `event` with the money property `of`. A contract is a record with its `contract_value` (of
+    its whole term) and `contract_ends`; `contract_begins` "": a term is `term_days` long; `contract_renews`: the yes_no
+    that says it goes on by itself, "" none; `renewed`, `cancelled`: the events that a contract went on or did not, ""
+    none. An open opportunity adds its `opportunity_value` times the weight of its `opportunity_stage` in `stages`
+    (0 where the stage is not there). `bands`: band → share of all active units from the top, in order.
+    `inactive_after`: without a purchase or contract that long. `horizon_days`: how far the expected value looks.
+    `training`: the events that somebody began and completed a training, for its measure; "" none.
+    """
 
     event: str = ""
     of: str = ""
     contract: str = ""
     contract_value: str = ""
     contract_ends: str = ""
-    inactive_after: Duration | None = None
+    contract_begins: str = ""
+    contract_renews: str = ""
+    renewed: str = ""
+    cancelled: str = ""
+    term_days: int = 365
+    opportunity: str = ""
+    opportunity_value: str = ""
+    opportunity_stage: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    inactive_after: Duration | None = None  # None: a year
     bands: Mapping[str, float] = field(
         default_factory=lambda: {"top": 0.01, "big": 0.04, "medium": 0.15, "small": 0.80}
     )
     horizon_days: int = 365
     margin: Decimal = Decimal(1)  # of revenue: what is left of it
+    training: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
