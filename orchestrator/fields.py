@@ -20,7 +20,7 @@ USUAL: Final = ("customer.key", "account.key")
 """What a call says when its step names nothing: who it is about, by the keys that the house itself gave them."""
 _NAME: Final = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)?", re.ASCII)
 _VALUES: Final = frozenset({"tier", "today"})
-_NO_FIELDS: Final = frozenset({"workspace", "links", "benefits", "points", "voucher", "range", "journey"})
+_NO_FIELDS: Final = frozenset({"workspace", "links", "benefits", "voucher", "range", "journey"})
 _JSON: Final = msgspec.json.Encoder().encode
 
 

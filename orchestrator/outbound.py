@@ -15,7 +15,7 @@ import msgspec
 from channels.base import Attachment, Medium, Outbound, Skeleton
 from orchestrator.fields import USUAL, Fields
 from orchestrator.gsm import Carried, simplified, sms_segments
-from orchestrator.model import Json, Purpose, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, Json, Kind, Purpose, Vocabulary
 from orchestrator.problems import Problems, Span
 from orchestrator.template import (
     Compiled,
@@ -102,13 +102,18 @@ class Asked:
     payload: Json = field(default_factory=dict)
 
 
+LOYALTY_ROOTS = frozenset(name.partition(".")[0] for name in LOYALTY_FIELDS if "." in name)
+"""What texts may name of the programme's facts."""
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """Everything a message may tell of, as plain values by field name; None where there is none.
 
     Dates are "YYYY-MM-DD". `record` has the fields of the record in scope, of the type `record_type`. `devices`: the
     tokens a push goes to; `platforms`: ios, android or web, by token. `plain`: the customer wants e-mails as
-    text alone.
+    text alone. `loyalty`: what the programme knows of whoever has the tier, by the columns of `store.tables.loyalty`;
+    `voucher`: code, expires and pool of the one that this run gave last; `referral`: the link to hand on.
     """
 
     customer: Json | None = None
@@ -119,6 +124,9 @@ class About:
     devices: tuple[str, ...] = ()
     plain: bool = False
     platforms: Mapping[str, str] = field(default_factory=dict)
+    loyalty: Json | None = None
+    voucher: Json | None = None
+    referral: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,15 +546,30 @@ class Writer:
                 case "links":
                     links = self._links(due) if due.addressee == "customer" else {}
                     context[root] = {name: links[name] for name in (links if members is None else members & {*links})}
+                    if about.referral and due.addressee == "customer":
+                        context[root]["referral"] = about.referral
                 case "tier":
                     context[root] = tier(self.vocabulary, about.customer, about.account)
                 case "today":
                     context[root] = self._today(about, now)
+                case "benefits":
+                    context[root] = self._benefits(form, about)
+                case "voucher":
+                    context[root] = _some(about.voucher, members)
+                case _ if root in LOYALTY_ROOTS and root not in self.vocabulary.records:
+                    context[root] = _standing(root, about.loyalty)
                 case _ if root == about.record_type:
                     context[root] = _some(about.record, members)
                 case _ if root in self.vocabulary.records:
                     context[root] = {}
         return context
+
+    def _benefits(self, form: _Form, about: About) -> Json:
+        """Titles by name, those of the lowest tier first."""
+        words, unit = self.vocabulary.loyalty, about.customer or about.account
+        reached = tier(self.vocabulary, about.customer, about.account)
+        named = words.benefits.get(unit["class"], {}).get(reached or "", ()) if unit else ()
+        return {name: words.title(name, form.locale or self.vocabulary.locale) for name in named}
 
     def _today(self, about: About, now: datetime) -> str:
         named = [unit.get("timezone") for unit in (about.customer, about.account) if unit]
@@ -596,6 +619,24 @@ def tier(vocabulary: Vocabulary, customer: Json | None, account: Json | None) ->
     if account is not None and (customer is None or (kind is not None and kind.unit == "account")):
         return account.get("tier")
     return customer.get("tier") if customer else None
+
+
+def _standing(root: str, row: Json | None) -> Json:
+    """What texts name of the programme's row: `points.balance`, `progress.missing`. A number is 0 where there is no row
+    or nothing in it yet; any other value that is not known is missing."""
+    found: Json = {}
+    for name, declared in LOYALTY_FIELDS.items():
+        if not name.startswith(f"{root}."):
+            continue
+        member, column = name.partition(".")[2], str(declared.column)
+        value = row.get(column) if row else None
+        if value is None and root == "points" and declared.kind is Kind.NUMBER:
+            value = 0
+        if value is not None:
+            found[member] = plain(value)
+        if declared.kind is Kind.MONEY and row and row.get(f"{column}_currency"):
+            found[f"{member}_currency"] = row[f"{column}_currency"]
+    return found
 
 
 def _wanted(names: frozenset[str]) -> Mapping[str, frozenset[str] | None]:

@@ -408,8 +408,8 @@ def _within(span: Span, outer: Span) -> bool:
     return (outer.line, outer.col) <= (span.line, span.col) <= (outer.end_line, outer.end_col)
 
 
-_LATER: Final = frozenset({"points", "voucher", "benefits"})
-_MADE: Final = frozenset({"unsubscribe", "preferences"})
+_PROGRAM: Final = frozenset({"points", "membership", "progress", "value", "benefits", "voucher"})
+_MADE: Final = frozenset({"unsubscribe", "preferences", "referral"})
 """The links that `deliver` makes; the others wait for the pages they lead to."""
 _PLACE: Final = {
     Medium.EMAIL: "templates/email/{}.mjml",
@@ -446,7 +446,11 @@ def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
         return "only the message that somebody asked for on the preference centre leads to her data"
     if name == "links.confirm":
         return "a journey asks for nothing that could be confirmed: only the text of `double_opt_in` does"
-    if root in _LATER or (root == "links" and member not in _MADE):
+    if (root in _PROGRAM or name == "links.referral") and not (
+        vocabulary.loyalty.declared or root in vocabulary.records
+    ):
+        return "workspace.yaml declares no `program`"
+    if root == "links" and member not in _MADE:
         return "this version has no value for it yet, so that nobody could be sent the text"
     return ""
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from orchestrator.jinja import DICT_METHODS, SURVEY, TEXT_METHODS, Sandbox, dotted, survey_named, used_names
-from orchestrator.model import Kind, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, Kind, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 
 Locate = Callable[[int, int], Span]
@@ -51,6 +51,18 @@ def tags(text: str) -> Iterator[tuple[TagKind | None, int, int, str]]:
             kind = None
 
 
+def loyalty_roots() -> dict[str, set[str]]:
+    """What texts may name of the programme's facts: by root, its members (`model.LOYALTY_FIELDS`)."""
+    found: dict[str, set[str]] = {}
+    for name, declared in LOYALTY_FIELDS.items():
+        root, dot, member = name.partition(".")
+        if dot:
+            found.setdefault(root, set()).add(member)
+            if declared.kind is Kind.MONEY:
+                found[root].add(f"{member}_currency")
+    return found
+
+
 class Names:
     """What a text may name, by root: its members, None for a value without members, ... where anything goes."""
 
@@ -71,8 +83,8 @@ class Names:
             "links": set(LINKS),
             "tier": None,
             "benefits": ...,
-            "points": None,
-            "voucher": None,
+            "voucher": {"code", "expires", "pool"},
+            **loyalty_roots(),
             "today": None,
             "range": None,
         }

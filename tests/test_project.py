@@ -163,7 +163,7 @@ def test_a_pinned_version_needs_its_names() -> None:
 def test_a_text_may_name_only_what_its_journey_has_in_scope() -> None:
     naming = GOOD["templates/email/welcome.mjml"].replace("Hello", "Hello {{ contract.ends }}")
     assert codes(GOOD | {"templates/email/welcome.mjml": naming}) == ["text-out-of-scope"]
-    for later in ("points", "links.survey", "links.view"):
+    for later in ("points.balance", "links.survey", "links.view"):
         text = GOOD["templates/email/welcome.mjml"].replace("</mj-text>", "{{ " + later + " }}</mj-text>", 1)
         assert codes(GOOD | {"templates/email/welcome.mjml": text}) == ["text-out-of-scope"], later
     asking = naming.replace("{{ contract.ends }}", "{% if contract is defined %}{{ contract.ends }}{% endif %}")

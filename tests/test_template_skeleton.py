@@ -212,7 +212,7 @@ def test_money_knows_its_own_currency_and_falls_back_to_the_workspaces():
         ("{{ event.placed | date }}", "11. Januar 2027"),  # 23:30 UTC is the next day in Berlin
         ("{{ 1234.5 | number }}", "1.234,5"),
         ("{{ 1234.5 | number(2) }}", "1.234,50"),
-        ("{{ points | number }}", "120"),
+        ("{{ points.balance | number }}", "120"),
     ],
 )
 def test_dates_and_numbers_by_the_readers_locale_and_zone(source: str, expected: str):

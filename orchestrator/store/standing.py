@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from channels.base import Medium
 from orchestrator.model import Json, Policies, Vocabulary
-from orchestrator.outbound import About, Due, address_text, destinations, household_text, tier
+from orchestrator.outbound import LOYALTY_ROOTS, About, Due, address_text, destinations, household_text, tier
 from orchestrator.places import (
     TOLD_BY_POSTCODE,
     address_zones,
@@ -24,7 +24,7 @@ from orchestrator.places import (
     region_of,
 )
 from orchestrator.rules import Consent, Place, Standing, Zone
-from orchestrator.store import consents, preferences
+from orchestrator.store import consents, loyalty, preferences
 from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.keys import Keys
@@ -201,7 +201,7 @@ class Asked:
 
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
-    """The facts of a batch of one medium: at most sixteen statements, whatever its size."""
+    """The facts of a batch of one medium: at most eighteen statements, whatever its size."""
     people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, asked)
     account_ids = {d.account_id for d in batch} | {p["account_id"] for p in people.values()}
     companies = _companies(conn, {i for i in account_ids if i is not None}, asked)
@@ -210,6 +210,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
     with_record = {d.record_id for d in batch if d.record_id is not None}
     records = _records(conn, with_record, asked.vocabulary) if _names(asked, *asked.vocabulary.records) else {}
+    rewarded = _rewarded(conn, people, companies, asked)
     found = _Found(keys, asked)
     for due in batch:
         person = people.get(due.customer_id) if due.customer_id is not None else None
@@ -225,6 +226,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             tuple(owned),
             due.customer_id in chosen and chosen[due.customer_id].format == "text",
             owned,
+            rewarded.of(person, companies.get(company_id) if company_id is not None else None),
         )
         try:
             found.add(due, told)
@@ -368,6 +370,36 @@ def _records(conn: sa.Connection, ids: set[int], vocabulary: Vocabulary) -> dict
         kind = vocabulary.records.get(row.type)
         found[row.id] = (row.type, {**({kind.key: row.key} if kind else {}), **row.fields})
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewarded:
+    """The programme's rows of a batch's customers and accounts, by id."""
+
+    vocabulary: Vocabulary
+    customers: Mapping[int, Mapping[str, Any]]
+    accounts: Mapping[int, Mapping[str, Any]]
+
+    def of(self, person: Json | None, company: Json | None) -> Json | None:
+        """The row of whoever has the tier."""
+        unit = person or company
+        kind = self.vocabulary.classes.get(unit["class"]) if unit else None
+        if company is not None and (person is None or (kind is not None and kind.unit == "account")):
+            found = self.accounts.get(company["id"])
+        else:
+            found = self.customers.get(person["id"]) if person else None
+        return dict(found) if found is not None else None
+
+
+def _rewarded(conn: sa.Connection, people: Iterable[int], companies: Iterable[int], asked: Asked) -> _Rewarded:
+    if not _names(asked, *LOYALTY_ROOTS):
+        return _Rewarded(asked.vocabulary, {}, {})
+    customers, accounts = sorted(people), sorted(companies)
+    return _Rewarded(
+        asked.vocabulary,
+        loyalty.standing(conn, "customer", customers),
+        loyalty.standing(conn, "account", accounts),
+    )
 
 
 _LISTED = (Medium.MAIL, Medium.TASK)

@@ -65,7 +65,7 @@ CONTEXT = {
     "event": {"order_id": "o1", "amount": 4990, "amount_currency": "EUR", "placed": "2027-01-10T23:30:00.000000Z"},
     "tier": "gold",
     "benefits": ["early-access", "free-shipping"],
-    "points": 120,
+    "points": {"balance": 120},
     "today": "2027-01-11",
     "links": {
         "unsubscribe": "https://acme.example/u?a=1&b=2",
