@@ -103,23 +103,23 @@ voucher = Table(
     metadata,
     new_id(),
     Column("pool", Text, nullable=False),
-    Column("code", Text, nullable=False),  # the secret itself: shown to whoever it is given to, never logged
+    Column("code", Text, nullable=False, unique=True),  # the secret itself: shown to whom it is given, never logged
     Column("created_at", UtcDateTime, nullable=False),
     Column("unit", Text),
     Column("unit_id", BigId),
     Column("customer_id", BigId, ForeignKey("customer.id")),
     Column("given_key", Text, unique=True),  # what it was given for: giving it twice gives the same one
     Column("given_at", UtcDateTime),
+    Column("enrollment_id", BigId, ForeignKey("enrollment.id")),  # whose step gave it: its texts name it
     Column("expires_on", sa.Date),  # the last day on which it can be redeemed
     Column("redeemed_at", UtcDateTime),
-    Column("redeemed_key", Text, unique=True),  # the till's own receipt: telling it twice is once
+    Column("redeemed_key", Text),  # the till's own receipt, which may have several codes: telling it twice is once
     Column("void_at", UtcDateTime),
-    UniqueConstraint("pool", "code"),
     CheckConstraint("(given_at IS NULL) = (given_key IS NULL)", name="given"),
     CheckConstraint("redeemed_at IS NULL OR given_at IS NOT NULL", name="redeemed_once_given"),
     Index("ix_voucher_free", "pool", "id", sqlite_where=sa.text("given_at IS NULL"),
           postgresql_where=sa.text("given_at IS NULL")),
-    Index(None, "code"),
+    Index(None, "enrollment_id"),
     Index(None, "unit", "unit_id"),
 )  # fmt: skip
 
@@ -135,6 +135,7 @@ claim = Table(  # a reward that somebody took
     Column("cost", sa.BigInteger, nullable=False),
     Column("voucher_id", BigId, ForeignKey("voucher.id")),
     Column("state", Text, nullable=False),  # claimed, handed_over (stands in a fulfilment file), fulfilled, cancelled
+    Column("job", Text),  # the file that it was handed over in
     Column("at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
     one_of("unit", UNITS),

@@ -1,0 +1,190 @@
+"""Voucher codes: pools of them, whom each was given to, and what became of it.
+
+A code is as good as money to whoever reads it. Nothing here puts one into an exception, an event or a log; `Code`
+shows only its last characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.model import Unit
+from orchestrator.store.database import id_list, insert_many, key_list, update_many
+from orchestrator.store.people import take_turns
+from orchestrator.store.tables import voucher
+
+SHOWN = 3
+"""How many of a code's last characters are shown where people look at lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One voucher. `code` is the secret, and not in the repr; `expires_on` the last day, None for ever."""
+
+    id: int
+    pool: str
+    code: str = field(repr=False)
+    unit: Unit | None
+    unit_id: int | None
+    customer_id: int | None
+    given_key: str | None
+    given_at: datetime | None
+    expires_on: date | None
+    redeemed_at: datetime | None
+    redeemed_key: str | None = field(repr=False)
+    void_at: datetime | None
+
+    @property
+    def masked(self) -> str:
+        """As it is listed: `…A7K`."""
+        return mask(self.code)
+
+
+_COLUMNS = tuple(voucher.c[name] for name in Code.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many codes of a pool are in which state; every code is in one. `given`: with somebody, and still good."""
+
+    free: int = 0
+    given: int = 0
+    redeemed: int = 0
+    expired: int = 0
+    void: int = 0
+
+    @property
+    def codes(self) -> int:
+        return self.free + self.given + self.redeemed + self.expired + self.void
+
+
+def mask(code: str) -> str:
+    """A code as it may stand in a list."""
+    return "…" + code[-SHOWN:] if len(code) > SHOWN else "…"
+
+
+# ---- filling and giving ---------------------------------------------------------------------------------------------
+
+
+def add(conn: sa.Connection, pool: str, codes: Sequence[str], now: datetime) -> dict[str, str]:
+    """Put new codes into a pool; those that were there already, each with its pool. No code is in two pools: a till
+    knows only the code. Two statements."""
+    take_turns(conn, "voucher")
+    listed = key_list(conn, codes)
+    query = sa.select(voucher.c.code, voucher.c.pool).join(listed, listed.c.key == voucher.c.code)
+    known = {row.code: row.pool for row in conn.execute(query)}
+    fresh = [(pool, code, now) for code in dict.fromkeys(codes) if code not in known]
+    insert_many(conn, voucher, fresh, columns=("pool", "code", "created_at"))
+    return known
+
+
+def take(conn: sa.Connection, pool: str, count: int) -> list[tuple[int, str]]:
+    """(id, code) of up to so many free ones, lowest id first; nobody else gets these before the transaction ends. One
+    statement. Codes that another transaction holds at this moment are passed over."""
+    query = (
+        sa.select(voucher.c.id, voucher.c.code)
+        .where(voucher.c.pool == pool, voucher.c.given_at.is_(None), voucher.c.void_at.is_(None))
+        .order_by(voucher.c.id)
+        .limit(count)
+        .with_for_update(skip_locked=True)
+    )
+    return [(row.id, row.code) for row in conn.execute(query)]
+
+
+def given_for(conn: sa.Connection, keys: Iterable[str]) -> dict[str, Code]:
+    """Codes by what they were given for. One statement."""
+    listed = key_list(conn, keys)
+    query = sa.select(*_COLUMNS).join(listed, listed.c.key == voucher.c.given_key)
+    return {row.given_key: Code(*row) for row in conn.execute(query)}
+
+
+def hand_out(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write to whom codes were given: `id` and every column of the giving. One statement."""
+    update_many(conn, voucher, rows, where=("id",))
+
+
+# ---- what became of them --------------------------------------------------------------------------------------------
+
+
+def locked(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Code]:
+    """These codes as they are, nobody else's to change until the transaction ends. One statement."""
+    listed = key_list(conn, codes)
+    query = sa.select(*_COLUMNS).where(voucher.c.code.in_(sa.select(listed.c.key))).order_by(voucher.c.id)
+    return {row.code: Code(*row) for row in conn.execute(query.with_for_update())}
+
+
+def locked_by_id(conn: sa.Connection, voucher_id: int) -> Code:
+    """One of them, as `locked`."""
+    return Code(*conn.execute(sa.select(*_COLUMNS).where(voucher.c.id == voucher_id).with_for_update()).one())
+
+
+def redeemed(conn: sa.Connection, rows: Sequence[tuple[int, datetime, str]]) -> None:
+    """Note the redemption of locked codes: (id, at, the till's receipt). One statement."""
+    told = [{"id": i, "redeemed_at": at, "redeemed_key": receipt} for i, at, receipt in rows]
+    update_many(conn, voucher, told, where=("id",))
+
+
+def void(conn: sa.Connection, voucher_id: int, now: datetime) -> None:
+    """A code that cannot be given or redeemed any more."""
+    conn.execute(sa.update(voucher).where(voucher.c.id == voucher_id).values(void_at=now))
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+
+
+def levels(conn: sa.Connection, today: date, pools: Iterable[str] | None = None) -> dict[str, Level]:
+    """By pool (None: all that have codes), how many codes are in which state; `today` tells what has expired. One
+    statement."""
+    v = voucher.c
+    state = sa.case(
+        (v.void_at.is_not(None), "void"),
+        (v.redeemed_at.is_not(None), "redeemed"),
+        (v.given_at.is_(None), "free"),
+        (v.expires_on < today, "expired"),
+        else_="given",
+    ).label("state")
+    query = sa.select(v.pool, state, sa.func.count()).group_by(v.pool, state)
+    if pools is not None:
+        listed = key_list(conn, pools)
+        query = query.where(v.pool.in_(sa.select(listed.c.key)))
+    found: dict[str, dict[str, int]] = {}
+    for pool, name, count in conn.execute(query):
+        found.setdefault(pool, {})[name] = count
+    return {pool: Level(**counts) for pool, counts in sorted(found.items())}
+
+
+def free(conn: sa.Connection, pools: Iterable[str]) -> dict[str, int]:
+    """How many free codes these pools have; those without any are nought. One statement, on an index."""
+    wanted = dict.fromkeys(pools, 0)
+    listed = key_list(conn, wanted)
+    query = (
+        sa.select(voucher.c.pool, sa.func.count())
+        .where(voucher.c.given_at.is_(None), voucher.c.void_at.is_(None), voucher.c.pool.in_(sa.select(listed.c.key)))
+        .group_by(voucher.c.pool)
+    )
+    return wanted | dict(conn.execute(query).tuples().all())
+
+
+def latest(conn: sa.Connection, enrollment_ids: Iterable[int]) -> dict[int, tuple[str, date | None, str]]:
+    """What steps of these runs gave last, by enrollment: (code, last day or None, pool). For texts that name
+    `voucher`. One statement; codes that were voided are left out."""
+    listed = id_list(conn, enrollment_ids)
+    v = voucher.c
+    query = (
+        sa.select(v.enrollment_id, v.code, v.expires_on, v.pool)
+        .join(listed, listed.c.id == v.enrollment_id)
+        .where(v.void_at.is_(None))
+        .order_by(v.given_at, v.id)
+    )
+    return {row.enrollment_id: (row.code, row.expires_on, row.pool) for row in conn.execute(query)}
+
+
+def of_unit(conn: sa.Connection, unit: Unit, unit_id: int) -> list[Code]:
+    """Every code that was given to a unit, newest first."""
+    query = sa.select(*_COLUMNS).where(voucher.c.unit == unit, voucher.c.unit_id == unit_id)
+    return [Code(*row) for row in conn.execute(query.order_by(voucher.c.given_at.desc(), voucher.c.id.desc()))]
