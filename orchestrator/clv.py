@@ -1,0 +1,400 @@
+"""What a customer is worth: models of buying, contracts, what has been so far, and the pyramid. Pure arithmetic.
+
+Predictions follow Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way (BG/NBD: how often and for how
+long somebody buys), and Fader and Hardie (2013), The Gamma-Gamma Model of Monetary Value. Parameters are those of
+the greatest likelihood, found by the simplex method of Nelder and Mead over their logarithms. Time is in weeks, money
+in whole units of a currency (euros, not cents).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_CEILING, Decimal
+from typing import Final, NamedTuple, TypeVar
+
+ENOUGH: Final = 50
+"""Customers who came back: with fewer, no model is fitted."""
+YEAR: Final = 365.25
+WEEK: Final = 7.0
+_FAR: Final = 12.0  # parameters stay within exp(±12): where data say "never" or "always" the likelihood has no end
+_TERMS: Final = 50_000
+
+Unit = TypeVar("Unit", bound=Hashable)
+
+
+class History(NamedTuple):
+    """How somebody bought. `repeats`: days with a purchase after the first; `recency`: weeks from the first to the
+    last; `age`: weeks from the first until the day of observation."""
+
+    repeats: int
+    recency: float
+    age: float
+
+
+# ---- how often, and for how long ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BgNbd:
+    """While a customer is there she buys at a rate of her own (gamma: r, alpha); after any purchase she leaves with a
+    probability of her own (beta: a, b). `n` customers were fitted, with `log_likelihood`."""
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+    n: int = 0
+    log_likelihood: float = 0.0
+
+    def p_alive(self, who: History) -> float:
+        """The probability that she is still there: 1 where she has bought once only (the model lets nobody leave
+        without a second purchase)."""
+        return 1 / (1 + self._gone(who))
+
+    def expected(self, who: History, weeks: float) -> float:
+        """How many more days with a purchase are expected of her within so many weeks."""
+        r, alpha, b, x = self.r, self.alpha, self.b, who.repeats
+        a = self.a if abs(self.a - 1) > 1e-6 else 1 + 1e-6  # the formula has a hole there, its limit has none
+        left, c = alpha + who.age, a + b + x - 1
+        log_ratio = math.log(left / (left + weeks))
+        # The power is taken into the series: either alone runs out of a float's range for who buys every day.
+        tail = hypergeometric(r + x, b + x, c, weeks / (left + weeks), (r + x) * log_ratio)
+        return max(0.0, c / (a - 1) * (1 - tail) / (1 + self._gone(who)))
+
+    def _gone(self, who: History) -> float:
+        """The odds that she has left."""
+        if who.repeats == 0:
+            return 0.0
+        odds = math.log(self.a / (self.b + who.repeats - 1))
+        odds += (self.r + who.repeats) * math.log((self.alpha + who.age) / (self.alpha + who.recency))
+        return math.exp(min(odds, 700.0))
+
+
+def fit_bg_nbd(customers: Mapping[History, int]) -> BgNbd:
+    """The parameters under which this is likeliest: histories, and how many customers have each. ValueError where
+    nobody came back."""
+    if not any(who.repeats for who in customers):
+        raise ValueError("nobody bought a second time: there is nothing to fit")
+    ages = {age: n for n, age in enumerate(dict.fromkeys(who.age for who in customers))}
+    recencies = {t: n for n, t in enumerate(dict.fromkeys(who.recency for who in customers))}
+    by_repeats: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for who, count in customers.items():
+        by_repeats[who.repeats].append((ages[who.age], recencies[who.recency], count))
+
+    def unlikeliness(point: Sequence[float]) -> float:
+        if any(abs(p) > _FAR for p in point):
+            return math.inf
+        r, alpha, a, b = map(math.exp, point)
+        return -_bg_nbd_likelihood(r, alpha, a, b, ages, recencies, by_repeats)
+
+    start = (0.0, math.log(max(1e-3, sum(ages) / len(ages) / 4)), 0.0, 0.0)
+    best, least = minimise(unlikeliness, start)
+    r, alpha, a, b = map(math.exp, best)
+    return BgNbd(r, alpha, a, b, sum(customers.values()), -least)
+
+
+def _bg_nbd_likelihood(
+    r: float,
+    alpha: float,
+    a: float,
+    b: float,
+    ages: Iterable[float],
+    recencies: Iterable[float],
+    by_repeats: Mapping[int, list[tuple[int, int, int]]],
+) -> float:
+    """The logarithm of the likelihood. Logarithms of times are taken once for each, gammas once for each number of
+    purchases: what is left is a subtraction, an exponential and a logarithm for each different history."""
+    log_age = [math.log(alpha + age) for age in ages]
+    log_recency = [math.log(alpha + recency) for recency in recencies]
+    rate = r * math.log(alpha) - math.lgamma(r) + math.lgamma(a + b) - math.lgamma(b)
+    exp, log1p, total = math.exp, math.log1p, 0.0
+    for x, rows in by_repeats.items():
+        here = rate + math.lgamma(r + x) + math.lgamma(b + x) - math.lgamma(a + b + x)
+        if x == 0:
+            total += sum(count * (here - r * log_age[i]) for i, _, count in rows)
+            continue
+        power, leaves = r + x, math.log(a / (b + x - 1))
+        for i, j, count in rows:
+            stayed, left = -power * log_age[i], leaves - power * log_recency[j]
+            gap = stayed - left
+            both = left + log1p(exp(gap)) if gap < 0 else stayed + log1p(exp(-gap))
+            total += count * (here + both)
+    return total
+
+
+def hypergeometric(a: float, b: float, c: float, z: float, log_factor: float = 0.0) -> float:
+    """exp(log_factor) × Gauss's ₂F₁(a, b; c; z) for positive a, b, c and 0 ≤ z < 1, by its series."""
+    term = total = 1.0
+    for n in range(_TERMS):
+        term *= (a + n) * (b + n) / ((c + n) * (n + 1)) * z
+        total += term
+        if total > 1e250:
+            term, total, log_factor = term * 1e-250, total * 1e-250, log_factor + 250 * math.log(10)
+        if term < total * 1e-13 and (a + n) * (b + n) * z < (c + n) * (n + 1):
+            break
+    return math.exp(math.log(total) + log_factor)
+
+
+# ---- how much -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GammaGamma:
+    """Purchases scatter around each customer's own mean (gamma: p), and the means among customers (inverse gamma:
+    q, v). `n` customers were fitted."""
+
+    p: float
+    q: float
+    v: float
+    n: int = 0
+    log_likelihood: float = 0.0
+
+    def mean(self) -> float:
+        """What a purchase of somebody of whom nothing is known is worth; infinite where q is no more than 1."""
+        return self.p * self.v / (self.q - 1) if self.q > 1 else math.inf
+
+    def expected(self, repeats: int, mean: float) -> float:
+        """What a purchase of hers is worth: between all customers' mean and her own, the nearer to her own the more
+        often she bought. `mean`: of her repeated purchases."""
+        known = self.p * repeats + self.q - 1
+        return self.p * (self.v + repeats * mean) / known if known > 0 else math.inf
+
+
+def fit_gamma_gamma(customers: Mapping[tuple[int, float], int]) -> GammaGamma:
+    """The likeliest parameters for those who came back: (repeated purchases, their mean value) and how many customers
+    have it. ValueError where nobody has both above zero."""
+    rows = [(x, x * mean, math.log(x * mean), n) for (x, mean), n in customers.items() if x > 0 and mean > 0]
+    if not rows:
+        raise ValueError("nobody bought a second time: there is nothing to fit")
+    repeats = {x for x, *_ in rows}
+
+    def unlikeliness(point: Sequence[float]) -> float:
+        if any(abs(p) > _FAR for p in point):
+            return math.inf
+        p, q, v = (math.exp(value) for value in point)
+        here = {x: math.lgamma(p * x + q) - math.lgamma(p * x) - math.lgamma(q) + q * math.log(v) for x in repeats}
+        log, total = math.log, 0.0
+        for x, spent, log_spent, n in rows:
+            # The density of the mean, not of the sum: hence ln x, as in the paper's (1a).
+            total += n * (here[x] + (p * x - 1) * log_spent + log(x) - (p * x + q) * log(v + spent))
+        return -total
+
+    middle = sorted(spent / x for x, spent, _, _ in rows)[len(rows) // 2]
+    best, least = minimise(unlikeliness, (math.log(4.0), math.log(3.0), math.log(max(middle / 2, 1e-3))))
+    p, q, v = map(math.exp, best)
+    return GammaGamma(p, q, v, sum(row[3] for row in rows), -least)
+
+
+# ---- the simplex method ---------------------------------------------------------------------------------------------
+
+
+def minimise(
+    f: Callable[[Sequence[float]], float], start: Sequence[float], *, step: float = 0.5, tolerance: float = 1e-7
+) -> tuple[tuple[float, ...], float]:
+    """Where `f` is least near `start`, and what it is there (Nelder and Mead 1965). Begun anew from what was found
+    until that is no better: a simplex may fall flat before it has arrived."""
+    best, least = _simplex(f, start, step, tolerance)
+    for _ in range(5):
+        again, lower = _simplex(f, best, step / 4, tolerance)
+        done = least - lower <= tolerance * (1 + abs(lower))
+        best, least = (again, lower) if lower < least else (best, least)
+        if done:
+            break
+    return best, least
+
+
+def _simplex(
+    f: Callable[[Sequence[float]], float], start: Sequence[float], step: float, tolerance: float
+) -> tuple[tuple[float, ...], float]:
+    size = len(start)
+    points = [tuple(start)] + [tuple(s + step * (n == m) for m, s in enumerate(start)) for n in range(size)]
+    corners = sorted((f(point), point) for point in points)
+    for _ in range(400 * size):
+        (least, best), (most, worst) = corners[0], corners[-1]
+        width = max(abs(p - q) for _, point in corners[1:] for p, q in zip(point, best, strict=True))
+        if most - least <= tolerance and width <= 1e-5:
+            break
+        middle = [sum(point[n] for _, point in corners[:-1]) / size for n in range(size)]
+
+        def towards(share: float, worst: tuple[float, ...] = worst, middle: list[float] = middle) -> tuple[float, ...]:
+            return tuple(m + share * (m - w) for m, w in zip(middle, worst, strict=True))
+
+        new = towards(1.0)
+        value = f(new)
+        if value < least:
+            further = towards(2.0)
+            value, new = min((value, new), (f(further), further))
+        elif value >= corners[-2][0]:
+            nearer = towards(0.5 if value < most else -0.5)
+            value, new = min((value, new), (f(nearer), nearer))
+            if value >= most:
+                shrunk = [tuple((p + q) / 2 for p, q in zip(point, best, strict=True)) for _, point in corners[1:]]
+                corners = sorted([corners[0], *((f(point), point) for point in shrunk)])
+                continue
+        corners = sorted([*corners[:-1], (value, new)])
+    return corners[0][1], corners[0][0]
+
+
+# ---- what has been so far -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What one customer or account has bought until now. `days`: on how many days; `spent` and the others of money:
+    net, minor units; `spent_first`: on the first day; `_year`: within the last 365 days."""
+
+    orders: int
+    days: int
+    first: date
+    last: date
+    spent: int
+    spent_first: int
+    orders_year: int = 0
+    spent_year: int = 0
+
+    def history(self, today: date) -> History:
+        """What the model of buying asks. Purchases of one day are one."""
+        age = max(0, (today - self.first).days)
+        return History(self.days - 1, (self.last - self.first).days / WEEK, age / WEEK)
+
+    def mean_repeat(self) -> float:
+        """Of one repeated purchase, minor units; 0 where there was none."""
+        return (self.spent - self.spent_first) / (self.days - 1) if self.days > 1 else 0.0
+
+    def years(self, today: date, active: bool) -> float:
+        """How long she was, or has been, a customer; at least one, so that one purchase is no yearly value of 365."""
+        return max(1.0, ((today if active else self.last) - self.first).days / YEAR)
+
+    def yearly(self, today: date, active: bool) -> float:
+        """What she spent a year, minor units."""
+        return self.spent / self.years(today, active)
+
+
+@dataclass(frozen=True, slots=True)
+class Historic:
+    """Lifetime value from what has been, minor units. `n` customers who bought; `buyers` of them within the last year.
+
+    `by_year`: mean yearly value × mean lifespan. `by_parts`: frequency × average order value × mean lifespan, of the
+    last year's buyers. Both times the margin. None where nobody bought.
+    """
+
+    n: int
+    buyers: int
+    lifespan: float
+    yearly: float
+    frequency: float | None
+    order_value: float | None
+    by_year: float
+    by_parts: float | None
+
+
+def historic(pasts: Iterable[tuple[Past, bool]], today: date, margin: float = 1.0) -> Historic | None:
+    """Of customers who bought, each with whether she is active (else her lifespan ended with the last purchase)."""
+    n = buyers = orders = spent = 0
+    lifespans = yearlies = 0.0
+    for past, active in pasts:
+        n += 1
+        lifespans += past.years(today, active)
+        yearlies += past.yearly(today, active)
+        if past.orders_year:
+            buyers, orders, spent = buyers + 1, orders + past.orders_year, spent + past.spent_year
+    if not n:
+        return None
+    lifespan, yearly = lifespans / n, yearlies / n
+    frequency = orders / buyers if buyers else None
+    order_value = spent / orders if orders else None
+    parts = frequency * order_value * lifespan * margin if frequency is not None and order_value is not None else None
+    return Historic(n, buyers, lifespan, yearly, frequency, order_value, yearly * lifespan * margin, parts)
+
+
+# ---- contracts ------------------------------------------------------------------------------------------------------
+
+PRIOR: Final = 2.0
+"""How many renewals and losses of its own an account needs until they weigh as much as its class's share."""
+BY_ITSELF: Final = 2.0
+"""A contract that renews by itself counts as so many renewals more: somebody would have to act to end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """`value`: of its whole term, minor units. `begins` None: `term` days before its end. `renews`: by itself."""
+
+    value: int
+    ends: date
+    term: int = 365
+    begins: date | None = None
+    renews: bool = False
+
+    def to_the_end(self, today: date) -> float:
+        """What of its value is still to come."""
+        if today > self.ends:
+            return 0.0
+        begins = self.begins
+        whole = max(1, (self.ends - begins).days + 1) if begins is not None and begins <= self.ends else self.term
+        return self.value * min(1.0, ((self.ends - today).days + 1) / max(1, whole))
+
+
+def share_renewed(renewed: int, lost: int) -> float:
+    """How many contracts of a class went on, never none and never all: Laplace's (renewed + 1) / (renewed + lost + 2).
+    One half where nothing has ended yet."""
+    return (renewed + 1) / (renewed + lost + 2)
+
+
+def renewal(renewed: int, lost: int, share: float, *, by_itself: bool = False, health: float | None = None) -> float:
+    """The probability that a contract goes on, between 0 and 1 and never at either.
+
+    The account's own renewals and losses, with the class's `share` as PRIOR more of them, and BY_ITSELF renewals more
+    where the contract renews by itself. `health` (0 to 100; 50 changes nothing) multiplies the odds by 2 for each 25
+    above 50, and halves them for each 25 below.
+    """
+    extra = BY_ITSELF if by_itself else 0.0
+    p = (renewed + PRIOR * share + extra) / (renewed + lost + PRIOR + extra)
+    if health is None:
+        return p
+    odds = p / (1 - p) * 2 ** ((min(100.0, max(0.0, health)) - 50) / 25)
+    return odds / (1 + odds)
+
+
+# ---- the pyramid ----------------------------------------------------------------------------------------------------
+
+
+def pyramid(units: Iterable[tuple[Unit, tuple[float, ...]]], shares: Mapping[str, float]) -> dict[Unit, str]:
+    """A band for each: the first `shares` of all from the top, rounded up, then the next. `units`: with what they are
+    ordered by, highest first.
+
+    Who is equal in everything stays together: where a bound would go through equals, it moves to the nearer side of
+    them (the upper, if both are as near). So bands are as large as their shares say, but for equals at a bound. The
+    last band takes what is left.
+    """
+    ordered = sorted(units, key=lambda unit: unit[1], reverse=True)
+    keys = [key for _, key in ordered]
+    names = list(shares)
+    ends: list[int] = []
+    upto = Decimal(0)
+    for name in names[:-1]:
+        upto += Decimal(str(shares[name]))
+        cut = min(len(keys), int((upto * len(keys)).to_integral_value(ROUND_CEILING)))
+        ends.append(max(ends[-1] if ends else 0, _beside_equals(keys, cut)))
+    ends.append(len(keys))
+    found: dict[Unit, str] = {}
+    at = 0
+    for name, end in zip(names, ends, strict=True):
+        found.update((unit, name) for unit, _ in ordered[at:end])
+        at = end
+    return found
+
+
+def _beside_equals(keys: Sequence[tuple[float, ...]], cut: int) -> int:
+    """The bound nearest to `cut` that parts no equals."""
+    if cut <= 0 or cut >= len(keys) or keys[cut - 1] != keys[cut]:
+        return cut
+    low = high = cut
+    while low > 0 and keys[low - 1] == keys[cut]:
+        low -= 1
+    while high < len(keys) and keys[high] == keys[cut]:
+        high += 1
+    return low if cut - low <= high - cut else high
