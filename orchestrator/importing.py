@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import ingest, outcomes
+from orchestrator import ingest, lineage, outcomes
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry
+from orchestrator.stages import Changes
 from orchestrator.store import Store, consents, imports, merging, people, preferences, rights
 from orchestrator.store.database import insert_many
 from orchestrator.store.keys import Keys
@@ -303,7 +305,7 @@ def _refuse(refused: list[Refused], entry: Entry, problem: str) -> None:
 
 def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     refused: list[Refused] = []
-    accounts = people.find_accounts(conn, _named(read, "account"))
+    accounts = people.find_accounts(conn, _named(read, "account") | _named(read, "partner"))
     existing = people.current(conn, customer, ((row.key,) for _, row in read))
     class_of = {identity[0]: row["class"] for identity, row in existing.items()}
     said = _OwnWords(conn, job, existing)
@@ -322,7 +324,7 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
                 _refuse(refused, entry, f"account `{name}` is not known; import the accounts first")
                 continue
             values["account_id"] = None if name is None else accounts[name]
-        problem = _classed(job, row, class_of, "customer")
+        problem = _partnered(row, accounts) or _classed(job, row, class_of, "customer")
         if problem:
             _refuse(refused, entry, problem)
             continue
@@ -374,6 +376,16 @@ class _OwnWords:
         preferences.undeclare(conn, self.over)
 
 
+def _partnered(row: ReadRow, accounts: Mapping[str, int]) -> str | None:
+    """Put the partner's id in; why that cannot be, if it cannot."""
+    if "partner" in row.refs:
+        name = row.refs["partner"]
+        if name is not None and name not in accounts:
+            return f"partner `{name}` is not known; import that account first"
+        row.values["partner_id"] = None if name is None else accounts[name]
+    return None
+
+
 def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     refused: list[Refused] = []
     existing = people.current(conn, account, ((row.key,) for _, row in read))
@@ -385,62 +397,21 @@ def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             _refuse(refused, entry, problem)
         else:
             fitting.append((entry, row))
-    fitting = _with_parents(conn, fitting, refused)
+    refuse = partial(_refuse, refused)
+    named = (_named(fitting, "parent"), _named(fitting, "partner"))
+    parent_of = people.ancestors(conn, named[0] | {row.key for _, row in fitting})
+    fitting = lineage.fitting(fitting, people.find_accounts(conn, named[1]), parent_of, refuse)
     # Parents in a second step: in one, a daughter may come before her mother has an id.
     wanted = [Wanted((row.key,), row.values, row.members) for _, row in fitting]
     before = {identity: dict(row) for identity, row in existing.items()}
     outcomes = people.upsert(conn, account, wanted, existing, now=job.now)
-    ids = people.find_accounts(conn, {*_named(fitting, "parent"), *(row.key for _, row in fitting)})
-    parents = [
-        Wanted((row.key,), {"parent_id": ids.get(row.refs["parent"] or "") if "parent" in row.refs else None})
-        if "parent" in row.refs
-        else Wanted((row.key,), {})
-        for _, row in fitting
-    ]
+    ids = people.find_accounts(conn, named[0] | named[1])
+    parents = [Wanted((row.key,), lineage.ids_of(row, ids)) for _, row in fitting]
     second = people.upsert(conn, account, parents, existing, now=job.now)
     pairs = zip(outcomes, second, strict=True)
     counts: Counter[str] = Counter(then if first == "unchanged" else first for first, then in pairs)
     _tiers_changed(conn, job, account, before, existing)
     return counts, refused
-
-
-def _with_parents(conn: sa.Connection, read: _Read, refused: list[Refused]) -> _Read:
-    """Those whose parent is known, or comes in the same batch, and whose parents do not go round in a circle."""
-    parent_of = people.ancestors(conn, {*_named(read, "parent"), *(row.key for _, row in read)})
-    while True:
-        # A row that is refused here may be the parent of another one: until nothing changes.
-        kept = _in_a_tree(_with_known_parents(read, parent_of, refused), dict(parent_of), refused)
-        if len(kept) == len(read):
-            return kept
-        read = kept
-
-
-def _with_known_parents(read: _Read, stored: Iterable[str], refused: list[Refused]) -> _Read:
-    known = {*stored, *(row.key for _, row in read)}
-    kept: _Read = []
-    for entry, row in read:
-        above = row.refs.get("parent")
-        if above and above not in known:
-            _refuse(refused, entry, f"parent `{above}` is not known; import it first, then this row again")
-        else:
-            kept.append((entry, row))
-    return kept
-
-
-def _in_a_tree(read: _Read, parent_of: dict[str, str | None], refused: list[Refused]) -> _Read:
-    """Those that do not close a circle, row after row."""
-    kept: _Read = []
-    for entry, row in read:
-        above = row.refs.get("parent")
-        while above is not None and above != row.key:
-            above = parent_of.get(above)
-        if above == row.key:
-            _refuse(refused, entry, f"parent `{row.refs['parent']}` stands below this account itself; that is a circle")
-            continue
-        if "parent" in row.refs:
-            parent_of[row.key] = row.refs["parent"]
-        kept.append((entry, row))
-    return kept
 
 
 def _classed(job: _Job, row: ReadRow, class_of: dict[str, str], unit: str) -> str | None:
@@ -494,6 +465,7 @@ def _store_records(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     existing = people.current(conn, record, ((row.type, row.key) for _, row in read))
     there = set(existing)
     wanted = []
+    stages = Changes(job.vocabulary.records, {i: dict(r) for i, r in existing.items()}, job.now)
     for entry, row in read:
         owner = _owner_of(row, found)
         if isinstance(owner, str):
@@ -502,8 +474,10 @@ def _store_records(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             _refuse(refused, entry, f"{job.vocabulary.records[row.type].of} is missing: whose is it?")
         else:
             there.add((row.type, row.key))
-            wanted.append(Wanted((row.type, row.key), owner if any(owner.values()) else {}, row.members))
+            columns = {**(owner if any(owner.values()) else {}), **stages.see(row.type, row.key, row.members)}
+            wanted.append(Wanted((row.type, row.key), columns, row.members))
     outcomes = people.upsert(conn, record, wanted, existing, now=job.now)
+    _tell(conn, job, people.add_events(conn, changed) if (changed := stages.events(existing)) else [])
     return Counter(outcomes), refused
 
 
@@ -519,9 +493,14 @@ def _store_events(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
         said = {"type": row.type, "key": row.key, "occurred_at": row.values["occurred_at"], "received_at": job.now}
         rows.append(said | owner | {"properties": row.members})
     ids = people.add_events(conn, rows)
+    _tell(conn, job, ids)
+    return Counter(inserted=len(ids), unchanged=len(rows) - len(ids)), refused
+
+
+def _tell(conn: sa.Connection, job: _Job, ids: Sequence[int]) -> None:
+    """Events just stored, to whoever wants to wake sleepers by them."""
     if ids and job.on_events is not None:
         job.on_events(conn, ids[0], ids[-1])
-    return Counter(inserted=len(ids), unchanged=len(rows) - len(ids)), refused
 
 
 def _store_consents(conn: sa.Connection, job: _Job, read: _Read) -> _Result:

@@ -278,6 +278,8 @@ class Policies:
     give_up_after: timedelta = timedelta(hours=24)  # then what became of a send is not asked any more
     double_opt_in: DoubleOptIn | None = None
     tracking: Tracking = field(default_factory=Tracking)
+    end_customers: Literal["never", "if_partner_allows", "always"] = "if_partner_allows"
+    over_partner: frozenset[str] = frozenset()  # topics that end customers of partners hear of in any case
 
 
 QuestionKind = Literal["nps", "scale", "choice", "text"]
@@ -388,6 +390,14 @@ def _standard(*pairs: tuple[str, Kind]) -> dict[str, Field]:
     return {name: Field(name, kind, column=name) for name, kind in pairs}
 
 
+def _of_account(name: str) -> dict[str, Field]:
+    """`partner` and `partner_name`: key and name of the account that a row names."""
+    return {
+        name: Field(name, Kind.KEY, column=f"{name}.key"),
+        f"{name}_name": Field(f"{name}_name", Kind.TEXT, column=f"{name}.name"),
+    }
+
+
 CUSTOMER_FIELDS: Mapping[str, Field] = _standard(
     ("key", Kind.KEY),
     ("class", Kind.CHOICE),
@@ -407,18 +417,23 @@ CUSTOMER_FIELDS: Mapping[str, Field] = _standard(
     ("timezone", Kind.TEXT),
     ("legal_form", Kind.TEXT),
     ("joined", Kind.DATE),
-)
-ACCOUNT_FIELDS: Mapping[str, Field] = _standard(
-    ("key", Kind.KEY),
-    ("class", Kind.CHOICE),
-    ("tier", Kind.TIER),
-    ("name", Kind.TEXT),
-    ("country", Kind.TEXT),
-    ("timezone", Kind.TEXT),
-    ("annual_value", Kind.MONEY),
-    ("manager_name", Kind.TEXT),
-    ("manager_email", Kind.TEXT),
-    ("joined", Kind.DATE),
+) | _of_account("partner")
+ACCOUNT_FIELDS: Mapping[str, Field] = (
+    _standard(
+        ("key", Kind.KEY),
+        ("class", Kind.CHOICE),
+        ("tier", Kind.TIER),
+        ("name", Kind.TEXT),
+        ("country", Kind.TEXT),
+        ("timezone", Kind.TEXT),
+        ("annual_value", Kind.MONEY),
+        ("manager_name", Kind.TEXT),
+        ("manager_email", Kind.TEXT),
+        ("joined", Kind.DATE),
+        ("allows_contact", Kind.YES_NO),
+    )
+    | _of_account("parent")
+    | _of_account("partner")
 )
 BANDS = ("prospect", "inactive", "small", "medium", "big", "top")
 """The customer pyramid, from its foot."""

@@ -122,6 +122,10 @@ class PolicyEntries:
         "`smart`: plain characters for typographic ones, where that makes a text cheaper", default="smart"
     )
     tracking: TrackingEntry | None = option("whether clicks and opens are told", default=None)
+    end_customers: Literal["never", "if_partner_allows", "always"] = option(
+        "whether customers of partners get marketing: where the partner allows it, never, or always",
+        default="if_partner_allows",
+    )
     give_up_after: str = option("how long it is asked what became of a send nobody knows of", default="24 hours")
 
 
@@ -173,6 +177,7 @@ def read_policies(
         give_up_after=_give_up(node.get("give_up_after"), context.problems),
         double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
         tracking=_tracking(node.get("tracking"), entries.tracking, context.problems),
+        end_customers=entries.end_customers,
     )
 
 

@@ -137,6 +137,7 @@ class RowReader:
                 "class": ("values", one_of(self.vocabulary.classes, "a declared class")),
                 "tier": ("values", one_of(self.vocabulary.tiers(), "a declared tier")),
                 "account": ("refs", key),
+                "partner": ("refs", key),
                 "email": ("values", email),
                 "phone": ("special", None),
                 "country": ("values", country),
@@ -153,6 +154,8 @@ class RowReader:
                 "tier": ("values", one_of(self.vocabulary.tiers(), "a declared tier")),
                 "name": ("values", name),
                 "parent": ("refs", key),
+                "partner": ("refs", key),
+                "allows_contact": ("values", yes_no),
                 "country": ("values", country),
                 "timezone": ("values", name),
                 "annual_value": ("value", None),
@@ -443,6 +446,8 @@ class RowReader:
             out.values["name"] = out.values["name"] or ""
         if out.key and out.refs.get("parent") == out.key:
             problems.append("parent is the account itself")
+        if out.key and out.refs.get("partner") == out.key:
+            problems.append("partner is the account itself: only who buys through it names it")
 
     def _not_empty(self, values: Mapping[str, Any], columns: Iterable[str], problems: list[str]) -> None:
         for column in columns:

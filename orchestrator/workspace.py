@@ -48,6 +48,7 @@ from orchestrator.reading import (
     unknown,
 )
 from orchestrator.source import Entry, Node
+from orchestrator.stages import CHANGED, STAGE_EVENT, has_stages
 
 Json = dict[str, Any]
 _Declared = Literal["text", "number", "yes_no", "date", "instant", "money", "key"]
@@ -118,6 +119,9 @@ class TopicEntry:
     tracking: Literal["on", "off"] = option(
         "`off`: no clicks and no opens of it are told; `on`: as `policies.tracking` says", default="on"
     )
+    over_partner: Literal["yes", "no"] = option(
+        "customers of partners get it, too, whatever `policies.end_customers` and the partner say", default="no"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,8 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     locale = parts.get("locale", "en")
     topics = _topics(node.get("topics"), parts.get("topics", {}), locale, mine)
     surveys = read_surveys(node.get("surveys"), locale, mine, parts.get("surveys", {}), check_name)
+    if any(has_stages(kind) for kind in records.values()):
+        events = _with_stages(events, node.get("events"), mine)
     if surveys:
         events = _with_answers(events, answered_event(surveys), node.get("events"), mine)
     declaring = ("attributes", "records", "events", "classes", "topics", "surveys")
@@ -195,6 +201,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         node.get("policies"), parts.get("policies"), tiers, topic_names, context, money, clock, customer
     )
     _check_program(node.get("program"), classes, mine)
+    policies = replace(policies, over_partner=_over_partner(parts.get("topics", {})))
     preferences = read_preferences(
         node.get("preferences"), parts.get("preferences"), {**CUSTOMER_FIELDS, **customer}, locale, mine
     )
@@ -387,6 +394,15 @@ def _with_answers(
     return {**events, ANSWERED: answered}
 
 
+def _with_stages(events: dict[str, EventType], node: Node | None, problems: Problems) -> dict[str, EventType]:
+    """The declared events, and the one that a change of a record's stage becomes."""
+    for entry in _entries(node):
+        if entry.key == CHANGED:
+            message = f"`{CHANGED}` is the event that a record's change of stage becomes: it is there by itself"
+            problems.error("name-taken", message, entry.key_span, "take it out of `events`")
+    return {**events, CHANGED: STAGE_EVENT}
+
+
 def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) -> dict[str, Topic]:
     found: dict[str, Topic] = {}
     for entry in _entries(node):
@@ -409,6 +425,11 @@ def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) 
         title, tracked = spoken(titles, locale, locale), declared.tracking == "on"
         found[entry.key] = Topic(entry.key, purpose, title, by, on, titles, resend, tracked)
     return found
+
+
+def _over_partner(read_ones: Mapping[str, Any]) -> frozenset[str]:
+    """The topics that customers of partners get in any case."""
+    return frozenset(n for n, t in read_ones.items() if isinstance(t, TopicEntry) and t.over_partner == "yes")
 
 
 def _check_sender(node: Node | None, problems: Problems) -> None:

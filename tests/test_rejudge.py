@@ -24,7 +24,7 @@ from orchestrator.model import Cap, HouseHours, Policies, Window
 from orchestrator.outbound import Due
 from orchestrator.rejudge import CODES, Examined, examine
 from orchestrator.retain import retain
-from orchestrator.rules import Consent, Contact, Place, Rival, Standing, Subject, Zone, judge
+from orchestrator.rules import Consent, Contact, Partner, Place, Rival, Standing, Subject, Zone, judge
 from orchestrator.seal import seal
 from orchestrator.store import insert_many, vault, versions
 from orchestrator.store import log as send_log
@@ -80,6 +80,7 @@ STANDINGS = st.builds(
     rivals=st.lists(st.builds(Rival, st.integers(1, 9), MEDIA, TOPICS, st.integers(0, 99)), max_size=2).map(tuple),
     spent=st.integers(0, 2**50),
     permitted=st.booleans(),
+    partners=st.lists(st.builds(Partner, st.integers(1, 9), ONE_OF([None, True, False])), max_size=2).map(tuple),
 )
 SUBJECTS = st.builds(
     Subject,

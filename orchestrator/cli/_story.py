@@ -336,6 +336,9 @@ def _told(verdict: Said, sent: Sent) -> list[str]:
             return [_budget(inputs)]
         case "pause" if verdict.say != "allow":
             return [f"the customer asked for a rest until {_short(inputs['paused_until'])}"]
+        case "partner" if verdict.say != "allow":
+            said = " never" if inputs["policy"] == "never" else ", where the partner allows it: it has not"
+            return [f"the customer buys through a partner, and gets marketing{said}"]
         case "open_case" if verdict.say != "allow":
             return ["a case is open with support"]
         case "suppression" if "suppressions" in inputs:

@@ -82,6 +82,14 @@ class Rival(NamedTuple):
     account_id: int | None = None
 
 
+class Partner(NamedTuple):
+    """An account that the addressee buys through, and whether it lets us write to its customers; None: it never said,
+    or nobody knows."""
+
+    account_id: int
+    allows: bool | None = None
+
+
 class Wishes(NamedTuple):
     """How much marketing a customer wants to hear, as she said herself: none until `paused_until`, at most `at_most`
     messages a `per` on all media together (None: as many as the house allows)."""
@@ -124,6 +132,7 @@ class Standing:
     permitted: bool = True
     segments: int = 1  # of a text that was written: it is charged as so many, and a budget weighs that
     wishes: Wishes | None = None
+    partners: tuple[Partner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

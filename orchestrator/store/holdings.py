@@ -38,7 +38,7 @@ from orchestrator.store.tables import (
 from orchestrator.store.vault import Damaged, unseal
 
 Row = dict[str, Any]
-_OURS = frozenset({"id", "salt", "account_id", "merged_into", "erased_at", "customer_id"})
+_OURS = frozenset({"id", "salt", "account_id", "partner_id", "merged_into", "erased_at", "customer_id"})
 """Columns that are how we keep things, and tell nothing about anybody."""
 
 
@@ -54,6 +54,12 @@ def held(conn: sa.Connection, one: Person, keys: Keys) -> Row:
             conn,
             sa.select(account.c.key, account.c.name, account.c["class"], account.c.tier, account.c.country)
             .where(account.c.id.in_(sa.select(customer.c.account_id).where(customer.c.id.in_(hers))))
+            .order_by(account.c.id),
+        ),
+        "partner": _rows(
+            conn,
+            sa.select(account.c.key, account.c.name)
+            .where(account.c.id.in_(sa.select(customer.c.partner_id).where(customer.c.id.in_(hers))))
             .order_by(account.c.id),
         ),
         "choices": _own(conn, preference, hers, "updated_at"),

@@ -414,9 +414,20 @@ def _lookup(found: sa.FromClause, value: Sql, picked: list[Sql]) -> Sql:
 def _column(ref: Ref, rows: sa.FromClause) -> Sql:
     """A field that is not money, of a row."""
     if ref.column is not None:
+        if ref.column not in rows.c:
+            return _related(ref.column, rows)
         return rows.c[ref.column]
     member: Callable[[Sql, str], Sql] = _MEMBERS.get(ref.kind, json_text)
     return member(rows.c[_JSON[ref.holder]], ref.name)
+
+
+def _related(column: str, rows: sa.FromClause) -> Sql:
+    """`parent.key`: a column of the account that the row names."""
+    name, _, member = column.partition(".")
+    other = account.alias()
+    return (
+        sa.select(other.c[member]).where(other.c.id == rows.c[f"{name}_id"]).correlate_except(other).scalar_subquery()
+    )
 
 
 def _money(ref: Ref, rows: sa.FromClause) -> tuple[Sql, Sql]:

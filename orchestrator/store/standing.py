@@ -23,7 +23,7 @@ from orchestrator.places import (
     phone_places,
     region_of,
 )
-from orchestrator.rules import Consent, Place, Standing, Zone
+from orchestrator.rules import Consent, Partner, Place, Standing, Zone
 from orchestrator.store import consents, loyalty, preferences
 from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
@@ -43,6 +43,7 @@ _UNREAD = frozenset({"created_at", "updated_at", "attributes"})
 _GATE = frozenset(
     {"id", "class", "tier", "account_id", "first_name", "last_name", "email", "phone", "country", "locale"}
     | {"timezone", "phone_zones", "phone_places", "region", "postcode", "legal_form", "left_at", "merged_into"}
+    | {"partner_id"}
 )
 """What every message's judgement, address and language hang on."""
 _NOBODY: Json = {}
@@ -67,6 +68,8 @@ class Facts:
     barred: frozenset[int] = frozenset()
     listed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Further keys, by message id, under which lists may know the recipient: of a letter, of a call's number."""
+    partners: Mapping[int, tuple[Partner, ...]] = field(default_factory=dict)
+    """By message id, the accounts that the recipient buys through."""
 
     def usable(self, due: Due) -> tuple[tuple[Mapping[str, str], str], ...]:
         """(destination, address key) of each delivery. Of several devices, a suppressed one is passed over."""
@@ -111,6 +114,7 @@ class Facts:
             permitted=due.id not in self.barred,
             segments=segments,
             wishes=contacts.around.wishes.get(due.customer_id) if due.customer_id is not None else None,
+            partners=self.partners.get(due.id, ()),
         )
 
 
@@ -201,10 +205,11 @@ class Asked:
 
 
 def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) -> Facts:
-    """The facts of a batch of one medium: at most eighteen statements, whatever its size."""
+    """The facts of a batch of one medium: at most nineteen statements, whatever its size."""
     people = _people(conn, {d.customer_id for d in batch if d.customer_id is not None}, asked)
     account_ids = {d.account_id for d in batch} | {p["account_id"] for p in people.values()}
     companies = _companies(conn, {i for i in account_ids if i is not None}, asked)
+    around = _around(conn, people, companies, asked)
     chosen = preferences.chosen_by(conn, people) if people else {}
     devices = _devices(conn, people) if asked.medium is Medium.PUSH else {}
     events = _events(conn, {d.event_id for d in batch if d.event_id is not None}) if _names(asked, "event") else {}
@@ -248,6 +253,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
         vocabulary=asked.vocabulary,
         now=asked.now,
         barred=frozenset(found.barred),
+        partners=_partners(batch, people, companies, around) if around else {},
     )
 
 
@@ -338,6 +344,46 @@ def _people(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Json]
 
 def _companies(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Json]:
     return _unit_rows(conn, account, ids, _members(asked, account)) if ids else {}
+
+
+_RELATED = ("parent", "partner")
+"""Accounts that a row names, and what texts name of them: `account.parent`, `customer.partner_name`."""
+
+
+def _around(
+    conn: sa.Connection, people: Mapping[int, Json], companies: Mapping[int, Json], asked: Asked
+) -> dict[int, sa.Row[Any]]:
+    """The partners of a batch's people and companies by id, and the accounts above where a text names them; what texts
+    may name of them is put into the rows. One statement, and none where there are none."""
+    rows = [*people.values(), *companies.values()]
+    named = [r for r in _RELATED if any(f"{unit}.{r}" in n for n in asked.names for unit in ("customer", "account"))]
+    ids = {row[f"{r}_id"] for row in rows for r in {*named, "partner"} if row.get(f"{r}_id") is not None}
+    found: dict[int, sa.Row[Any]] = {}
+    if ids:
+        listed = id_list(conn, ids)
+        query = sa.select(account.c.id, account.c.key, account.c.name, account.c.allows_contact)
+        found = {row.id: row for row in conn.execute(query.join(listed, listed.c.id == account.c.id))}
+    for row in rows if named else ():
+        for related in named:
+            other = found.get(row.get(f"{related}_id") or 0)
+            row[related], row[f"{related}_name"] = (other.key, other.name) if other is not None else (None, None)
+    return found
+
+
+def _partners(
+    batch: Sequence[Due], people: Mapping[int, Json], companies: Mapping[int, Json], around: Mapping[int, sa.Row[Any]]
+) -> dict[int, tuple[Partner, ...]]:
+    """By message id, whom its recipient buys through: she herself, her company, and the company it is about. The
+    partner's own people are nobody's end customers."""
+    found = {}
+    for due in batch:
+        person = people.get(due.customer_id, _NOBODY) if due.customer_id is not None else _NOBODY
+        own = [i for i in (person.get("account_id"), due.account_id) if i is not None]
+        units = [person, *(companies.get(i, _NOBODY) for i in own)]
+        ids = dict.fromkeys(i for unit in units if (i := unit.get("partner_id")) is not None and i not in own)
+        if ids:
+            found[due.id] = tuple(Partner(i, around[i].allows_contact if i in around else None) for i in ids)
+    return found
 
 
 def _devices(conn: sa.Connection, ids: Iterable[int]) -> dict[int, dict[str, str]]:

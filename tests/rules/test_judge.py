@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 import orchestrator.rules as package
 from channels.base import Medium
 from orchestrator.model import Cap, HouseHours, Policies, Window
-from orchestrator.rules import Consent, Contact, Place, Rival, Standing, Subject, Verdict, Zone, judge, reasons, rules
+from orchestrator.rules import (
+    Consent,
+    Contact,
+    Partner,
+    Place,
+    Rival,
+    Standing,
+    Subject,
+    Verdict,
+    Zone,
+    judge,
+    reasons,
+    rules,
+)
 from tests.rules.cases import CONSENT_LAW, DAY, HOUR, NOW, POLICIES, STANDING, SUBJECT, hours, says, standing, subject
 
 NAMES = [
@@ -27,6 +40,7 @@ NAMES = [
     "consent",
     "pause",
     "minor",
+    "partner",
     "dedupe",
     "open_case",
     "frequency_cap",
@@ -208,6 +222,9 @@ standings = st.builds(
         tuple
     ),
     legal_form=st.sampled_from([None, "individual", "sole_trader", "corporate", "odd"]),
+    partners=st.lists(st.builds(Partner, st.integers(1, 9), st.sampled_from([None, True, False])), max_size=2).map(
+        tuple
+    ),
 )
 windows = st.builds(Window, st.times(), st.times(), st.frozensets(st.integers(0, 6)))
 caps = st.builds(

@@ -16,6 +16,8 @@ account = Table(
     Column("tier", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("parent_id", BigId, ForeignKey("account.id")),
+    Column("partner_id", BigId, ForeignKey("account.id")),  # whose end customer it is
+    Column("allows_contact", sa.Boolean),  # of a partner: whether its end customers may be written to; NULL: no
     Column("country", Text),
     Column("timezone", Text),
     Column("annual_value", sa.BigInteger),
@@ -26,6 +28,8 @@ account = Table(
     Column("attributes", Json, nullable=False, server_default="{}"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Index(None, "parent_id"),
+    Index(None, "partner_id"),
 )
 
 customer = Table(
@@ -36,6 +40,7 @@ customer = Table(
     Column("class", Text, nullable=False),
     Column("tier", Text),
     Column("account_id", BigId, ForeignKey("account.id")),
+    Column("partner_id", BigId, ForeignKey("account.id")),  # whose end customer she is
     Column("role", Text),
     Column("first_name", Text),
     Column("last_name", Text),
@@ -64,6 +69,7 @@ customer = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index(None, "class", "tier", "id"),
     Index(None, "account_id", "role"),
+    Index(None, "partner_id"),
     Index(None, "email"),
     Index(None, "phone"),
 )
@@ -89,6 +95,7 @@ record = Table(
     Column("customer_id", BigId, ForeignKey("customer.id")),
     Column("account_id", BigId, ForeignKey("account.id")),
     Column("fields", Json, nullable=False, server_default="{}"),
+    Column("stage_since", UtcDateTime),  # since when it stands in the stage it has; NULL: its type has no stages
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("type", "key"),
