@@ -18,7 +18,8 @@ from orchestrator.ingest import record_events, wake_new
 from orchestrator.journey import Journey
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
-from orchestrator.steps import Addressee, Cancel, Emit, EnterJourney, Facts, Send, Update
+from orchestrator.reward import Asked, give, shortages
+from orchestrator.steps import Addressee, Cancel, Emit, EnterJourney, Facts, Give, Send, Update
 from orchestrator.store import journeys as running
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
@@ -34,9 +35,12 @@ _WATCHED = "watched_until"
 
 @dataclass(frozen=True, slots=True)
 class AdvanceReport:
+    """`problems`: what an operator should know, in words: voucher pools that are empty, or nearly."""
+
     moved: int = 0
     planned: int = 0
     ended: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
 
 def advance(
@@ -55,6 +59,7 @@ def advance(
         return AdvanceReport()
     moved = planned = 0
     ended: Counter[str] = Counter()
+    short: dict[str, str] = {}  # by pool: of several batches the last one's word
     while not stop():
         with uncollected():
             done = store.written(lambda conn: _batch(conn, reports, batch, now))
@@ -62,7 +67,8 @@ def advance(
             break
         moved, planned = moved + done.moved, planned + done.planned
         ended.update(done.ended)
-    return AdvanceReport(moved, planned, ended)
+        short.update((problem.split("`")[1], problem) for problem in done.problems)
+    return AdvanceReport(moved, planned, ended, tuple(short.values()))
 
 
 def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> AdvanceReport | None:
@@ -75,9 +81,8 @@ def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> 
         # What these runs emitted, or what came in meanwhile, may be somebody's exit, goal or wait.
         return AdvanceReport() if wake_new(conn, force, now) else None
     moves = _moves(conn, force, runs, reports, now)
-    return AdvanceReport(
-        len(moves), _write(conn, force, moves, now), Counter(move.ended for _, move in moves if move.ended)
-    )
+    planned, problems = _write(conn, force, moves, now)
+    return AdvanceReport(len(moves), planned, Counter(m.ended for _, m in moves if m.ended), problems)
 
 
 def _woken(conn: sa.Connection, now: datetime) -> bool:
@@ -207,8 +212,9 @@ def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medi
 
 def _write(
     conn: sa.Connection, force: Force, moves: Sequence[tuple[Version | None, engine.Move]], now: datetime
-) -> int:
-    """Everything a batch of moves did, by kind; returns how many messages were planned."""
+) -> tuple[int, tuple[str, ...]]:
+    """Everything a batch of moves did, by kind; returns how many messages were planned, and what to tell the
+    operator."""
     moved = running.move(conn, [_cursor(m, now) for _, m in moves])
     done = [(found, m) for found, m in moves if m.enrollment.id in moved]
     running.add_trace(
@@ -219,6 +225,7 @@ def _write(
     sends: list[dict[str, Any]] = []
     patches: dict[str, dict[int, Json]] = {"customer": {}, "account": {}}
     emits: list[dict[str, Any]] = []
+    gives: list[tuple[Enrollment, Give]] = []
     entries: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     slots = _Slots(conn, now)
     topics: dict[tuple[Medium, str, str], tuple[str, str]] = {}
@@ -239,6 +246,8 @@ def _write(
                         patches[effect.target].setdefault(unit_id, {}).update(effect.values)
                 case Emit():
                     emits.append(_emitted(run, effect, now))
+                case Give():
+                    gives.append((run, effect))
                 case EnterJourney():
                     entries[effect.journey, effect.step, effect.visit].append(run.id)
     # Locked in the order in which deliver locks: enrollments, customers, accounts, messages.
@@ -246,12 +255,33 @@ def _write(
     running.set_attributes(conn, account, patches["account"], now)
     running.cancel_messages(conn, cancels, now)
     planned = running.add_messages(conn, sends, now)
+    problems = _give(conn, force, gives, now)
     record_events(conn, emits, now=now)
     for (name, step, visit), runs in entries.items():
         target = force.project.journeys.get(name)
         if target is not None and not force.is_paused(name):
             entering.enter_from(conn, Entry(target, force.segments, now), runs, step, visit)
-    return planned
+    return planned, problems
+
+
+def _give(
+    conn: sa.Connection, force: Force, gives: Sequence[tuple[Enrollment, Give]], now: datetime
+) -> tuple[str, ...]:
+    """Vouchers for runs that came to such a step; a line in the diary of those for whom there was none."""
+    if not gives:
+        return ()
+    asked = [
+        Asked(f"step:{run.id}:{g.step}:{g.visit}", g.pool, run.unit, run.unit_id, run.customer_id, run.id)
+        for run, g in gives
+    ]
+    given = give(conn, force.project, asked, now)
+    left_out = [
+        (run.id, now, g.step, g.visit, "no_voucher", {"pool": g.pool})
+        for (run, g), wanted in zip(gives, asked, strict=True)
+        if wanted.key not in given
+    ]
+    running.add_trace(conn, left_out)
+    return shortages(conn, force.project.vocabulary, {g.pool for _, g in gives})
 
 
 def _cursor(m: engine.Move, now: datetime) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def tick(
         moved = advance(store, now=clock(), reports=reports, stop=over)
         moves, planned = moves + moved.moved, planned + moved.planned
         ended.update(moved.ended)
+        problems.update(dict.fromkeys(moved.problems))
         if over():
             break
         sent = deliver(

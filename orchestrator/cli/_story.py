@@ -181,6 +181,10 @@ def _moment(moment: Moment) -> str:
             return f"{what} has come" + (" (it was so already)" if detail.get("already") else "")
         case "updated":
             return f"wrote {', '.join(map(str, detail.get('fields', ())))}"
+        case "voucher":
+            return f"asks for a code of the voucher pool `{detail.get('pool')}`"
+        case "no_voucher":
+            return f"no code was given: the voucher pool `{detail.get('pool')}` was empty"
         case _:
             return _with(moment.what, detail)
 

@@ -27,13 +27,6 @@ class Points(_Later):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voucher(_Later):
-    """Gives a voucher from a pool. Comes with the loyalty programme."""
-
-    keyword = "voucher"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey(_Later):
     """Asks a survey's question. Comes with the loyalty programme."""
 
