@@ -64,7 +64,8 @@ class Downgrade:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Done when `when` becomes true. `again`: None once for ever, or anew after so long. `hidden`: shown when done."""
+    """Done when `when` becomes true. `again`: None once for ever, or anew after so long. `hidden`: shown when done.
+    Who fulfilled it already when it was applied has done it silently, without points, unless `include_existing`."""
 
     name: str
     when: Condition
@@ -73,6 +74,7 @@ class Challenge:
     hidden: bool = False
     again: Duration | None = None
     until: date | None = None
+    include_existing: bool = False
 
 
 RewardKind = Literal[

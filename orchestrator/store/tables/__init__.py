@@ -16,6 +16,7 @@ from orchestrator.store.tables.house import (
     tick,
 )
 from orchestrator.store.tables.loyalty import (
+    achievement,
     band_change,
     claim,
     commission,
@@ -78,6 +79,7 @@ __all__ = [
     "Json",
     "UtcDateTime",
     "account",
+    "achievement",
     "api_answer",
     "api_key",
     "applied",

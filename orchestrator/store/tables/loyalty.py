@@ -64,6 +64,11 @@ loyalty = Table(  # derived, one row a unit: what conditions and texts name (mod
     Column("review_on", sa.Date),  # when the tier may be lost
     Column("protected", sa.Boolean),
     Column("tier_since", UtcDateTime),
+    Column("below_since", sa.Date),  # the review on which the grace began
+    Column("held_until", sa.Date),  # until this review a lower tier that was imported stays
+    Column("reviewed_on", sa.Date),  # the last review day that is behind it; NULL: not looked at yet
+    Column("graded_tier", Text),  # the tier as the programme left it: another one was set by somebody else
+    Column("tier_due", UtcDateTime),  # when grade looks again without anything new: the next local midnight
     # value (rank)
     Column("band", Text),  # top, big, medium, small, inactive, prospect
     Column("clv", sa.BigInteger),  # expected of the time to come, minor units
@@ -80,6 +85,8 @@ loyalty = Table(  # derived, one row a unit: what conditions and texts name (mod
     one_of("unit", UNITS),
     CheckConstraint("member IN ('none', 'active', 'lapsed')", name="member"),
     Index(None, "points_due"),
+    Index(None, "tier_due"),
+    Index(None, "review_on"),
     Index(None, "unit", "band"),
 )
 
@@ -193,6 +200,23 @@ commission = Table(  # append-only: what partners have earned; a refund is a lin
     Column("at", UtcDateTime, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Index(None, "account_id", "at"),
+)
+
+achievement = Table(  # challenges that somebody has done
+    "achievement",
+    metadata,
+    new_id(),
+    Column("key", Text, nullable=False, unique=True),  # challenge:CLASS:NAME:UNIT:ID:how many times
+    Column("challenge", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("unit_id", BigId, nullable=False),
+    Column("points", sa.BigInteger, nullable=False),
+    Column("badge", Text, nullable=False, server_default=""),
+    Column("silent", sa.Boolean, nullable=False),  # done before the challenge was there: no points, no event
+    Column("at", UtcDateTime, nullable=False),
+    one_of("unit", UNITS),
+    Index(None, "unit", "unit_id"),
+    Index(None, "challenge", "at"),
 )
 
 draw = Table(  # commit and reveal: the seed's hash is published before entries close, the seed after
