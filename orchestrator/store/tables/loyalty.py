@@ -36,10 +36,13 @@ point_entry = Table(  # append-only: every point there ever was; a balance is a 
     one_of("kind", ("earn", "award", "deduct", "spend", "expire", "reverse")),
     CheckConstraint("(of_id IS NOT NULL) OR kind NOT IN ('reverse')", name="reverses"),
     CheckConstraint("kind NOT IN ('earn', 'award') OR points > 0", name="adds"),
-    CheckConstraint("kind NOT IN ('deduct', 'spend', 'expire') OR points < 0", name="takes"),
+    CheckConstraint("kind NOT IN ('spend', 'expire') OR points < 0", name="takes"),
+    CheckConstraint("kind <> 'deduct' OR points <= 0", name="deducts"),  # 0: there was nothing to take, and it is done
     Index(None, "unit", "unit_id", "at", "received_at"),
     Index(None, "event_id"),
-)
+    Index("ix_point_entry_of_id", "of_id", sqlite_where=sa.text("of_id IS NOT NULL"),
+          postgresql_where=sa.text("of_id IS NOT NULL")),
+)  # fmt: skip
 
 loyalty = Table(  # derived, one row a unit: what conditions and texts name (model.LOYALTY_FIELDS); rebuildable
     "loyalty",

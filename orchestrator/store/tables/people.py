@@ -13,6 +13,7 @@ account = Table(
     new_id(),
     Column("key", Text, nullable=False, unique=True),
     Column("class", Text, nullable=False),
+    Column("class_by_rule", sa.Boolean),  # nobody stated the class: a rule of the workspace finds it
     Column("tier", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("parent_id", BigId, ForeignKey("account.id")),
@@ -38,6 +39,7 @@ customer = Table(
     new_id(),
     Column("key", Text, nullable=False, unique=True),
     Column("class", Text, nullable=False),
+    Column("class_by_rule", sa.Boolean),  # nobody stated the class: a rule of the workspace finds it
     Column("tier", Text),
     Column("account_id", BigId, ForeignKey("account.id")),
     Column("partner_id", BigId, ForeignKey("account.id")),  # whose end customer she is
@@ -72,7 +74,9 @@ customer = Table(
     Index(None, "partner_id"),
     Index(None, "email"),
     Index(None, "phone"),
-)
+    Index("ix_customer_merged_into", "merged_into", sqlite_where=sa.text("merged_into IS NOT NULL"),
+          postgresql_where=sa.text("merged_into IS NOT NULL")),
+)  # fmt: skip
 
 device = Table(
     "device",
