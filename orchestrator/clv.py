@@ -9,7 +9,7 @@ in whole units of a currency (euros, not cents).
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -309,6 +309,50 @@ def historic(pasts: Iterable[tuple[Past, bool]], today: date, margin: float = 1.
     order_value = spent / orders if orders else None
     parts = frequency * order_value * lifespan * margin if frequency is not None and order_value is not None else None
     return Historic(n, buyers, lifespan, yearly, frequency, order_value, yearly * lifespan * margin, parts)
+
+
+# ---- what is to come ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Of one customer: `orders` are days with a purchase within the horizon, `value` what they bring, minor units."""
+
+    p_alive: float
+    orders: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How the customers of one class buy, and how much. `minor`: how many minor units make one of the currency."""
+
+    buying: BgNbd
+    spending: GammaGamma
+    minor: int = 100
+
+    def predict(self, past: Past, today: date, days: int) -> Prediction:
+        """What is expected of a customer within so many days."""
+        who = past.history(today)
+        orders = self.buying.expected(who, days / WEEK)
+        each = self.spending.expected(who.repeats, past.mean_repeat() / self.minor)
+        if not math.isfinite(each):  # means scatter so widely that they have no mean: then her own
+            each = past.spent / past.days / self.minor
+        return Prediction(self.buying.p_alive(who), orders, orders * each * self.minor)
+
+
+def fit(pasts: Iterable[Past], today: date, minor: int = 100) -> Model | None:
+    """The model of customers who have bought; None where fewer than ENOUGH of them came back, with money to fit."""
+    histories: Counter[History] = Counter()
+    means: Counter[tuple[int, float]] = Counter()
+    for past in pasts:
+        histories[past.history(today)] += 1
+        mean = past.mean_repeat() / minor
+        if mean > 0:
+            means[(past.days - 1, mean)] += 1
+    if means.total() < ENOUGH:
+        return None
+    return Model(fit_bg_nbd(histories), fit_gamma_gamma(means), minor)
 
 
 # ---- contracts ------------------------------------------------------------------------------------------------------
