@@ -353,6 +353,7 @@ class Loyalty:
     rewards: Mapping[str, str] = field(default_factory=dict)  # reward → class
     challenges: Mapping[str, str] = field(default_factory=dict)
     draws: Mapping[str, str] = field(default_factory=dict)
+    badges: frozenset[str] = frozenset()
 
     def title(self, name: str, locale: str) -> str:
         """What people read for a benefit, a reward, a challenge, a badge or a draw."""

@@ -19,12 +19,14 @@ from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
 from orchestrator.program import Program
 from orchestrator.reading import Context, Outlined, outline, schema
 from orchestrator.ruleset import CONSENT, HOURS, check_house_hours, read_ruleset
+from orchestrator.scheme import conditions, read_program
 from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
 from orchestrator.template import Templates, compile_text, load_templates
 from orchestrator.workspace import (
     check_name,
+    check_segment_units,
     nothing_declared,
     read_segment,
     read_segments,
@@ -217,6 +219,7 @@ class _Loading:
     nodes: dict[str, Node] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=nothing_declared)
     segments: dict[str, Condition] = field(default_factory=dict)
+    program: Program = field(default_factory=Program)
     journeys: dict[str, Journey] = field(default_factory=dict)
     names: dict[str, Span] = field(default_factory=dict)  # of journeys, also of those that could not be read
     unreadable: bool = False  # a journey's file that could not be parsed: its name is not known
@@ -240,7 +243,8 @@ class _Loading:
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
         hashed = digest("project", *parts)
-        return Project(dict(self.files), self.vocabulary, self.segments, self.journeys, templates, warnings, hashed)
+        found = (self.vocabulary, self.segments, self.journeys, templates, warnings, hashed, self.program)
+        return Project(dict(self.files), *found)
 
     def _no_workspace(self) -> None:
         if any(p.span.file == WORKSPACE for p in self.problems.errors):
@@ -269,6 +273,9 @@ class _Loading:
             return False
         if segments is not None:
             self.segments = read_segments(segments, self.vocabulary, self.problems)
+        self.program = read_program(root.get("program"), self.vocabulary, self.problems)
+        for condition in conditions(self.program):
+            check_segment_units(condition, self.segments, self.problems)
         return True
 
     def _ruleset(self, root: Node) -> None:

@@ -24,6 +24,8 @@ from orchestrator.condition import Condition, Scope, segments_named
 from orchestrator.model import (
     ACCOUNT_FIELDS,
     CUSTOMER_FIELDS,
+    LOYALTY_EVENTS,
+    LOYALTY_FIELDS,
     CustomerClass,
     EventType,
     Field,
@@ -45,10 +47,11 @@ from orchestrator.reading import (
     read_parts,
     read_value,
     schema,
-    unknown,
 )
+from orchestrator.scheme import ClassEntry, VoucherEntry, read_loyalty
 from orchestrator.source import Entry, Node
 from orchestrator.stages import CHANGED, STAGE_EVENT, has_stages
+from orchestrator.worth import ValueEntry
 
 Json = dict[str, Any]
 _Declared = Literal["text", "number", "yes_no", "date", "instant", "money", "key"]
@@ -139,7 +142,8 @@ class Workspace:
     records: Mapping[str, Node] = option("what a customer or an account has several of", factory=dict)
     events: Mapping[str, Node] = option("what can happen", factory=dict)
     classes: Mapping[str, Class] = option("how a customer is classed, and what its tiers are", factory=dict)
-    program: Node | None = option("the loyalty program", default=None)
+    program: Node | None = option("the loyalty programme: each class's, and `value`", default=None)
+    vouchers: Mapping[str, VoucherEntry] = option("pools of voucher codes", factory=dict)
     topics: Mapping[str, TopicEntry] = option("what a person can say yes or no to", factory=dict)
     preferences: PreferencesEntry | None = option(
         "what people may tell and choose on the preference centre", default=None
@@ -186,6 +190,10 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         events = _with_stages(events, node.get("events"), mine)
     if surveys:
         events = _with_answers(events, answered_event(surveys), node.get("events"), mine)
+    program = node.get("program")
+    loyalty = read_loyalty(program, node.get("vouchers"), parts.get("vouchers", {}), classes, locale, mine, check_name)
+    if loyalty.declared:
+        events = _with_programme(node, events, mine)
     declaring = ("attributes", "records", "events", "classes", "topics", "surveys")
     names = [e.value.span for e in node.entries if e.key in declaring]
     stranger = any(p.code == "unknown-key" and p.span.col == node.span.col for p in mine.errors)
@@ -200,7 +208,6 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     policies = read_policies(
         node.get("policies"), parts.get("policies"), tiers, topic_names, context, money, clock, customer
     )
-    _check_program(node.get("program"), classes, mine)
     policies = replace(policies, over_partner=_over_partner(parts.get("topics", {})))
     preferences = read_preferences(
         node.get("preferences"), parts.get("preferences"), {**CUSTOMER_FIELDS, **customer}, locale, mine
@@ -223,6 +230,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         segments=frozenset(e.key for e in segments.entries) if segments is not None else frozenset(),
         preferences=preferences,
         surveys=surveys,
+        loyalty=loyalty,
     )
     return vocabulary, sound
 
@@ -368,6 +376,9 @@ def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, C
     found: dict[str, CustomerClass] = {}
     for entry in _entries(node):
         check_name(entry.key, "class", entry.key_span, context.problems)
+        if entry.key == "value":
+            message = "`value` is a key of `program`, beside the classes"
+            context.problems.error("reserved-name", message, entry.key_span, "choose another name")
         tiers = entry.value.get("tiers")
         seen: set[str] = set()
         for tier in tiers.items if tiers is not None else ():
@@ -458,27 +469,25 @@ def _check_plain(node: Node, parts: Json, problems: Problems) -> None:
         problems.error("bad-locale", message, locale.span, "such as `en`, `de` or `fr-CA`")
 
 
-_PROGRAM_KEYS: Final = (
-    "membership", "tier_by", "thresholds", "downgrade", "benefits", "points", "points_expire", "challenges", "rewards",
-    "referral", "draws", "commission",
-)  # fmt: skip
+_PROGRAMME: Final = frozenset(name.partition(".")[0] for name in LOYALTY_FIELDS)
+"""Names that conditions and texts know by themselves where there is a programme."""
 
 
-def _check_program(node: Node | None, classes: Mapping[str, CustomerClass], problems: Problems) -> None:
-    """The program's keys only; its meaning is `orchestrator.program`'s."""
-    for entry in _entries(node):
-        if entry.key not in classes:
-            unknown(problems, "class", entry.key, entry.key_span, classes)
-            continue
-        for part in entry.value.entries:
-            if part.key not in _PROGRAM_KEYS:
-                problems.error(
-                    "unknown-key", f"unknown key `{part.key}`", part.key_span, suggest(part.key, _PROGRAM_KEYS)
-                )
-            elif part.key in ("thresholds", "benefits"):
-                for tier in part.value.entries:
-                    if tier.key not in classes[entry.key].tiers:
-                        unknown(problems, "tier", tier.key, tier.key_span, classes[entry.key].tiers)
+def _with_programme(node: Node, events: dict[str, EventType], problems: Problems) -> dict[str, EventType]:
+    """The declared events, and those that the programme records; names of its own that are declared are told."""
+    hint = "rename yours: it comes with `program`"
+    own = node.get("attributes") or node
+    for key in ("events", "records"):
+        for entry in _entries(node.get(key)):
+            if entry.key in LOYALTY_EVENTS:
+                message = f"`{entry.key}` is an event that the programme itself records"
+                problems.error("name-taken", message, entry.key_span, hint)
+    for owner in (own.get("customer"), own.get("account"), node.get("records")):
+        for entry in _entries(owner):
+            if entry.key in _PROGRAMME:
+                message = f"`{entry.key}` is what the programme knows of everybody"
+                problems.error("name-taken", message, entry.key_span, hint)
+    return {**events, **LOYALTY_EVENTS}
 
 
 # ---- segments.yaml --------------------------------------------------------------------------------------------------
@@ -629,6 +638,16 @@ def workspace_schema() -> Json:
     }
     properties["records"] |= {"type": "object", "additionalProperties": {"$ref": "#/definitions/Record"}}
     properties["events"] |= {"type": "object", "additionalProperties": {"anyOf": [fields, {"type": "null"}]}}
+    for form, name in ((ClassEntry, "Programme"), (ValueEntry, "ProgrammeValue")):
+        own = schema(form)
+        definitions.update(own.pop("definitions"))
+        definitions[name] = {key: said for key, said in own.items() if key != "$schema"}
+    properties["program"] |= {
+        "type": "object",
+        "properties": {"value": {"$ref": "#/definitions/ProgrammeValue"}},
+        "additionalProperties": {"$ref": "#/definitions/Programme"},
+    }
+    found["definitions"] = dict(sorted(definitions.items()))
     return {**found, "title": "workspace.yaml"}
 
 

@@ -115,35 +115,12 @@ def test_problems_of_policies_leave_the_names_sound() -> None:
         ("currency: EUR", "currency: XXQ", "bad-currency"),
         ("favourite_store: text", "paid: money, paid_currency: text", "name-taken"),
         ("name: Acme,", 'name: "Acme\\nBcc: x@example.com",', "line-break"),
-        ("policies:", "program: { b2x: {} }\npolicies:", "unknown-class"),
     ],
 )
 def test_refused_declarations(right: str, wrong: str, code: str) -> None:
     assert right in WORKSPACE
     problems = attempt(WORKSPACE.replace(right, wrong))[2]
     assert [found for found, _ in problems] == [code], problems
-
-
-def test_the_whole_program_of_the_language_page_passes() -> None:
-    program = """\
-program:
-  b2c:
-    membership: { joins: free, benefit: welcome-voucher }
-    tier_by: points(365 days)
-    thresholds: { bronze: 0, silver: 500, gold: 2000, platinum: 6000 }
-    downgrade: { grace: 60 days, steps: one, review: monthly, protected_if: status_protected_until is in future }
-    benefits: { silver: [free-shipping], gold: [early-access, event-invitations], platinum: [personal-shopper] }
-    points:
-      - 1 per 1 EUR of order_placed.amount
-      - 50 for survey_completed, at most 1 per 30 days
-    points_expire: 18 months
-    challenges: { first-review: { when: "count(review_written) >= 1", points: 100, badge: critic, hidden: true } }
-    rewards: { tote-bag: { costs: 300, stock: 200, tiers: [silver, gold, platinum] } }
-    referral: { code: per customer, converts_on: order_placed, reward: { referrer: 500, referred: 200 } }
-    draws: { summer: { entry: per challenge, closes: 2027-08-31 } }
-  b2b: { tier_by: "account.annual_value", thresholds: { standard: 0, preferred: 25000 }, commission: 5% of x }
-"""
-    assert attempt(WORKSPACE.replace("policies:", program + "policies:"))[2] == []
 
 
 # ---- policies -------------------------------------------------------------------------------------------------------
