@@ -19,11 +19,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import ingest, lineage, outcomes
+from orchestrator import fulfil, ingest, lineage, outcomes
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
-from orchestrator.problems import Conflict
+from orchestrator.problems import Conflict, suggest
 from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry
 from orchestrator.stages import Changes
@@ -108,14 +108,14 @@ def import_file(
 ) -> ImportReport:
     """Import a .csv, .jsonl or .parquet file. The same content twice is done once; an interrupted import goes on.
 
-    `list_name`: which of SUPPRESSION_LISTS it is, where the rows are suppressions.
+    `list_name`: which of SUPPRESSION_LISTS it is, where the rows are suppressions; the pool, where they are vouchers.
 
     `quarantine_dir` defaults to the file's own folder. `again` imports content that was imported before (it changes
     what has been changed since). `clock` is asked at every batch, for `now` where an import takes its time. Raises
     ImportRefused, and what Store.write raises: what is committed stays, and the next call goes on behind it.
     """
     source, lines = fingerprint(path)
-    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock, _list_name(kind, list_name))
+    job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events, clock, _list_name(kind, list_name, vocabulary))
     with opened(path) as sheet:
         missing = job.reader.missing_columns(sheet.columns) if sheet.columns else None
         if missing:
@@ -193,7 +193,12 @@ def import_rows(
     return _report(job, counts, done, refused=tuple(refused))
 
 
-def _list_name(kind: str, name: str) -> str:
+def _list_name(kind: str, name: str, vocabulary: Vocabulary) -> str:
+    if kind == "vouchers":
+        pools = vocabulary.loyalty.pools
+        if name not in pools:
+            raise ImportRefused(f"there is no voucher pool `{name}` in force; {suggest(name, pools) or 'declare it'}")
+        return name
     if (kind == "suppressions") != (name in SUPPRESSION_LISTS):
         names = ", ".join(SUPPRESSION_LISTS)
         raise ImportRefused(f"suppressions, and only these, are of a list; say which with `--list`: {names}")
@@ -265,7 +270,7 @@ def _stored_once_checked(
                 job.look_at_clock()  # not before: SQLite may have let us wait for others
                 found, unfit = _STORE[job.reader.kind](conn, job, read)
                 refused = sorted([*bad, *unfit], key=lambda r: r.line)
-                if job.list_name:
+                if job.reader.kind == "suppressions":
                     refused = [_without_person(r) for r in refused]
                 found["quarantined"] = len(refused)
                 commit(conn, found, refused)
@@ -622,6 +627,14 @@ def _store_outcomes(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(inserted=added, unchanged=len(told) - added), refused
 
 
+def _store_slips(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """Codes for a pool, what tills redeemed, what became of claims."""
+    told = fulfil.take_in(conn, job.reader.kind, job.vocabulary, job.list_name, [row for _, row in read], job.now)
+    pairs = [(entry, became, problem) for (entry, _), (became, problem) in zip(read, told, strict=True)]
+    refused = [Refused(entry[0], entry[1], problem) for entry, _, problem in pairs if problem]
+    return Counter(became for _, became, problem in pairs if not problem), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -633,6 +646,9 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "cases": _store_cases,
     "suppressions": _store_suppressions,
     "outcomes": _store_outcomes,
+    "vouchers": _store_slips,
+    "redemptions": _store_slips,
+    "claims": _store_slips,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

@@ -99,12 +99,13 @@ def _given_event(
 ) -> dict[str, Any]:
     """Without the code: events are exported and shown."""
     said = {"pool": row.pool} | ({"expires": expires_on.isoformat()} if expires_on is not None else {})
-    return _event("voucher_given", f"voucher:{voucher_id}", (row.unit, row.unit_id, customer_id), now, said)
+    return event_of("voucher_given", f"voucher:{voucher_id}", (row.unit, row.unit_id, customer_id), now, said)
 
 
-def _event(
+def event_of(
     name: str, key: str, whose: tuple[Unit, int, int | None], at: datetime, properties: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """An event of the programme, as `record_events` takes it; `whose`: unit, its id, the customer whose deed it was."""
     unit, unit_id, customer_id = whose
     return {
         "type": name,
@@ -183,11 +184,13 @@ REFUSALS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a till is told: `reason` "" where the code is redeemed by this receipt, else one of REFUSALS."""
+    """What a till is told: `reason` "" where the code is redeemed by this receipt, else one of REFUSALS. `again`: it
+    was told so before."""
 
     reason: str = ""
     pool: str = ""
     expires_on: date | None = None
+    again: bool = False
 
     @property
     def text(self) -> str:
@@ -209,7 +212,8 @@ def redeem(conn: sa.Connection, vocabulary: Vocabulary, rows: Sequence[Redemptio
     for row in rows:
         code = known.get(row.code)
         reason = "unknown" if code is None else _refusal(code, row, receipts.get(row.code), days)
-        answers.append(Answer(reason, code.pool if code else "", code.expires_on if code else None))
+        again = not reason and row.code in receipts
+        answers.append(Answer(reason, code.pool if code else "", code.expires_on if code else None, again))
         if code is not None and not reason and row.code not in receipts:
             receipts[row.code] = row.receipt
             done.append((code, row))
@@ -235,7 +239,7 @@ def _redeemed_event(code: Code, row: Redemption) -> dict[str, Any]:
     if row.amount is not None and row.currency:
         said |= {"amount": row.amount, "amount_currency": row.currency}
     whose = (code.unit, code.unit_id, code.customer_id)
-    return _event("voucher_redeemed", f"voucher:{code.id}", whose, row.at, said)
+    return event_of("voucher_redeemed", f"voucher:{code.id}", whose, row.at, said)
 
 
 def void(conn: sa.Connection, code: str, now: datetime) -> Answer:
@@ -372,7 +376,7 @@ def _written(
     made = Taken(id=claims.add(conn, row), **row)
     said = {"claim": str(made.id), "reward": reward.name, "cost": reward.costs}
     whose = (member.unit, member.id, customer_id)
-    record_events(conn, [_event("reward_claimed", f"claim:{made.id}", whose, now, said)], now=now)
+    record_events(conn, [event_of("reward_claimed", f"claim:{made.id}", whose, now, said)], now=now)
     return Claimed(made, code)
 
 
@@ -487,7 +491,7 @@ def cancel(conn: sa.Connection, project: Project, claim_id: int, now: datetime) 
     elif found.state == "fulfilled":
         return "fulfilled"
     claims.settle(conn, [claim_id], "cancelled", now)
-    if found.cost:
+    if found.cost and loyalty.members(conn, found.unit, [found.unit_id]):  # not of somebody erased
         back = earn.Award(
             f"claim:{found.key}:back", found.unit, found.unit_id, found.cost, "award", found.reward,
             found.customer_id, at=now,

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from channels.base import Medium
+from orchestrator import slips
 from orchestrator.cells import (
     Parse,
     address_region,
@@ -43,8 +44,9 @@ from orchestrator.problems import suggest
 from orchestrator.zones import zone
 
 ImportKind = Literal[
-    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes"
-]
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
+    "vouchers", "redemptions", "claims",
+]  # fmt: skip
 KINDS: tuple[ImportKind, ...] = (
     "customers",
     "accounts",
@@ -56,6 +58,9 @@ KINDS: tuple[ImportKind, ...] = (
     "cases",
     "suppressions",
     "outcomes",
+    "vouchers",
+    "redemptions",
+    "claims",
 )
 
 AHEAD = timedelta(days=1)
@@ -189,6 +194,8 @@ class RowReader:
         if self.kind == "outcomes":
             said = ("values", one_of(TASK_OUTCOMES, "an outcome"))
             return {"task": ("special", None), "outcome": said, "note": ("values", text), "at": ("values", moment_)}
+        if self.kind in slips.NEEDED:
+            return slips.columns(self.kind, moment_)
         if self.kind == "suppressions":
             named = dict.fromkeys(("name", "street", "postcode", "city"), ("values", name))
             return named | {
@@ -236,6 +243,7 @@ class RowReader:
             "devices": ("token", "customer"),
             "touches": ("customer", "department", "medium", "at"),
             "outcomes": ("task", "outcome"),
+            **slips.NEEDED,
         }.get(self.kind, ("key",) if self.identity() else ())
         absent = [column for column in needed if column not in there]
         if absent:
@@ -533,6 +541,13 @@ class RowReader:
         if out.values.get("at") is None:
             out.values["at"] = self.now
         self._occurred(out.values, problems, "at")
+
+    def _slips(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
+        out.key = slips.read(self.kind, row, out.values, self.now, problems)
+        if "at" in out.values:
+            self._occurred(out.values, problems, "at")
+
+    _vouchers = _redemptions = _claims = _slips
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

@@ -35,7 +35,7 @@ class Voucher(Step):
         if self.voucher not in pools:
             said = node.get("voucher")
             at = said.span if said is not None else self.span
-            unknown(context.problems, "voucher pool", self.voucher, at, pools, " under `program`, `vouchers`")
+            unknown(context.problems, "voucher pool", self.voucher, at, pools, " under `vouchers`")
 
     def arrive(self, here: Here) -> Outcome:
         effect = Give(self.id, here.enrollment.visit, self.voucher)

@@ -1,0 +1,78 @@
+"""Rows about vouchers and claims: codes for a pool, what tills redeemed, what became of what was handed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from orchestrator.cells import Parse, key, name, one_of
+
+FULFILMENTS: Final = ("fulfilled", "failed")
+"""What a warehouse says of a claim."""
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "vouchers": ("code",),
+    "redemptions": ("code", "receipt"),
+    "claims": ("claim", "outcome"),
+}
+"""By kind of row, the columns that must be there."""
+
+_CODE = re.compile(r"[!-~]{4,100}")
+_MANGLED = re.compile(r"[\d.,]+E\+\d+", re.ASCII)
+_CLAIM = re.compile(r"[1-9]\d{0,17}", re.ASCII)
+
+
+def code(raw: Any) -> str:
+    """A voucher code: 4 to 100 visible ASCII characters without a space. Raises ValueError, which does not quote it."""
+    try:
+        found = key(raw if raw is not None else "")
+    except ValueError:
+        found = " "
+    if not found:
+        raise ValueError("is missing")
+    if _MANGLED.fullmatch(found):
+        raise ValueError("was made a number by a spreadsheet; export the column as text")
+    if not _CODE.fullmatch(found):
+        raise ValueError("is no voucher code: 4 to 100 visible characters of ASCII, without a space")
+    return found
+
+
+def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
+    """The columns of a kind of NEEDED: where its value goes, and how it is read."""
+    special: tuple[str, Parse | None] = ("special", None)
+    at: tuple[str, Parse | None] = ("values", moment)
+    if kind == "vouchers":
+        return {"code": special}
+    if kind == "redemptions":
+        receipt: tuple[str, Parse | None] = ("values", key)
+        return {"code": special, "receipt": receipt, "at": at, "amount": ("value", None), "amount_currency": special}
+    return {
+        "claim": special,
+        "outcome": ("values", one_of(FULFILMENTS, "an outcome")),
+        "note": ("values", name),
+        "at": at,
+    }
+
+
+def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetime, problems: list[str]) -> str:
+    """The row's key: the code, or the number of the claim; problems are added. Without `at`, it was now."""
+    if kind != "vouchers" and values.get("at") is None and not _told("at", problems):
+        values["at"] = now
+    for column in NEEDED[kind][1:]:
+        if values.get(column) in (None, "") and not _told(column, problems):
+            problems.append(f"{column} is missing")
+    if kind != "claims":
+        try:
+            return code(row.get("code"))
+        except ValueError as error:
+            problems.append(f"code {error}")
+            return ""
+    number = str(row.get("claim") if row.get("claim") is not None else "").strip()
+    if not _CLAIM.fullmatch(number):
+        problems.append("claim is no number of a claim" if number else "claim is missing")
+    return number
+
+
+def _told(column: str, problems: list[str]) -> bool:
+    return any(problem.startswith(f"{column} ") for problem in problems)
