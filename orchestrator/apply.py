@@ -19,6 +19,7 @@ from orchestrator.journey import (
     Journey,
     ScheduleTrigger,
     SegmentTrigger,
+    StageTrigger,
     TierTrigger,
     Trigger,
 )
@@ -211,7 +212,8 @@ def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str
             wanted.add(key)
             if key in known:
                 continue
-            seen = events if isinstance(trigger, EventTrigger) else tiers if isinstance(trigger, TierTrigger) else 0
+            by_event = isinstance(trigger, EventTrigger | StageTrigger)
+            seen = events if by_event else tiers if isinstance(trigger, TierTrigger) else 0
             versions.add_watermark(conn, *key, seen, now)
             if isinstance(trigger, SegmentTrigger) and not trigger.include_existing:
                 members[name] = take_baseline(conn, segments, journey, trigger, key[1], now)

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from orchestrator.apply import Force, trigger_key
 from orchestrator.condition import Condition
-from orchestrator.dates import add_business_days, add_months, anniversary
+from orchestrator.dates import add_business_days, add_months, after, anniversary
 from orchestrator.engine import draw
 from orchestrator.journey import (
     ApiTrigger,
@@ -22,11 +23,13 @@ from orchestrator.journey import (
     MissedRuns,
     ScheduleTrigger,
     SegmentTrigger,
+    StageTrigger,
     TierTrigger,
     Trigger,
 )
 from orchestrator.model import Enrollment
 from orchestrator.occurrences import due_runs
+from orchestrator.stages import STAGE
 from orchestrator.store import explain, versions
 from orchestrator.store.explain import Part, Row, Who
 from orchestrator.store.versions import Watermark
@@ -259,6 +262,8 @@ class _Case:
             holds, told = self._event(trigger, mark)
         elif isinstance(trigger, TierTrigger):
             holds, told = self._tier(trigger, mark)
+        elif isinstance(trigger, StageTrigger):
+            holds, told = self._stage(trigger, mark)
         elif isinstance(trigger, DateTrigger):
             holds, told = self._date(trigger, mark)
         elif isinstance(trigger, AtTrigger | ScheduleTrigger):
@@ -336,6 +341,42 @@ class _Case:
             move = f"{row['from_tier'] or 'no tier'} → {row['to_tier'] or 'no tier'}"
             told.append(f"{move} at {_minute(row['at'])}: {text}")
         return holds, told
+
+    def _stage(self, trigger: StageTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
+        rows = explain.records_of(self.conn, self.one, self.journey.unit, trigger.record, _SHOWN)
+        if not rows:
+            return False, [f"there is no {trigger.record}"]
+        told, holds = [], False
+        for row in rows:
+            stage, since = row["fields"].get(STAGE), row["stage_since"]
+            if since is None:
+                told.append(f"{trigger.record} {row['key']}: its stage is not set")
+                continue
+            if trigger.to and stage not in trigger.to:
+                text = "not such a stage"
+            elif trigger.stalled is not None:
+                home = zone(self.force.project.vocabulary.timezone) or ZoneInfo("UTC")
+                due = after(since, trigger.stalled, home)
+                early = due <= mark.baseline_at and not trigger.include_existing
+                text, ready = self._due(due, mark, early, row["id"])
+                holds |= ready
+            elif since <= mark.baseline_at:
+                text = f"it came there before the journey was put in force ({_minute(mark.baseline_at)})"
+            elif since > mark.seen_until:
+                text, holds = _NOT_YET, True
+            else:
+                text = self._began("record_id", row["id"]) or _IN_THE_WAY
+            told.append(f"{trigger.record} {row['key']}: {stage} since {_minute(since)}: {text}")
+        return holds, told
+
+    def _due(self, due: datetime, mark: Watermark, early: bool, record_id: int) -> tuple[str, bool]:
+        if due > self.now:
+            return f"stalled from {_minute(due)} on, if it stays there", False
+        if early:
+            return f"stalled before the journey was put in force ({_minute(mark.baseline_at)})", False
+        if due > mark.seen_until:
+            return _NOT_YET, True
+        return self._began("record_id", record_id) or _IN_THE_WAY, False
 
     # ---- dates and schedules
 

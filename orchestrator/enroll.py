@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from orchestrator.apply import Force, in_force, trigger_key
+from orchestrator.dates import before
 from orchestrator.journey import (
     AtTrigger,
     DateTrigger,
@@ -18,6 +20,7 @@ from orchestrator.journey import (
     Journey,
     ScheduleTrigger,
     SegmentTrigger,
+    StageTrigger,
     TierTrigger,
     Trigger,
 )
@@ -110,6 +113,12 @@ def _entered(conn: sa.Connection, force: Force, guard: _Guard, trigger: Trigger,
             seen_id = versions.newest_tier_change(conn)
             if seen_id > mark.seen_id:
                 entered = entering.enter_by_tier(conn, entry, trigger, mark.seen_id, seen_id, not_before)
+        case StageTrigger() if trigger.stalled is not None:
+            entered = _fire_stalled(conn, entry, trigger, mark, force.project.vocabulary.timezone)
+        case StageTrigger():
+            seen_id = versions.newest_event(conn)
+            if seen_id > mark.seen_id:
+                entered = entering.enter_by_stage(conn, entry, trigger, mark.seen_id, seen_id, not_before)
         case DateTrigger():
             entered = _fire_dates(conn, guard, trigger, mark, force.project.vocabulary.timezone)
         case AtTrigger() | ScheduleTrigger():
@@ -215,6 +224,15 @@ def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: 
     if dues:
         guard.dates(trigger, [due.window for due in dues])
     return entering.enter_by_date(conn, entry, trigger, dues, known)
+
+
+def _fire_stalled(conn: sa.Connection, entry: Entry, trigger: StageTrigger, mark: Watermark, home: str) -> int:
+    """Those that came into their stage so long ago that the time was over since the last look."""
+    assert trigger.stalled is not None
+    tz, missed = zone(home) or ZoneInfo("UTC"), entry.journey.missed_runs
+    since = mark.seen_until if missed.then == "all" else max(mark.seen_until, entry.now - missed.grace)
+    first = None if trigger.include_existing else before(since, trigger.stalled, tz)
+    return entering.enter_by_stalled(conn, entry, trigger, first, before(entry.now, trigger.stalled, tz))
 
 
 def _fire_schedule(

@@ -23,6 +23,7 @@ from orchestrator.trigger import (
     EventTrigger,
     ScheduleTrigger,
     SegmentTrigger,
+    StageTrigger,
     TierTrigger,
     Trigger,
     TriggerForm,
@@ -43,6 +44,7 @@ __all__ = [
     "Reentry",
     "ScheduleTrigger",
     "SegmentTrigger",
+    "StageTrigger",
     "Throttle",
     "TierTrigger",
     "Trigger",
@@ -432,7 +434,7 @@ class _Reading:
 
 def _in_scope(triggers: Sequence[Trigger]) -> tuple[str | None, str | None]:
     """(record type, event type) that every one of the triggers brings along."""
-    records = {t.of if isinstance(t, DateTrigger) and t.source == "record" else None for t in triggers}
+    records = {_record_of(t) for t in triggers}
     events = {
         t.event if isinstance(t, EventTrigger) else t.of if isinstance(t, DateTrigger) and t.source == "event" else None
         for t in triggers
@@ -440,18 +442,24 @@ def _in_scope(triggers: Sequence[Trigger]) -> tuple[str | None, str | None]:
     return (records.pop() if len(records) == 1 else None), (events.pop() if len(events) == 1 else None)
 
 
+def _record_of(trigger: Trigger) -> str | None:
+    if isinstance(trigger, StageTrigger):
+        return trigger.record
+    return trigger.of if isinstance(trigger, DateTrigger) and trigger.source == "record" else None
+
+
 def _usual_reentry(triggers: Sequence[Trigger]) -> Reentry:
     """Once; but what comes again by its nature (a date, a schedule, a keyed event) once for each time it comes."""
     keys = {t.run_by for t in triggers if isinstance(t, EventTrigger)}
     if triggers and all(isinstance(t, EventTrigger) for t in triggers) and len(keys) == 1 and (key := keys.pop()):
         return Reentry("key", None, key)
-    again = (DateTrigger, ScheduleTrigger, AtTrigger)
+    again = (DateTrigger, ScheduleTrigger, AtTrigger, StageTrigger)
     return Reentry("always") if triggers and all(isinstance(t, again) for t in triggers) else Reentry("once")
 
 
 def _usual_overlap(triggers: Sequence[Trigger], reentry: Reentry) -> Literal["forbid", "allow"]:
     """A run for each contract is a run for each, also when two of them end in the same weeks."""
-    dated = [t for t in triggers if isinstance(t, DateTrigger) and t.source in ("record", "event")]
+    dated = [t for t in triggers if _record_of(t) or (isinstance(t, DateTrigger) and t.source == "event")]
     each = reentry.kind == "key" or (reentry.kind == "always" and bool(dated) and len(dated) == len(triggers))
     return "allow" if each else "forbid"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
@@ -15,9 +15,10 @@ from dateutil.rrule import rrule, rruleset, rrulestr
 from orchestrator.condition import Condition, Scope
 from orchestrator.model import Field, Kind, Unit, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
-from orchestrator.reading import BAD, Context, EventName, Offset, SegmentName, TierName, option, read_value, unknown
+from orchestrator.reading import BAD, Context, EventName, Offset, RecordName, SegmentName, option, read_value, unknown
 from orchestrator.source import Node, canonical, digest
-from orchestrator.words import Stamp
+from orchestrator.stages import STAGE, has_stages
+from orchestrator.words import Duration, Stamp
 from orchestrator.zones import instant, zone
 
 
@@ -99,6 +100,25 @@ class TierTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageTrigger:
+    """Enters whoever has a record whose stage changes to one of `to` (none: any), out of one of `from_` (none: any).
+
+    A record that is new has not changed, unless `include_new`. With `stalled` it enters when a record has stood in one
+    of `to` for so long: one run for each time it came into that stage. `include_existing`: also those that stood so
+    long when the journey began.
+    """
+
+    record: str
+    to: tuple[str, ...] = ()
+    from_: tuple[str, ...] = ()
+    include_new: bool = False
+    stalled: Duration | None = None
+    include_existing: bool = False
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiTrigger:
     """Enters by a call (web, CLI). Run key: the caller's own."""
 
@@ -106,7 +126,9 @@ class ApiTrigger:
     span: Span
 
 
-Trigger = SegmentTrigger | EventTrigger | AtTrigger | ScheduleTrigger | DateTrigger | TierTrigger | ApiTrigger
+Trigger = (
+    SegmentTrigger | EventTrigger | AtTrigger | ScheduleTrigger | DateTrigger | TierTrigger | StageTrigger | ApiTrigger
+)
 
 
 def in_words(trigger: Trigger) -> str:
@@ -138,6 +160,12 @@ def in_words(trigger: Trigger) -> str:
         case TierTrigger():
             to = f" to {' or '.join(trigger.to)}" if trigger.to else ""
             return f"tier changes{to}" if trigger.direction == "any" else f"tier goes {trigger.direction}{to}"
+        case StageTrigger():
+            stages = f" to {' or '.join(trigger.to)}" if trigger.to else ""
+            if trigger.stalled is not None:
+                return f"{trigger.record} has been in {' or '.join(trigger.to)} for {trigger.stalled}"
+            before = f" from {' or '.join(trigger.from_)}" if trigger.from_ else ""
+            return f"stage of {trigger.record} changes{before}{stages}"
         case ApiTrigger():
             return "entered by a call alone"
 
@@ -160,13 +188,13 @@ _GOES_WITH: Mapping[str, tuple[str, ...]] = {
     "schedule": ("timezone",),
     "date": ("at", "leap_day"),
     "tier_change": ("to",),
+    "stage_change": ("to", "from", "stalled", "include_new", "include_existing"),
     "api": (),
 }
 _LATER: Mapping[str, str] = {
     "tier_at_risk": "the loyalty programme",
     "points_expiring": "the loyalty programme",
     "milestone": "the loyalty programme",
-    "stage_change": "opportunities",
 }
 
 
@@ -189,12 +217,15 @@ class TriggerForm:
     date: Offset | None = option("`90 days before contract.ends`, `every year on joined`", checked=False, default=None)
     leap_day: Literal["feb_28", "mar_1"] = option("when 29 February is kept in other years", default="feb_28")
     tier_change: Literal["up", "down", "any"] | None = option("who moves up or down", default=None)
-    to: tuple[TierName, ...] = option("into these tiers only", default=())
+    to: tuple[str, ...] = option("into these tiers, or stages, only", default=())
+    from_: tuple[str, ...] = option("out of these stages only", default=())
     api: bool = option("entered by a call alone", default=False)
     tier_at_risk: Node | None = option("comes with the loyalty programme", default=None)
     points_expiring: Node | None = option("comes with the loyalty programme", default=None)
     milestone: Node | None = option("comes with the loyalty programme", default=None)
-    stage_change: Node | None = option("comes with opportunities", default=None)
+    stage_change: RecordName | None = option("a record whose stage changes: opportunity", default=None)
+    stalled: Duration | None = option("not the change, but this long without another: 30 days", default=None)
+    include_new: bool = option("also records that are new, and in such a stage", default=False)
 
     @classmethod
     def narrow(cls, node: Node, scope: Scope) -> Scope:
@@ -278,7 +309,10 @@ class _Reader:
             return self._at(form)
         if form.schedule:
             return self._schedule(form, form.schedule)
+        if form.stage_change:
+            return self._stage(form, form.stage_change)
         if form.tier_change:
+            self._all_of("tier", "to", self.vocabulary.tiers(), " in workspace.yaml")
             return TierTrigger(direction=form.tier_change, to=form.to, key=self.key, span=self.node.span)
         return ApiTrigger(key=self.key, span=self.node.span)
 
@@ -375,6 +409,48 @@ class _Reader:
             key=self.key,
             span=self.node.span,
         )
+
+    def _stage(self, form: TriggerForm, name: str) -> StageTrigger | None:
+        record, before = self.vocabulary.records[name], len(self.problems.errors)
+        if not has_stages(record):
+            hint = "declare a field `stage: { one_of: [lead, proposal, won, lost] }` of it in workspace.yaml"
+            self.problems.error("no-stages", f"a `{name}` has no stages", self.span("stage_change"), hint)
+        elif record.of != self.unit:
+            message = f"a `{name}` belongs to {_a(record.of)}, and this journey is about {_a(self.unit)}"
+            self.problems.error("wrong-unit", message, self.span("stage_change"), f"write `unit: {record.of}`")
+        else:
+            for key in ("to", "from"):
+                self._all_of("stage", key, record.fields[STAGE].choices, f" of `{name}` in workspace.yaml")
+        if form.stalled is not None and not form.to:
+            hint = "say in which stages: `to: [proposal, negotiation]`; who has won is not stalled"
+            self.problems.error("stalled-where", "stalled in what stage?", self.span("stalled"), hint)
+        for key, wrong in (
+            ("from", form.stalled),
+            ("include_new", form.stalled),
+            ("include_existing", not form.stalled),
+        ):
+            if wrong and (entry := self.node.entry(key)) is not None:
+                beside = "with `stalled`" if form.stalled else "without `stalled`"
+                self.problems.error("unused-key", f"`{key}` says nothing {beside}", entry.key_span, "remove it")
+        if len(self.problems.errors) > before:
+            return None
+        return StageTrigger(
+            record=name,
+            to=form.to,
+            from_=form.from_,
+            include_new=form.include_new,
+            stalled=form.stalled,
+            include_existing=form.include_existing,
+            key=self.key,
+            span=self.node.span,
+        )
+
+    def _all_of(self, noun: str, key: str, known: Collection[str], where: str) -> None:
+        """Each word of a list is one of these; a problem for each that is not."""
+        said = self.node.get(key)
+        for word in () if said is None else said.items if said.kind == "list" else (said,):
+            if word.text not in known:
+                unknown(self.problems, noun, word.text, word.span, known, where)
 
     def _owner(self, offset: Offset) -> tuple[str, Literal["customer", "account", "record", "event"], Field] | None:
         """Whose field `contract.ends` is; None with a problem."""

@@ -25,6 +25,7 @@ from orchestrator.journey import (
     Journey,
     ScheduleTrigger,
     SegmentTrigger,
+    StageTrigger,
     TierTrigger,
     Trigger,
 )
@@ -378,6 +379,8 @@ _FIRED = (
     ("exit:", SegmentTrigger),
     ("tier:", TierTrigger),
     ("date:", DateTrigger),
+    ("stage:", StageTrigger),
+    ("stalled:", StageTrigger),
 )
 
 
@@ -389,7 +392,8 @@ def _began(journey: Journey | None, row: Row) -> tuple[str, int | None]:
     if key.startswith("enter:"):
         return f"entered from another journey (run {key.split(':')[1]})", journey.span.line
     kinds: list[type[Trigger]] = [kind for prefix, kind in _FIRED if key.startswith(prefix)]
-    kinds += [EventTrigger] if row["event_id"] is not None else [DateTrigger] if row["record_id"] is not None else []
+    by_record: list[type[Trigger]] = [] if row["record_id"] is None else [DateTrigger, StageTrigger]
+    kinds += by_record if row["event_id"] is None else [EventTrigger]
     kinds += [AtTrigger, ScheduleTrigger] if key[:2] == "20" and "T" in key else []
     of_kind = [t for t in journey.triggers if isinstance(t, tuple(kinds))] if kinds else list(journey.triggers)
     chosen = of_kind or list(journey.triggers)

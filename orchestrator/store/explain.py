@@ -296,10 +296,10 @@ def newest_events(conn: sa.Connection, one: Who, unit: Unit, kind: str, limit: i
 
 
 def records_of(conn: sa.Connection, one: Who, unit: Unit, kind: str, limit: int = 5) -> list[Row]:
-    """A unit's newest records of a type: id, key, fields."""
+    """A unit's newest records of a type: id, key, fields, since when in their stage."""
     r = record.c
     mine = r.customer_id == one.customer_id if unit == "customer" else r.account_id == one.account_id
-    query = sa.select(r.id, r.key, r.fields).where(r.type == kind, mine)
+    query = sa.select(r.id, r.key, r.fields, r.stage_since).where(r.type == kind, mine)
     return _rows(conn, query.order_by(r.id.desc()).limit(limit))
 
 

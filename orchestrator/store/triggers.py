@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from orchestrator.condition import Condition
-from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, TierTrigger
+from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, StageTrigger, TierTrigger
 from orchestrator.occurrences import Window
+from orchestrator.stages import CHANGED, STAGE
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.dialect import json_date, json_text
 from orchestrator.store.segments import Segments
@@ -158,10 +159,10 @@ def _insert(
     )
     if order is not None:
         select = select.order_by(order)
-    return _add(conn, enrollment, _ENTERED, select)
+    return insert_select(conn, enrollment, _ENTERED, select)
 
 
-def _add(conn: sa.Connection, table: sa.Table, names: Sequence[str], select: sa.Select[Any]) -> int:
+def insert_select(conn: sa.Connection, table: sa.Table, names: Sequence[str], select: sa.Select[Any]) -> int:
     """INSERT … SELECT that leaves out what is there already; how many were new."""
     if conn.dialect.name == "sqlite":
         statement: Any = table.insert().prefix_with("OR IGNORE").from_select(names, select, include_defaults=False)
@@ -196,7 +197,7 @@ def _mark_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, ke
         unit.c.id,
         sa.literal(entry.now, segment_member.c.since.type),
     ).where(_live(entry), ~member, _in_segment(entry, trigger))
-    return _add(conn, segment_member, ("journey", "trigger", "unit_id", "since"), select)
+    return insert_select(conn, segment_member, ("journey", "trigger", "unit_id", "since"), select)
 
 
 def take_baseline(
@@ -280,6 +281,65 @@ def enter_by_tier(
         where.append(change.c.to_tier.in_(trigger.to))
     firing = sa.literal("tier:", sa.Text()) + sa.cast(change.c.id, sa.Text())
     return _insert(conn, entry, change.join(unit, on), where, firing=firing, order=change.c.id)
+
+
+def _records_unit(entry: Entry) -> Any:
+    """Records with the unit that has them."""
+    unit = _unit(entry)
+    return record.join(unit, unit.c.id == (record.c.customer_id if unit is customer else record.c.account_id))
+
+
+def enter_by_stage(
+    conn: sa.Connection, entry: Entry, trigger: StageTrigger, after_id: int, until_id: int, not_before: datetime
+) -> int:
+    """Runs for changes of stage whose events have ids in (after_id, until_id], with the record in scope."""
+
+    def said(name: str) -> Any:
+        return json_text(event.c.properties, name)
+
+    changed = sa.and_(record.c.type == said("record"), record.c.key == said("record_key"))
+    where = [
+        event.c.type == CHANGED,
+        event.c.id > after_id,
+        event.c.id <= until_id,
+        event.c.occurred_at >= not_before,
+        event.c.occurred_at <= entry.now,
+        said("record") == trigger.record,
+    ]
+    if trigger.to:
+        where.append(said("to_stage").in_(trigger.to))
+    if trigger.from_:
+        where.append(said("from_stage").in_(trigger.from_))
+    elif not trigger.include_new:
+        where.append(said("from_stage").isnot(None))
+    firing = sa.literal("stage:", sa.Text()) + sa.cast(event.c.id, sa.Text())
+    by_key = sa.literal(f"{trigger.record}:", sa.Text()) + record.c.key
+    source = _records_unit(entry).join(event, changed)
+    return _insert(conn, entry, source, where, firing=firing, by_key=by_key, record_id=record.c.id, order=event.c.id)
+
+
+def _micros(conn: sa.Connection, column: Any) -> Any:
+    """An instant as microseconds since 1970: as text it would hang on the session's zone."""
+    if conn.dialect.name == "postgresql":
+        return sa.cast(sa.extract("epoch", column) * 1_000_000, sa.BigInteger())
+    return sa.type_coerce(column, sa.BigInteger())
+
+
+def enter_by_stalled(
+    conn: sa.Connection, entry: Entry, trigger: StageTrigger, first: datetime | None, last: datetime
+) -> int:
+    """Runs for records that stand in one of the stages since an instant in (first, last]; first None: since ever."""
+    stage = json_text(record.c.fields, STAGE)
+    where = [record.c.type == trigger.record, stage.in_(trigger.to), record.c.stage_since <= last]
+    if first is not None:
+        where.append(record.c.stage_since > first)
+    since = sa.cast(_micros(conn, record.c.stage_since), sa.Text())
+    name = sa.literal(f"{trigger.record}:", sa.Text()) + record.c.key
+    firing = sa.literal("stalled:", sa.Text()) + name + sa.literal(":", sa.Text()) + stage
+    firing = firing + sa.literal(":", sa.Text()) + since
+    return _insert(
+        conn, entry, _records_unit(entry), where, firing=firing, by_key=name, record_id=record.c.id, order=record.c.id
+    )
 
 
 # ---- dates and schedules --------------------------------------------------------------------------------------------
