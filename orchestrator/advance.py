@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from channels.base import EventKind, Medium
-from orchestrator import engine
+from orchestrator import earn, engine
 from orchestrator.apply import Force, Version, in_force, journey_version
 from orchestrator.condition import Condition
 from orchestrator.ingest import record_events, wake_new
@@ -19,10 +19,10 @@ from orchestrator.journey import Journey
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
 from orchestrator.reward import Asked, give, shortages
-from orchestrator.steps import Addressee, Cancel, Emit, EnterJourney, Facts, Give, Send, Update
+from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, Update
 from orchestrator.store import journeys as running
+from orchestrator.store import points, versions
 from orchestrator.store import triggers as entering
-from orchestrator.store import versions
 from orchestrator.store.database import Store, uncollected
 from orchestrator.store.journeys import UnitFacts
 from orchestrator.store.tables import account, customer
@@ -226,6 +226,7 @@ def _write(
     patches: dict[str, dict[int, Json]] = {"customer": {}, "account": {}}
     emits: list[dict[str, Any]] = []
     gives: list[tuple[Enrollment, Give]] = []
+    awards: list[tuple[Enrollment, Award]] = []
     entries: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     slots = _Slots(conn, now)
     topics: dict[tuple[Medium, str, str], tuple[str, str]] = {}
@@ -248,6 +249,8 @@ def _write(
                     emits.append(_emitted(run, effect, now))
                 case Give():
                     gives.append((run, effect))
+                case Award():
+                    awards.append((run, effect))
                 case EnterJourney():
                     entries[effect.journey, effect.step, effect.visit].append(run.id)
     # Locked in the order in which deliver locks: enrollments, customers, accounts, messages.
@@ -256,6 +259,7 @@ def _write(
     running.cancel_messages(conn, cancels, now)
     planned = running.add_messages(conn, sends, now)
     problems = _give(conn, force, gives, now)
+    _award(conn, force, awards, now)
     record_events(conn, emits, now=now)
     for (name, step, visit), runs in entries.items():
         target = force.project.journeys.get(name)
@@ -282,6 +286,29 @@ def _give(
     ]
     running.add_trace(conn, left_out)
     return shortages(conn, force.project.vocabulary, {g.pool for _, g in gives})
+
+
+def _award(conn: sa.Connection, force: Force, awards: Sequence[tuple[Enrollment, Award]], now: datetime) -> None:
+    """Points for runs that came to such a step; a line in the diary of those whose key had been used before."""
+    if not awards:
+        return
+    whose = points.whose(conn, force.project, {run.customer_id for run, _ in awards if run.customer_id is not None})
+    wanted: list[tuple[Enrollment, Award, earn.Award]] = []
+    for run, a in awards:
+        of: points.Owner | None = whose.get(run.customer_id or 0)
+        if run.unit == "account":
+            of = ("account", run.unit_id)
+        if of is not None:
+            key = f"step:{run.id}:{a.step}:{a.visit}" if not a.key else f"journey:{of[0]}:{of[1]}:{a.key}"
+            rule = f"{run.journey}/{a.step}"
+            wanted.append((run, a, earn.Award(key, *of, a.points, rule=rule, customer_id=run.customer_id)))
+    written = set(earn.award(conn, force.project, [award for _, _, award in wanted], now))
+    left_out = [
+        (run.id, now, a.step, a.visit, "no_points", {"because": "given for this key before"})
+        for run, a, award in wanted
+        if award.key not in written
+    ]
+    running.add_trace(conn, left_out)
 
 
 def _cursor(m: engine.Move, now: datetime) -> dict[str, Any]:

@@ -20,13 +20,6 @@ class _Later(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Points(_Later):
-    """Awards or deducts points. Comes with the loyalty programme."""
-
-    keyword = "points"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey(_Later):
     """Asks a survey's question. Comes with the loyalty programme."""
 

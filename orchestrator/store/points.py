@@ -1,0 +1,373 @@
+"""The ledger of points: entries in and out, by set; whose they are after a merge; what an event of a round earns from.
+
+The points of a customer who was merged away are read with those of the one who stayed: the ledger is append-only, and
+what was earned keeps its day, its expiry and its event.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from orchestrator.condition import Condition
+from orchestrator.ledger import Entry
+from orchestrator.model import EventType, Kind, Unit
+from orchestrator.project import Project
+from orchestrator.store.counting import among
+from orchestrator.store.database import id_list, insert_ids, insert_many, key_list
+from orchestrator.store.dialect import json_number, json_text
+from orchestrator.store.segments import Segments
+from orchestrator.store.tables import account, customer, event, loyalty, point_entry, tier_change
+
+Owner = tuple[Unit, int]
+
+
+# ---- whose ----------------------------------------------------------------------------------------------------------
+
+
+def kept(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, int]:
+    """Customer id → the one it was merged into, or itself; who does not exist or was erased is missing."""
+    listed = id_list(conn, set(customer_ids))
+    into = customer.alias("into")
+    query = (
+        sa.select(customer.c.id, into.c.id)
+        .join(listed, listed.c.id == customer.c.id)
+        .join(into, into.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
+        .where(into.c.erased_at.is_(None))
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def whose(conn: sa.Connection, project: Project, customer_ids: Iterable[int]) -> dict[int, Owner]:
+    """Customer id → whose points these are: the account's where her class says so, else hers (of the record she was
+    merged into). Who was erased is missing."""
+    listed = id_list(conn, set(customer_ids))
+    into = customer.alias("into")
+    query = (
+        sa.select(customer.c.id, into.c.id, into.c["class"], into.c.account_id)
+        .join(listed, listed.c.id == customer.c.id)
+        .join(into, into.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
+        .where(into.c.erased_at.is_(None))
+    )
+    found: dict[int, Owner] = {}
+    for of, own, class_name, account_id in conn.execute(query):
+        known = project.vocabulary.classes.get(class_name)
+        shared = known is not None and known.unit == "account" and account_id is not None
+        found[of] = ("account", account_id) if shared else ("customer", own)
+    return found
+
+
+def owners(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, int]:
+    """Unit id in the ledger → the unit it counts for: each of these itself, and who was merged into them."""
+    found = {i: i for i in ids}
+    if unit == "customer" and found:
+        query = sa.select(customer.c.id, customer.c.merged_into).where(among(conn, customer.c.merged_into, list(found)))
+        found |= {row[0]: row[1] for row in conn.execute(query)}
+    return found
+
+
+def lock(conn: sa.Connection, units: Mapping[Unit, Iterable[int]], now: datetime) -> None:
+    """Nobody else's to change until the transaction ends, in order of unit and id: two who want the same wait for one
+    another and not in a circle. At most two statements for each kind of unit."""
+    for unit in sorted(units):
+        ids = sorted(set(units[unit]))
+        if not ids:
+            continue
+        blank = [(unit, i, now) for i in ids]
+        insert_many(conn, loyalty, blank, columns=("unit", "unit_id", "updated_at"), ignore_conflicts=True)
+        if conn.dialect.name == "postgresql":  # SQLite has one writer
+            mine = sa.and_(loyalty.c.unit == unit, among(conn, loyalty.c.unit_id, ids))
+            conn.execute(sa.select(loyalty.c.unit_id).where(mine).order_by(loyalty.c.unit_id).with_for_update()).all()
+
+
+# ---- entries --------------------------------------------------------------------------------------------------------
+
+
+def entries(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, list[Entry]]:
+    """The ledger of each unit, merged records with it, in the order of writing. Two statements."""
+    whom = owners(conn, unit, ids)
+    found: dict[int, list[Entry]] = {owner: [] for owner in whom.values()}
+    if not whom:
+        return found
+    e = point_entry.c
+    query = (
+        sa.select(e.unit_id, e.id, e.kind, e.points, e.at, e.active_at, e.expires_on, e.of_id)
+        .where(e.unit == unit, among(conn, e.unit_id, list(whom)))
+        .order_by(e.id)
+    )
+    for unit_id, *rest in conn.execute(query):
+        found[whom[unit_id]].append(Entry(*rest))
+    return found
+
+
+def known(conn: sa.Connection, keys: Iterable[str]) -> set[str]:
+    """Those of these keys that stand in the ledger."""
+    listed = key_list(conn, set(keys))
+    return set(conn.execute(sa.select(point_entry.c.key).join(listed, listed.c.key == point_entry.c.key)).scalars())
+
+
+_COLUMNS = ("key", "unit", "unit_id", "customer_id", "kind", "points", "rule", "event_id", "of_id", "counts", "at",
+            "received_at", "active_at", "expires_on")  # fmt: skip
+
+
+def add(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Append; what stands there by its key already is left out. Key → id of what is new, in the rows' order."""
+    full = [{name: row.get(name) for name in _COLUMNS} for row in rows]
+    added = insert_ids(conn, point_entry, full, ("key", "id"), ignore_conflicts=True)
+    return dict(tuple(row) for row in added)
+
+
+def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]:
+    """Units for whom the clock has changed something: pending points that are active, points that have expired."""
+    c = loyalty.c
+    rows = conn.execute(
+        sa.select(c.unit, c.unit_id).where(c.points_due <= now).order_by(c.points_due, c.unit, c.unit_id).limit(limit)
+    )
+    found: dict[Unit, list[int]] = {"customer": [], "account": []}
+    for unit, unit_id in rows:
+        found[unit].append(unit_id)
+    return found
+
+
+def is_due(conn: sa.Connection, now: datetime) -> bool:
+    return conn.execute(sa.select(sa.literal(1)).where(loyalty.c.points_due <= now).limit(1)).first() is not None
+
+
+def forget_due(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
+    """These are nobody any more (merged away, erased): the clock changes nothing for them."""
+    gone = list(ids)
+    if gone:
+        mine = sa.and_(loyalty.c.unit == unit, among(conn, loyalty.c.unit_id, gone))
+        conn.execute(sa.update(loyalty).where(mine).values(points_due=None))
+
+
+def history(conn: sa.Connection, unit: Unit, unit_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+    """What a person reads of her points, newest first; merged records with it."""
+    e = point_entry.c
+    columns = (e.id, e.at, e.kind, e.points, e.rule, e.active_at, e.expires_on, e.customer_id, e.of_id, e.key)
+    query = (
+        sa.select(*columns)
+        .where(e.unit == unit, among(conn, e.unit_id, list(owners(conn, unit, [unit_id]))))
+        .order_by(e.at.desc(), e.id.desc())
+    )
+    return [dict(row) for row in conn.execute(query if limit is None else query.limit(limit)).mappings()]
+
+
+def with_points(conn: sa.Connection, unit: Unit, after: int, limit: int) -> list[int]:
+    """Ids of units who have entries or a derived row, in order, those above `after`; merged and erased ones left
+    out."""
+    holders = sa.union(
+        sa.select(point_entry.c.unit_id.label("id")).where(point_entry.c.unit == unit),
+        sa.select(loyalty.c.unit_id.label("id")).where(loyalty.c.unit == unit, loyalty.c.points.is_not(None)),
+    ).subquery()
+    if unit == "account":
+        own: Any = holders.c.id
+        query = sa.select(own.distinct())
+    else:
+        own = sa.func.coalesce(customer.c.merged_into, customer.c.id)
+        alive = customer.alias("alive")
+        query = (
+            sa.select(own.distinct())
+            .select_from(holders.join(customer, customer.c.id == holders.c.id).join(alive, alive.c.id == own))
+            .where(alive.c.erased_at.is_(None))
+        )
+    return list(conn.execute(query.where(own > after).order_by(own).limit(limit)).scalars())
+
+
+def names(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, str]:
+    """Ids → keys, for an operator."""
+    table = customer if unit == "customer" else account
+    return {
+        r[0]: r[1] for r in conn.execute(sa.select(table.c.id, table.c.key).where(among(conn, table.c.id, list(ids))))
+    }
+
+
+# ---- what a round's events say --------------------------------------------------------------------------------------
+
+
+class Deed(NamedTuple):
+    """An event that a rule is about. `amount`: of the property that earns (minor units, or a number)."""
+
+    event_id: int
+    unit_id: int
+    customer_id: int | None
+    at: datetime
+    amount: float | None
+    currency: str | None
+
+
+def types(conn: sa.Connection, first_id: int, last_id: int) -> set[str]:
+    """Of the events with first_id < id ≤ last_id."""
+    if last_id <= first_id:
+        return set()
+    query = sa.select(event.c.type.distinct()).where(event.c.id > first_id, event.c.id <= last_id)
+    return set(conn.execute(query).scalars())
+
+
+def _whom(unit: Unit) -> Any:
+    """Whose deed an event is. An account's: as it was known when the event came in (`people.add_events`)."""
+    return event.c.customer_id if unit == "customer" else event.c.account_id
+
+
+def _of_class(unit: Unit, class_name: str) -> tuple[sa.Table, Any]:
+    table = customer if unit == "customer" else account
+    return table, sa.and_(table.c.id == _whom(unit), table.c["class"] == class_name)
+
+
+def deeds(
+    conn: sa.Connection,
+    segments: Segments,
+    unit: Unit,
+    class_name: str,
+    type_name: str,
+    of: str,
+    where: Condition | None,
+    first_id: int,
+    last_id: int,
+    now: datetime,
+) -> list[Deed]:
+    """The events of a range that a rule is about, in the order of what happened. One statement."""
+    table, mine = _of_class(unit, class_name)
+    null = sa.null()
+    amount = json_number(event.c.properties, of) if of else sa.cast(null, sa.Double())
+    currency = json_text(event.c.properties, f"{of}_currency") if of else sa.cast(null, sa.Text())
+    query = (
+        sa.select(event.c.id, table.c.id, event.c.customer_id, event.c.occurred_at, amount, currency)
+        .select_from(event.join(table, mine))
+        .where(event.c.id > first_id, event.c.id <= last_id, event.c.type == type_name)
+        .order_by(event.c.occurred_at, event.c.id)
+    )
+    if where is not None:
+        query = query.where(segments.predicate(where, table, now=now, event=event.c.id))
+    return [Deed(*row) for row in conn.execute(query)]
+
+
+def earned_at(
+    conn: sa.Connection, unit: Unit, ids: Iterable[int], rule: str, since: datetime
+) -> dict[int, list[tuple[datetime, int]]]:
+    """When a rule gave these units points, from `since` on: (instant, event id) by unit, in order."""
+    whom = owners(conn, unit, ids)
+    e = point_entry.c
+    query = (
+        sa.select(e.unit_id, e.at, e.event_id)
+        .where(e.unit == unit, among(conn, e.unit_id, list(whom)), e.kind == "earn", e.rule == rule, e.at >= since)
+        .order_by(e.at, e.id)
+    )
+    found: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
+    for unit_id, at, event_id in conn.execute(query):
+        found[whom[unit_id]].append((at, event_id))
+    return found
+
+
+def tiers(
+    conn: sa.Connection, unit: Unit, ids: Iterable[int]
+) -> dict[int, list[tuple[datetime, str | None, str | None]]]:
+    """How the tiers of these units went: (when, from, to), in order."""
+    c = tier_change.c
+    query = sa.select(c.unit_id, c.at, c.from_tier, c.to_tier).where(c.unit == unit, among(conn, c.unit_id, list(ids)))
+    found: dict[int, list[tuple[datetime, str | None, str | None]]] = defaultdict(list)
+    for unit_id, *change in conn.execute(query.order_by(c.at, c.id)):
+        found[unit_id].append(tuple(change))
+    return found
+
+
+# ---- refunds --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What refunds are matched by: the refunding and the refunded event, the property that both have, the money."""
+
+    unit: Unit
+    class_name: str
+    refund: EventType
+    earned: EventType
+    match: str
+    refunded: str  # the refund's money property; "": all of it
+    paid: str  # the earlier event's
+
+
+class Happened(NamedTuple):
+    """An event that is one side of a case. `match`: the value by which the two sides find each other."""
+
+    event_id: int
+    type: str
+    unit_id: int
+    customer_id: int | None
+    at: datetime
+    match: str
+    amount: float | None
+    currency: str | None
+
+
+class Earned(NamedTuple):
+    """An entry that an event has made. `back`: what of it was taken back already, by event id."""
+
+    id: int
+    event_id: int
+    points: int
+    at: datetime
+    rule: str
+    counts: bool
+    back: dict[int, int]
+
+
+def _match(case: Case) -> Any:
+    kind = case.earned.fields[case.match].kind
+    p = event.c.properties
+    return sa.cast(json_number(p, case.match), sa.Text()) if kind is Kind.NUMBER else json_text(p, case.match)
+
+
+def both_sides(conn: sa.Connection, case: Case, first_id: int, last_id: int) -> list[Happened]:
+    """Every event up to `last_id` that matches one of the range's, in the order of arrival. Two statements."""
+    table, mine = _of_class(case.unit, case.class_name)
+    match = _match(case).label("m")
+    either = event.c.type.in_([case.refund.name, case.earned.name])
+    new = event.c.id > first_id, event.c.id <= last_id, either
+    touched = conn.execute(
+        sa.select(table.c.id, match).select_from(event.join(table, mine)).where(*new, match.is_not(None)).distinct()
+    ).all()
+    if not touched:
+        return []
+    is_refund = event.c.type == case.refund.name
+    amount: Any = sa.cast(sa.null(), sa.Double())
+    currency: Any = sa.cast(sa.null(), sa.Text())
+    if case.refunded and case.paid:
+        p = event.c.properties
+        amount = sa.case((is_refund, json_number(p, case.refunded)), else_=json_number(p, case.paid))
+        refunded, paid = f"{case.refunded}_currency", f"{case.paid}_currency"
+        currency = sa.case((is_refund, json_text(p, refunded)), else_=json_text(p, paid))
+    whom = _whom(case.unit)
+    listed = key_list(conn, {row.m for row in touched})
+    query = (
+        sa.select(event.c.id, event.c.type, whom, event.c.customer_id, event.c.occurred_at, match, amount, currency)
+        .where(among(conn, whom, {row[0] for row in touched}), either, event.c.id <= last_id)
+        .where(match.in_(sa.select(listed.c.key)))
+        .order_by(event.c.id)
+    )
+    wanted = {tuple(row) for row in touched}
+    return [found for row in conn.execute(query) if ((found := Happened(*row)).unit_id, found.match) in wanted]
+
+
+def earned_by(conn: sa.Connection, unit: Unit, event_ids: Iterable[int]) -> dict[int, list[Earned]]:
+    """What rules gave for these events, and what of it was taken back. Two statements."""
+    e = point_entry.c
+    query = sa.select(e.id, e.event_id, e.points, e.at, e.rule, e.counts).where(
+        among(conn, e.event_id, list(event_ids)), e.unit == unit, e.kind == "earn"
+    )
+    rows = conn.execute(query.order_by(e.id)).all()
+    found = {r.id: Earned(r.id, r.event_id, r.points, r.at, r.rule, r.counts, {}) for r in rows}
+    if found:
+        back = sa.select(e.of_id, e.event_id, e.points).where(e.kind == "reverse", among(conn, e.of_id, list(found)))
+        for of_id, event_id, points in conn.execute(back):
+            if event_id is not None:
+                found[of_id].back[event_id] = -points
+    by_event: dict[int, list[Earned]] = defaultdict(list)
+    for one in found.values():
+        by_event[one.event_id].append(one)
+    return by_event
