@@ -53,22 +53,23 @@ def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: Fa
 def _look(conn: sa.Connection, now: datetime) -> AccrueReport | None:
     """One look; None when there is nothing to look at."""
     force = in_force(conn)
-    if force is None or not force.project.program.classes:
+    if force is None or not (force.project.program.classes or force.project.class_rules):
         return None
     people.take_turns(conn, "accrue")
     seen, since = versions.setting_number(conn, _SEEN), versions.setting_instant(conn, _WRITTEN)
     newest = min(versions.newest_event(conn), seen + BATCH)
     upto = versions.happened_by(conn, seen, newest, now) if newest > seen else seen
     round_ = loyalty.touched(conn, force.project, force.segments, seen, upto, since, now)
-    due = earn.is_due(conn, now) or grade.is_due(conn, now) or play.is_due(conn, force.project, now)
+    due = earn.is_due(conn, now) or grade.is_due(conn, force.project, now) or play.is_due(conn, force.project, now)
     if upto == seen and not round_.units() and not due:
         return None
+    round_ = grade.classify(round_)
     report = AccrueReport(
         1,
         points=earn.earn(round_) + earn.settle(round_),
         referred=refer.convert(round_),
         played=play.complete(round_) + play.close(round_),
-        graded=grade.rise(round_) + grade.review(round_),
+        graded=grade.place(round_),
     )
     versions.set_number(conn, _SEEN, upto)
     versions.set_instant(conn, _WRITTEN, now)

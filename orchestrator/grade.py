@@ -1,24 +1,566 @@
-"""Who rises and who falls: membership, tiers by score, reviews, protection."""
+"""Who belongs, who rises and who falls: classes by rule, membership, tiers by score, reviews, protection.
+
+What a tier comes to is `ladder`'s; here it is asked of the database and written. Every unit of a class with a tier
+rule is looked at when something new touches it, and once on each of its own days, just after midnight. A look that
+comes late steps through what it missed in order, each review judged on what was known at its own instant, so that
+nobody's tier hangs on when a tick ran.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from orchestrator.store.loyalty import Round
+from orchestrator.condition import Condition, Expression
+from orchestrator.ingest import record_events
+from orchestrator.ladder import (
+    Found,
+    Progress,
+    Stand,
+    Term,
+    covering,
+    moved,
+    progress,
+    reached_by,
+    reviews,
+    said,
+    terms,
+)
+from orchestrator.model import Kind, Unit
+from orchestrator.program import ClassProgram, Membership
+from orchestrator.project import Project
+from orchestrator.reward import Asked, give
+from orchestrator.rows import default_class, direction
+from orchestrator.store import loyalty, people, tiers, versions
+from orchestrator.store.loyalty import Member, Round
+from orchestrator.store.people import TierChange
+from orchestrator.store.segments import Segments
+from orchestrator.zones import instant, zone
+
+BATCH = 10_000
+"""Units looked at by one statement, and how many of those that are due a look takes."""
+STEPS = 64
+"""Instants that a look steps through, beside reviews: of more arrivals between two looks some are taken together."""
+_DAY = timedelta(days=1)
 
 
-def rise(round_: Round) -> int:
-    """Of the touched units, those whose score is enough for a higher tier; and who joins. Returns how many changed."""
-    return 0
+def is_due(conn: sa.Connection, project: Project, now: datetime) -> bool:
+    """Whether anybody's day has come, or another programme is in force than the last look saw."""
+    return _edited(conn, project) or tiers.is_due(conn, now)
 
 
-def is_due(conn: sa.Connection, now: datetime) -> bool:
-    """Whether anybody's review has come, or a membership's end."""
-    return False
+# ---- the programme itself -------------------------------------------------------------------------------------------
+
+_RULES = "graded_rules"
 
 
-def review(round_: Round) -> int:
-    """Reviews that have come. Returns how many tiers changed."""
-    return 0
+def _edited(conn: sa.Connection, project: Project) -> bool:
+    return versions.setting_number(conn, _RULES) != _rules(project)
+
+
+def _rules(project: Project) -> int:
+    """One number for the rules that this module looks at people by."""
+    said_ = [project.program.hash, project.vocabulary.timezone]
+    for name, mine in sorted(project.program.classes.items()):
+        score = mine.tier_by.text if mine.tier_by else ""
+        said_ += [name, score, repr(sorted(mine.thresholds.items())), repr(mine.downgrade), repr(mine.membership)]
+    said_ += [f"{name}={rule.text}" for name, rule in sorted(project.class_rules.items())]
+    return int.from_bytes(hashlib.sha256("\n".join(said_).encode()).digest()[:6], "big")
+
+
+def heed_edits(round_: Round) -> None:
+    """A programme that is new or another one has everybody of its classes looked at, in batches; since when a class
+    has a programme is noted, because whoever was there before comes in quietly."""
+    conn, project = round_.conn, round_.project
+    if not _edited(conn, project):
+        return
+    force = versions.newest(conn)
+    for name, mine in project.program.classes.items():
+        if _since(conn, name) is None:
+            versions.set_instant(conn, _since_name(name), force.at if force is not None else round_.now)
+        if mine.tier_by is not None or mine.membership is not None:
+            tiers.wake_class(conn, name, mine.unit, round_.now)
+    versions.set_number(conn, _RULES, _rules(project))
+
+
+def _since_name(class_name: str) -> str:
+    return f"program_since:{class_name}"
+
+
+def _since(conn: sa.Connection, class_name: str) -> datetime | None:
+    return versions.setting_instant(conn, _since_name(class_name))
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+def classify(round_: Round) -> Round:
+    """The round with everybody touched in the class that the rules say, where nobody stated one: the first rule that is
+    true, in the order written; none true: the first class without a rule. Edited rules are asked of everybody."""
+    rules = round_.project.class_rules
+    if not rules:
+        return round_
+    everybody = _edited(round_.conn, round_.project)
+    units: tuple[Unit, Unit] = ("account", "customer")  # a contact's rule may ask for the account's class
+    for unit in units:
+        round_ = _classified(round_, unit, everybody)
+    return round_
+
+
+def _classified(round_: Round, unit: Unit, everybody: bool) -> Round:
+    conn, project = round_.conn, round_.project
+    among = round_.customers if unit == "customer" else round_.accounts
+    if not everybody and not among:
+        return round_
+    ids = tiers.unstated(conn, unit, None if everybody else sorted(among))
+    asks = {
+        name: rule.customers if unit == "customer" else rule.accounts
+        for name, rule in project.class_rules.items()
+        if unit == "customer" or rule.accounts is not None
+    }
+    fallback = default_class(project.vocabulary, unit)
+    known = {i: m for i, m in among.items() if i in set(ids)} | loyalty.members(
+        conn, unit, [i for i in ids if i not in among]
+    )
+    found: dict[int, str] = {}
+    wanted = [ask for ask in asks.values() if ask is not None]
+    for i, (truths, _) in round_.segments.of_units(conn, wanted, unit, sorted(known), round_.now).items():
+        name = next((n for n, ask in asks.items() if ask is not None and truths[ask.text] is True), fallback)
+        if name is not None and name != known[i].class_name:
+            found[i] = name
+    if not found:
+        return round_
+    changes = [
+        TierChange(unit, i, name, known[i].tier, None, "set", "class")
+        for i, name in found.items()
+        if known[i].tier is not None
+    ]
+    tiers.set_classes(conn, unit, found)
+    people.add_tier_changes(conn, changes, round_.now)
+    fresh = {**among, **{i: replace(known[i], class_name=name, tier=None) for i, name in found.items()}}
+    return replace(round_, customers=fresh) if unit == "customer" else replace(round_, accounts=fresh)
+
+
+def place(round_: Round) -> int:
+    """Who joins and who leaves, who rises and who falls: of the touched units, and of those whose day has come.
+    Returns how many changed."""
+    conn = round_.conn
+    heed_edits(round_)
+    waiting = tiers.due(conn, round_.now, BATCH)
+    due = {unit: loyalty.members(conn, unit, ids) for unit, ids in waiting.items()}
+    changed = belong(round_, due) + climb(round_, due)
+    for unit, ids in waiting.items():
+        known = due[unit]
+        if gone := [i for i in ids if i not in known or not _has_rules(round_.project, known[i])]:
+            tiers.rest(conn, unit, gone)
+    return changed
+
+
+def _has_rules(project: Project, member: Member) -> bool:
+    program = project.program.classes.get(member.class_name)
+    if program is None or program.unit != member.unit:
+        return False
+    return program.tier_by is not None or program.membership is not None
+
+
+def _mine(
+    round_: Round, program: ClassProgram, due: Mapping[Unit, Mapping[int, Member]]
+) -> Iterator[dict[int, Member]]:
+    """Touched and due units of a class, in parts."""
+    mine = {m.id: m for m in round_.of_class(program.class_name, program.unit)}
+    mine |= {m.id: m for m in due[program.unit].values() if m.class_name == program.class_name}
+    ids = iter(sorted(mine))
+    while some := list(islice(ids, BATCH)):
+        yield {i: mine[i] for i in some}
+
+
+# ---- membership -----------------------------------------------------------------------------------------------------
+
+
+def belong(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
+    """Memberships that begin, are renewed and end. Returns how many."""
+    changed = 0
+    for program in round_.project.program.classes.values():
+        if program.membership is None:
+            continue
+        for some in _mine(round_, program, due):
+            changed += _Belonging(round_, program, program.membership, some).settle()
+    return changed
+
+
+class _Stay(NamedTuple):
+    """Of one unit: the time that counts now (None: none yet), when it became known, and whether to look again though
+    nothing new comes."""
+
+    term: Term | None
+    at: datetime | None
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class _Belonging:
+    """The touched or due units of a class whose programme one joins."""
+
+    round_: Round
+    program: ClassProgram
+    membership: Membership
+    members: Mapping[int, Member]
+
+    def settle(self) -> int:
+        conn, now, unit = self.round_.conn, self.round_.now, self.program.unit
+        rows = loyalty.standing(conn, unit, list(self.members))
+        stays = self._stays()
+        since = _since(conn, self.program.class_name) or now
+        told: list[dict[str, Any]] = []
+        written: dict[int, dict[str, Any]] = {}
+        started: list[Member] = []
+        for i, member in self.members.items():
+            stay, today = stays.get(i, _Stay(None, None)), self._today(member)
+            before, after = _kept(rows.get(i, {})), _as_kept(stay.term, today)
+            silent = stay.at is None or stay.at < since
+            for kind, mark in _between(before, after):
+                if kind == "membership_started" and silent:
+                    continue
+                told.append(self._event(member, kind, mark))
+                if kind == "membership_started":
+                    started.append(member)
+            again = stay.wait or (after.state == "active" and after.until is not None)
+            if after != before or again:
+                due_at = next_midnight(now, zone_of(self.round_.project, member)) if again else None
+                written[i] = {"member": after.state, "member_since": after.since, "member_until": after.until}
+                written[i]["tier_due"] = due_at
+        loyalty.write(conn, unit, written, now)
+        if idle := [i for i in self.members if (w := written.get(i)) and w["member"] != "active" and not w["tier_due"]]:
+            tiers.rest(conn, unit, idle)
+        record_events(conn, told, now=now)
+        give_benefit(self.round_, self.program, started)
+        return len(told)
+
+    def _today(self, member: Member) -> date:
+        return self.round_.now.astimezone(zone_of(self.round_.project, member)).date()
+
+    def _event(self, member: Member, kind: str, mark: date) -> dict[str, Any]:
+        whose = {"customer_id": member.id, "account_id": member.account_id}
+        if member.unit == "account":
+            whose = {"customer_id": None, "account_id": member.id}
+        key = f"{self.program.class_name}:{member.unit}:{member.id}:{mark.isoformat()}"
+        now = self.round_.now
+        said_ = {"class_name": self.program.class_name}
+        return {"type": kind, "key": key, **whose, "occurred_at": now, "properties": said_}
+
+    # ---- how one comes in
+
+    def _stays(self) -> dict[int, _Stay]:
+        m = self.membership
+        event = m.event or (self._purchase() if m.joins == "purchase" else "")
+        if event:
+            return self._by_event(event)
+        if m.joins == "free":
+            return self._free()
+        return self._by_contract()
+
+    def _purchase(self) -> str:
+        value = self.round_.project.program.value
+        return (value.event if value is not None else "") or "order_placed"
+
+    def _free(self) -> dict[int, _Stay]:
+        begun = tiers.begun(self.round_.conn, self.program.unit, list(self.members))
+        found = {}
+        for i, row in begun.items():
+            tz = zone_of(self.round_.project, self.members[i])
+            made = row.created_at.astimezone(tz).date()
+            day = min(row.joined or made, self._today(self.members[i]))
+            at = row.created_at if day >= made else instant(day, time(), tz)
+            times = terms(self.membership, [day], self._today(self.members[i]))
+            found[i] = _Stay(times[-1] if times else None, at)
+        return found
+
+    def _by_event(self, event: str) -> dict[int, _Stay]:
+        happened = tiers.happenings(self.round_.conn, self.program.unit, list(self.members), event, self.round_.now)
+        found = {}
+        for i, instants in happened.items():
+            tz = zone_of(self.round_.project, self.members[i])
+            by_day = {at.astimezone(tz).date(): at for at in reversed(instants)}
+            days = [at.astimezone(tz).date() for at in instants]
+            times = terms(self.membership, days, self._today(self.members[i]))
+            found[i] = _Stay(times[-1] if times else None, by_day.get(times[-1].since) if times else None)
+        return found
+
+    def _by_contract(self) -> dict[int, _Stay]:
+        """By records: those that the programme's value calls contracts, else those of the name."""
+        vocabulary, value = self.round_.project.vocabulary, self.round_.project.program.value
+        kind = value.contract if value is not None and value.contract else self.membership.joins
+        type_ = vocabulary.records.get(kind)
+        if type_ is None or type_.of != self.program.unit:
+            return {}
+        dates = [name for name, f in type_.fields.items() if f.kind is Kind.DATE]
+        ends = value.contract_ends if value is not None and value.contract == kind else ""
+        ends = ends or next((n for n in ("ends", "end", "until", "valid_until") if n in dates), "")
+        starts = next((n for n in ("starts", "start", "begins", "since") if n in dates), "")
+        flags = [name for name, f in type_.fields.items() if f.kind is Kind.YES_NO]
+        goes_on = "auto_renew" if "auto_renew" in flags else ""
+        rows = tiers.contracts(self.round_.conn, self.program.unit, list(self.members), kind, starts, ends, goes_on)
+        found = {}
+        for i, contracts in rows.items():
+            tz, today = zone_of(self.round_.project, self.members[i]), self._today(self.members[i])
+            spans = [(c.starts or c.created_at.astimezone(tz).date(), None if c.goes_on else c.ends) for c in contracts]
+            found[i] = _Stay(
+                covering(spans, today), max(c.created_at for c in contracts), any(s > today for s, _ in spans)
+            )
+        return found
+
+
+class _Kept(NamedTuple):
+    """Membership as it stands in the derived row."""
+
+    state: str
+    since: date | None
+    until: date | None
+
+
+def _kept(row: Mapping[str, Any]) -> _Kept:
+    return _Kept(row.get("member") or "none", row.get("member_since"), row.get("member_until"))
+
+
+def _as_kept(term: Term | None, today: date) -> _Kept:
+    if term is None:
+        return _Kept("none", None, None)
+    return _Kept("active" if term.until is None or term.until >= today else "lapsed", term.since, term.until)
+
+
+def _between(before: _Kept, after: _Kept) -> list[tuple[str, date]]:
+    """What happened, each with the day that it is told once for."""
+    found: list[tuple[str, date]] = []
+    if after.state == "none":
+        if before.state == "active" and before.since is not None:
+            found.append(("membership_ended", before.until or before.since))
+        return found
+    assert after.since is not None
+    if before.state == "none" or before.since != after.since:
+        if before.state == "active" and before.until is not None and before.until < after.since:
+            found.append(("membership_ended", before.until))
+        if before.state != "active" or before.until is None or before.until < after.since:
+            found.append(("membership_started", after.since))
+    elif before.until is not None and (after.until is None or after.until > before.until):
+        found.append(("membership_renewed", after.until or date.max))
+    if after.state == "lapsed" and before.state != "lapsed" and after.until is not None:
+        found.append(("membership_ended", after.until))
+    return found
+
+
+def give_benefit(round_: Round, program: ClassProgram, started: Sequence[Member]) -> None:
+    """The instant benefit of joining, once for each new member."""
+    if program.membership is None or not program.membership.benefit or not started:
+        return
+    asked = [
+        Asked(f"membership:{program.class_name}:{m.unit}:{m.id}", program.membership.benefit, m.unit, m.id)
+        for m in started
+    ]
+    give(round_.conn, round_.project, asked, round_.now)
+
+
+# ---- tiers ----------------------------------------------------------------------------------------------------------
+
+
+def climb(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
+    """Tiers of the touched units and of those whose day has come. Returns how many changed."""
+    changed = 0
+    for program in round_.project.program.classes.values():
+        if program.tier_by is None:
+            continue
+        for some in _mine(round_, program, due):
+            changed += _climbed(round_, program, some)
+    return changed
+
+
+def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]) -> int:
+    conn, now = round_.conn, round_.now
+    rows = loyalty.standing(conn, program.unit, list(members))
+    if program.membership is not None:
+        members = {i: m for i, m in members.items() if rows.get(i, {}).get("member") == "active"}
+    if not members:
+        return 0
+    look = _Look(conn, round_.segments, program, round_.project)
+    begun = tiers.begun(conn, program.unit, [i for i in members if rows.get(i, {}).get("reviewed_on") is None])
+    since = _since(conn, program.class_name) or now
+    for i, member in members.items():
+        row = rows.get(i, {})
+        came = (
+            None if i not in begun else began(begun[i].created_at, row.get("member_since"), since, look.zone_of(member))
+        )
+        look.add(member, row, came, since)
+    arrived = tiers.arrivals(conn, program.unit, list(members), round_.first_id, round_.last_id, since, now)
+    look.walk(_thinned(arrived, now), now)
+    look.write(now)
+    return len(look.changes)
+
+
+def began(created_at: datetime, member_since: date | None, since: datetime, tz: ZoneInfo) -> datetime:
+    """When somebody came under the programme: it was there, she was there, and a member."""
+    start = max(created_at, since)
+    return start if member_since is None else max(start, instant(member_since, time(), tz))
+
+
+def _thinned(arrived: Mapping[int, Iterable[datetime]], now: datetime) -> dict[datetime, list[int]]:
+    """Units by the instants before `now` at which something new came to count for them, at most STEPS instants."""
+    found: dict[datetime, list[int]] = {}
+    for i, instants in arrived.items():
+        for at in instants:
+            if at < now:
+                found.setdefault(at, []).append(i)
+    order = sorted(found)
+    kept = order[:: -(-len(order) // STEPS)] if order else []
+    return {at: found[at] for at in kept}
+
+
+@dataclass(slots=True)
+class _Look:
+    """Units of one class on their way up or down the ladder, instant by instant."""
+
+    conn: sa.Connection
+    segments: Segments
+    program: ClassProgram
+    project: Project
+    members: dict[int, Member] = field(default_factory=dict)
+    stands: dict[int, Stand] = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)
+    since: dict[int, datetime | None] = field(default_factory=dict)
+    imposed: dict[int, str | None] = field(default_factory=dict)
+    quiet: set[int] = field(default_factory=set)
+    changes: list[TierChange] = field(default_factory=list)
+
+    def zone_of(self, member: Member) -> ZoneInfo:
+        return zone_of(self.project, member)
+
+    def add(self, member: Member, row: Mapping[str, object], came: datetime | None, since: datetime) -> None:
+        """`row`: what stands in the derived table; `came`: when she came under the programme, where this is the first
+        look at her; `since`: when the programme itself began."""
+        i = member.id
+        self.members[i] = member
+        if came is None:
+            known: Stand = Stand(row["graded_tier"], row["below_since"], row["held_until"], row["reviewed_on"])  # type: ignore[arg-type]
+            self.since[i] = row["tier_since"]  # type: ignore[assignment]
+        else:
+            known = Stand(None, reviewed_on=came.astimezone(self.zone_of(member)).date())
+            self.since[i] = None
+            if came <= since:
+                self.quiet.add(i)
+        if member.tier != known.tier:
+            self.imposed[i] = member.tier
+        self.stands[i] = known
+
+    def walk(self, arrived: Mapping[datetime, Iterable[int]], now: datetime) -> None:
+        """Through what came and the reviews, in order, to now."""
+        steps: dict[datetime, dict[int, date | None]] = {at: dict.fromkeys(ids) for at, ids in arrived.items()}
+        for i, stand in self.stands.items():
+            tz = self.zone_of(self.members[i])
+            last = stand.reviewed_on
+            assert last is not None
+            for day in reviews(self.program.downgrade.review, last, now.astimezone(tz).date()):
+                steps.setdefault(instant(day, time(), tz), {})[i] = day
+            steps.setdefault(now, {}).setdefault(i, None)
+        for at in sorted(steps):
+            self._step(at, steps[at])
+
+    def _step(self, at: datetime, review_of: Mapping[int, date | None]) -> None:
+        self._ask(at, list(review_of))
+        for i, review in review_of.items():
+            found, tz = self.found[i], self.zone_of(self.members[i])
+            stand = self.stands[i]
+            if i in self.imposed:
+                stand = self._told(i, stand, at.astimezone(tz).date())
+                self.since[i] = at if stand.tier is not None else self.since[i]
+            if stand.tier is None or stand.tier not in self.program.tiers:
+                stand = self._first(i, stand, at)
+            after = moved(self.program, stand, found, review)
+            if after.tier != stand.tier:
+                self._changed(i, stand.tier, after.tier, "review" if review is not None else "score", at)
+            self.stands[i] = after
+
+    def _ask(self, at: datetime, ids: Sequence[int]) -> None:
+        score, protected = self.program.tier_by, self.program.downgrade.protected_if
+        assert score is not None
+        asks: list[Condition | Expression] = [score] if protected is None else [score, protected]
+        for i, (truths, values) in self.segments.of_units(self.conn, asks, self.program.unit, ids, at).items():
+            value = values[score.text]
+            known = float(value) if isinstance(value, int | float) else None
+            self.found[i] = Found(known, protected is not None and truths[protected.text] is True)
+
+    def _told(self, i: int, stand: Stand, today: date) -> Stand:
+        """Somebody else has set the tier. Whoever was there before the programme is not held below her score."""
+        tier = self.imposed.pop(i)
+        if i in self.quiet and tier is not None:
+            reached = reached_by(self.program, self.found[i].score)
+            held = said(self.program, stand, tier, self.found[i], today).held_until is not None
+            return replace(stand, tier=None if held and reached is not None else tier)
+        return said(self.program, stand, tier, self.found[i], today)
+
+    def _first(self, i: int, stand: Stand, at: datetime) -> Stand:
+        """No tier yet. Whoever is new begins at the foot, and goes up from there; others get what their score is enough
+        for, and nothing is made of it."""
+        new = stand.tier is None and self.since[i] is None and i not in self.quiet
+        tier = None if new else reached_by(self.program, self.found[i].score)
+        tier = tier or (self.program.tiers[0] if self.program.tiers else None)
+        self._changed(i, self.members[i].tier, tier, "first", at)
+        return replace(stand, tier=tier, below_since=None, held_until=None)
+
+    def _changed(self, i: int, before: str | None, after: str | None, reason: str, at: datetime) -> None:
+        self.since[i] = at
+        if before == after:
+            return
+        name, unit = self.program.class_name, self.program.unit
+        way = "set" if reason == "first" else direction(self.project.vocabulary, name, before, after)
+        if reason == "review" and way == "up":
+            reason = "score"
+        self.changes.append(TierChange(unit, i, name, before, after, way, reason, at))
+
+    def progress_of(self, i: int, now: datetime) -> Progress:
+        today = now.astimezone(self.zone_of(self.members[i])).date()
+        return progress(self.program, self.stands[i], self.found[i], today)
+
+    def write(self, now: datetime) -> None:
+        """The tiers, their ledger, and the derived rows: a fixed number of statements."""
+        unit = self.program.unit
+        risen = {i: s.tier for i, s in self.stands.items() if s.tier != self.members[i].tier}
+        tiers.set_tiers(self.conn, unit, risen)
+        people.add_tier_changes(self.conn, self.changes, now)
+        rows = {}
+        for i, stand in self.stands.items():
+            told = self.progress_of(i, now)
+            rows[i] = {
+                "score": told.score,
+                "next_tier": told.next_tier,
+                "missing": told.missing,
+                "shortfall": told.shortfall,
+                "review_on": told.review_on,
+                "protected": told.protected,
+                "tier_since": self.since[i] or now,
+                "below_since": stand.below_since,
+                "held_until": stand.held_until,
+                "reviewed_on": stand.reviewed_on,
+                "graded_tier": stand.tier,
+                "tier_due": next_midnight(now, self.zone_of(self.members[i])),
+            }
+        loyalty.write(self.conn, unit, rows, now)
+
+
+def zone_of(project: Project, member: Member) -> ZoneInfo:
+    """Its stated zone; the workspace's where there is none, or none that is known."""
+    found = zone(member.zone or "") or zone(project.vocabulary.timezone) or zone("UTC")
+    assert found is not None
+    return found
+
+
+def next_midnight(now: datetime, tz: ZoneInfo) -> datetime:
+    """The instant at which the next local day begins."""
+    day = now.astimezone(tz).date() + _DAY
+    while (at := instant(day, time(), tz)) <= now:  # a date that the zone left out
+        day += _DAY
+    return at

@@ -21,10 +21,10 @@ import sqlalchemy as sa
 
 from orchestrator import fulfil, ingest, lineage, outcomes
 from orchestrator.dates import add_months
-from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
+from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
 from orchestrator.problems import Conflict, suggest
-from orchestrator.rows import ImportKind, ReadRow, RowReader, direction, tier_problem
+from orchestrator.rows import ImportKind, ReadRow, RowReader, default_class, direction, tier_problem
 from orchestrator.sheet import CsvSheet, Entry
 from orchestrator.stages import Changes
 from orchestrator.store import Store, consents, imports, merging, people, preferences, rights
@@ -419,10 +419,12 @@ def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return counts, refused
 
 
-def _classed(job: _Job, row: ReadRow, class_of: dict[str, str], unit: str) -> str | None:
+def _classed(job: _Job, row: ReadRow, class_of: dict[str, str], unit: Unit) -> str | None:
     """Bring class and tier of a row together with what is stored; what is wrong with them, if anything is."""
     values = row.values
     class_name = values.get("class") or class_of.get(row.key)
+    if class_name is None and (class_name := default_class(job.vocabulary, unit)) is not None:
+        values |= {"class": class_name, "class_by_rule": True}  # until the rules have been asked
     if class_name is None:
         return "class is missing; a new " + unit + " needs one"
     if unit == "customer":

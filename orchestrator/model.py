@@ -64,11 +64,13 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class CustomerClass:
-    """`tiers` lowest first. `unit` account: the tier is the account's and its contacts share it."""
+    """`tiers` lowest first. `unit` account: the tier is the account's and its contacts share it. `by_rule`: the
+    workspace says who is of it, where nobody states a class (`Project.class_rules`)."""
 
     name: str
     tiers: tuple[str, ...]
     unit: Unit = "customer"
+    by_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,19 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassRule:
+    """Who is of a class whose own row does not say so. `accounts` None: no account is of it."""
+
+    class_name: str
+    customers: Condition
+    accounts: Condition | None = None
+
+    @property
+    def text(self) -> str:
+        return self.customers.text
+
+
+@dataclass(frozen=True, slots=True)
 class EarnRule:
     """Points for an event. `points` for each `per` of the property `of` (money in minor units, or a number), rounded
     down; `of` "": `points` for each event. `where` is asked in the scope of the event (subject_event), of the class's

@@ -16,7 +16,7 @@ from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
-from orchestrator.program import Program
+from orchestrator.program import ClassRule, Program
 from orchestrator.reading import Context, Outlined, outline, schema
 from orchestrator.ruleset import CONSENT, HOURS, check_house_hours, read_ruleset
 from orchestrator.scheme import conditions, read_program
@@ -28,6 +28,7 @@ from orchestrator.workspace import (
     check_name,
     check_segment_units,
     nothing_declared,
+    read_class_rules,
     read_segment,
     read_segments,
     read_workspace,
@@ -59,6 +60,7 @@ class Project:
     warnings: tuple[Problem, ...]
     hash: str
     program: Program = field(default_factory=Program)
+    class_rules: Mapping[str, ClassRule] = field(default_factory=dict)
 
 
 # ---- from a folder --------------------------------------------------------------------------------------------------
@@ -220,6 +222,7 @@ class _Loading:
     vocabulary: Vocabulary = field(default_factory=nothing_declared)
     segments: dict[str, Condition] = field(default_factory=dict)
     program: Program = field(default_factory=Program)
+    class_rules: dict[str, ClassRule] = field(default_factory=dict)
     journeys: dict[str, Journey] = field(default_factory=dict)
     names: dict[str, Span] = field(default_factory=dict)  # of journeys, also of those that could not be read
     unreadable: bool = False  # a journey's file that could not be parsed: its name is not known
@@ -243,8 +246,8 @@ class _Loading:
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
         hashed = digest("project", *parts)
-        found = (self.vocabulary, self.segments, self.journeys, templates, warnings, hashed, self.program)
-        return Project(dict(self.files), *found)
+        found = (self.vocabulary, self.segments, self.journeys, templates, warnings, hashed)
+        return Project(dict(self.files), *found, self.program, self.class_rules)
 
     def _no_workspace(self) -> None:
         if any(p.span.file == WORKSPACE for p in self.problems.errors):
@@ -274,6 +277,9 @@ class _Loading:
         if segments is not None:
             self.segments = read_segments(segments, self.vocabulary, self.problems)
         self.program = read_program(root.get("program"), self.vocabulary, self.problems)
+        self.class_rules = read_class_rules(root.get("classes"), self.vocabulary, self.problems)
+        for rule in self.class_rules.values():
+            check_segment_units(rule.customers, self.segments, self.problems)
         for condition in conditions(self.program):
             check_segment_units(condition, self.segments, self.problems)
         return True

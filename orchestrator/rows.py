@@ -37,7 +37,7 @@ from orchestrator.cells import (
     text,
     yes_no,
 )
-from orchestrator.model import CONSENT_BASES, Field, Kind, Vocabulary
+from orchestrator.model import CONSENT_BASES, Field, Kind, Unit, Vocabulary
 from orchestrator.phone import numbered
 from orchestrator.places import phone_places
 from orchestrator.problems import suggest
@@ -418,7 +418,7 @@ class RowReader:
     def _customers(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], hint: str | None) -> None:
         out.key = self._own_key(row, "key", problems)
         values = out.values
-        self._not_empty(values, ("class",), problems)
+        self._stated_class(values, problems)
         if "phone" in row:
             raw = row["phone"]
             try:
@@ -448,7 +448,7 @@ class RowReader:
 
     def _accounts(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         out.key = self._own_key(row, "key", problems)
-        self._not_empty(out.values, ("class",), problems)
+        self._stated_class(out.values, problems)
         self._see_zone(out.values)
         if "name" in out.values:
             out.values["name"] = out.values["name"] or ""
@@ -456,6 +456,15 @@ class RowReader:
             problems.append("parent is the account itself")
         if out.key and out.refs.get("partner") == out.key:
             problems.append("partner is the account itself: only who buys through it names it")
+
+    def _stated_class(self, values: dict[str, Any], problems: list[str]) -> None:
+        """An empty class is a mistake, but where classes have rules: one of them finds it then."""
+        if not any(c.by_rule for c in self.vocabulary.classes.values()):
+            self._not_empty(values, ("class",), problems)
+        elif "class" in values:
+            values["class_by_rule"] = True if values["class"] is None else None
+            if values["class"] is None:
+                del values["class"]
 
     def _not_empty(self, values: Mapping[str, Any], columns: Iterable[str], problems: list[str]) -> None:
         for column in columns:
@@ -637,6 +646,15 @@ def tier_problem(vocabulary: Vocabulary, class_name: str | None, tier: str | Non
         return None
     hint = suggest(tier, found.tiers)
     return f"tier `{tier}` is no tier of {found.name}" + (f"; {hint}" if hint else "")
+
+
+def default_class(vocabulary: Vocabulary, unit: Unit) -> str | None:
+    """The class of whoever no rule is true of: the first without a rule, for an account among those of accounts. None
+    where no class has a rule: then every row states its class."""
+    known = vocabulary.classes.values()
+    if not any(c.by_rule for c in known):
+        return None
+    return next((c.name for c in known if not c.by_rule and (unit == "customer" or c.unit == "account")), None)
 
 
 def direction(vocabulary: Vocabulary, class_name: str, before: str | None, after: str | None) -> str:

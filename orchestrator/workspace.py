@@ -48,6 +48,7 @@ from orchestrator.reading import (
     read_value,
     schema,
 )
+from orchestrator.program import ClassRule
 from orchestrator.scheme import ClassEntry, VoucherEntry, read_loyalty
 from orchestrator.source import Entry, Node
 from orchestrator.stages import CHANGED, STAGE_EVENT, has_stages
@@ -101,6 +102,7 @@ class Class:
 
     tiers: tuple[str, ...] = option("its tiers, lowest first")
     unit: Literal["customer", "account"] = option("whose the tier is", default="customer")
+    when: str | None = option("who is of it, where no row says so: a condition", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,7 +392,7 @@ def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, C
                 seen.add(tier.text)
         declared = read_ones.get(entry.key)
         if isinstance(declared, Class):
-            found[entry.key] = CustomerClass(entry.key, declared.tiers, declared.unit)
+            found[entry.key] = CustomerClass(entry.key, declared.tiers, declared.unit, declared.when is not None)
     return found
 
 
@@ -541,6 +543,31 @@ def read_condition(entry: Entry, context: Context) -> Condition | None:
         return None
     found = read_value(Condition, entry.value, context)
     return found if isinstance(found, Condition) else None
+
+
+def read_class_rules(node: Node | None, vocabulary: Vocabulary, problems: Problems) -> dict[str, ClassRule]:
+    """The classes' `when`, in the order written. A rule of customers is asked of customers; one of accounts of accounts
+    and of their contacts, so that it names fields with `account.` before them."""
+    found: dict[str, ClassRule] = {}
+    for entry in _entries(node):
+        rule = next((e for e in entry.value.entries if e.key == "when"), None)
+        declared = vocabulary.classes.get(entry.key)
+        if rule is None or declared is None:
+            continue
+        customers = read_condition(rule, Context(problems, vocabulary, Scope(unit="customer")))
+        if customers is None:
+            continue
+        accounts: Condition | None = None
+        if declared.unit == "account":
+            accounts = read_condition(rule, Context(problems, vocabulary, Scope(unit="account")))
+            if accounts is None:
+                continue
+        found[entry.key] = ClassRule(entry.key, customers, accounts)
+    if found and len(found) == len(vocabulary.classes):
+        entry = _entries(node)[-1]
+        message = "every class has a rule, and whoever none is true of has no class"
+        problems.error("no-other-class", message, entry.key_span, "leave one class without `when`: it is the others'")
+    return found
 
 
 def _check_circles(found: Mapping[str, Condition], places: Mapping[str, Span], problems: Problems) -> None:

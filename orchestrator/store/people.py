@@ -261,7 +261,8 @@ def _apply(row: dict[str, Any], wanted: Wanted, members: str | None) -> bool:
 
 
 class TierChange(NamedTuple):
-    """`direction` is up, down or set, by the order of the class's tiers."""
+    """`direction` is up, down or set, by the order of the class's tiers. `reason`: "" somebody set it (an import), else
+    one of `ladder.REASONS`; `at`: when it came true, None the moment it is written."""
 
     unit: str
     unit_id: int
@@ -269,6 +270,8 @@ class TierChange(NamedTuple):
     from_tier: str | None
     to_tier: str | None
     direction: str
+    reason: str = ""
+    at: datetime | None = None
 
 
 def add_tier_changes(conn: sa.Connection, rows: Sequence[TierChange], now: datetime) -> None:
@@ -276,8 +279,9 @@ def add_tier_changes(conn: sa.Connection, rows: Sequence[TierChange], now: datet
     if rows:
         take_turns(conn, "tier_change")
         ids = allocate_ids(conn, tier_change, len(rows))
-        columns = ("id", "unit", "unit_id", "class", "from_tier", "to_tier", "direction", "at", "received_at")
-        insert_many(conn, tier_change, [(i, *row, now, now) for i, row in zip(ids, rows, strict=True)], columns=columns)
+        columns = ("id", "unit", "unit_id", "class", "from_tier", "to_tier", "direction", "reason", "at", "received_at")
+        filled = [(i, *row[:-1], row.at or now, now) for i, row in zip(ids, rows, strict=True)]
+        insert_many(conn, tier_change, filled, columns=columns)
 
 
 def add_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:

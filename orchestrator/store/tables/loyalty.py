@@ -151,6 +151,7 @@ claim = Table(  # a reward that somebody took
     one_of("unit", UNITS),
     one_of("state", ("claimed", "handed_over", "fulfilled", "cancelled")),
     Index(None, "reward", "state"),
+    Index(None, "voucher_id"),
     Index(None, "unit", "unit_id"),
 )
 
@@ -185,6 +186,8 @@ referral = Table(
     Column("event_id", BigId, ForeignKey("event.id")),  # what converted it
     one_of("state", ("pending", "converted", "refused", "lapsed")),
     Index(None, "unit", "unit_id", "at"),
+    Index(None, "referred_unit", "referred_id"),
+    Index(None, "event_id"),
     Index("uq_referral_referred", "class", "referred_unit", "referred_id", unique=True,
           sqlite_where=sa.text("state IN ('pending', 'converted')"),
           postgresql_where=sa.text("state IN ('pending', 'converted')")),
@@ -202,6 +205,8 @@ commission = Table(  # append-only: what partners have earned; a refund is a lin
     Column("currency", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    Index(None, "event_id"),
+    Index(None, "of_id"),
     Index(None, "account_id", "at"),
 )
 

@@ -67,6 +67,7 @@ tier_change = Table(  # append-only: imported here, computed by the loyalty prog
     Column("from_tier", Text),
     Column("to_tier", Text),
     Column("direction", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),  # "": somebody set it; else one of ladder.REASONS
     Column("at", UtcDateTime, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     one_of("unit", ("customer", "account")),

@@ -1,0 +1,226 @@
+"""Tiers and membership in the store: who is due, whose tier is what, what changed, what came in when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from orchestrator.model import Unit
+from orchestrator.store.database import id_list, update_many
+from orchestrator.store.dialect import json_bool, json_date
+from orchestrator.store.tables import account, customer, event, loyalty, record, tier_change
+from orchestrator.store.triggers import insert_select
+
+
+def _table(unit: Unit) -> sa.Table:
+    return customer if unit == "customer" else account
+
+
+# ---- who is due -----------------------------------------------------------------------------------------------------
+
+
+def is_due(conn: sa.Connection, now: datetime) -> bool:
+    """Whether anybody's day has come."""
+    return conn.execute(sa.select(loyalty.c.unit_id).where(loyalty.c.tier_due <= now).limit(1)).first() is not None
+
+
+def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]:
+    """Units whose day has come, those that have waited longest first."""
+    query = sa.select(loyalty.c.unit, loyalty.c.unit_id).where(loyalty.c.tier_due <= now)
+    found: dict[Unit, list[int]] = {"customer": [], "account": []}
+    for unit, unit_id in conn.execute(query.order_by(loyalty.c.tier_due, loyalty.c.unit_id).limit(limit)):
+        found[unit].append(unit_id)
+    return found
+
+
+def wake_class(conn: sa.Connection, class_name: str, unit: Unit, now: datetime) -> None:
+    """Everybody of a class is due: its programme is new, or another one."""
+    table = _table(unit)
+    mine = [table.c["class"] == class_name]
+    if unit == "customer":
+        mine += [customer.c.merged_into.is_(None), customer.c.erased_at.is_(None)]
+    at = sa.literal(now, loyalty.c.updated_at.type)
+    fresh = sa.select(sa.literal(unit, sa.Text()), table.c.id, at).where(*mine)
+    insert_select(conn, loyalty, ("unit", "unit_id", "updated_at"), fresh)
+    theirs = sa.select(table.c.id).where(*mine)
+    conn.execute(loyalty.update().where(loyalty.c.unit == unit, loyalty.c.unit_id.in_(theirs)).values(tier_due=now))
+
+
+def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
+    """Nobody looks at these units any more: they are gone, or their class has no programme."""
+    listed = id_list(conn, ids)
+    mine = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id.in_(sa.select(listed.c.id)))
+    none = dict.fromkeys(("tier_due", "score", "next_tier", "missing", "shortfall", "review_on", "below_since"))
+    conn.execute(loyalty.update().where(mine).values(**none, held_until=None, protected=None))
+
+
+# ---- what is known --------------------------------------------------------------------------------------------------
+
+
+class Begun(NamedTuple):
+    """When somebody came: the stated day, and when the row was made."""
+
+    joined: date | None
+    created_at: datetime
+
+
+def begun(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Begun]:
+    """By unit id."""
+    table, listed = _table(unit), id_list(conn, ids)
+    query = sa.select(table.c.id, table.c.joined, table.c.created_at).join(listed, listed.c.id == table.c.id)
+    return {row.id: Begun(row.joined, row.created_at) for row in conn.execute(query)}
+
+
+def arrivals(
+    conn: sa.Connection, unit: Unit, ids: Sequence[int], after_id: int, until_id: int, since: datetime, now: datetime
+) -> dict[int, set[datetime]]:
+    """When events with ids in (after_id, until_id] came to count for these units, in (since, now]: once they had
+    happened and were received."""
+    if not ids or until_id <= after_id:
+        return {}
+    listed = id_list(conn, ids)
+    owner = event.c.customer_id if unit == "customer" else event.c.account_id
+    query = (
+        sa.select(owner, event.c.occurred_at, event.c.received_at)
+        .join(listed, listed.c.id == owner)
+        .where(event.c.id > after_id, event.c.id <= until_id)
+        .distinct()
+    )
+    found: dict[int, set[datetime]] = {}
+    for unit_id, occurred, received in conn.execute(query):
+        at = max(occurred, received)
+        if since < at <= now:
+            found.setdefault(unit_id, set()).add(at)
+    return found
+
+
+def happenings(
+    conn: sa.Connection, unit: Unit, ids: Sequence[int], kind: str, now: datetime
+) -> dict[int, list[datetime]]:
+    """When events of a kind happened, of those known now."""
+    listed = id_list(conn, ids)
+    owner = event.c.customer_id if unit == "customer" else event.c.account_id
+    query = (
+        sa.select(owner, event.c.occurred_at)
+        .join(listed, listed.c.id == owner)
+        .where(event.c.type == kind, event.c.occurred_at <= now, event.c.received_at <= now)
+        .order_by(event.c.occurred_at, event.c.id)
+    )
+    found: dict[int, list[datetime]] = {}
+    for unit_id, at in conn.execute(query):
+        found.setdefault(unit_id, []).append(at)
+    return found
+
+
+class Contract(NamedTuple):
+    """A record that makes a member: from when (None: when it was made) to when (None: open), or on and on."""
+
+    starts: date | None
+    ends: date | None
+    goes_on: bool
+    created_at: datetime
+
+
+def contracts(
+    conn: sa.Connection, unit: Unit, ids: Sequence[int], kind: str, starts: str, ends: str, goes_on: str
+) -> dict[int, list[Contract]]:
+    """Records of a kind by unit; `starts`, `ends` and `goes_on` name their fields, "" none."""
+    listed = id_list(conn, ids)
+    owner = record.c.customer_id if unit == "customer" else record.c.account_id
+    nothing = sa.cast(sa.null(), sa.Date())
+    query = (
+        sa.select(
+            owner,
+            json_date(record.c.fields, starts) if starts else nothing,
+            json_date(record.c.fields, ends) if ends else nothing,
+            json_bool(record.c.fields, goes_on) if goes_on else sa.false(),
+            record.c.created_at,
+        )
+        .join(listed, listed.c.id == owner)
+        .where(record.c.type == kind)
+        .order_by(record.c.id)
+    )
+    found: dict[int, list[Contract]] = {}
+    for unit_id, begins, over, on, created in conn.execute(query):
+        found.setdefault(unit_id, []).append(Contract(begins, over, bool(on), created))
+    return found
+
+
+def unstated(conn: sa.Connection, unit: Unit, ids: Sequence[int] | None) -> list[int]:
+    """Of these units (None: of all) those whose class nobody stated: a rule finds it."""
+    table = _table(unit)
+    query = sa.select(table.c.id).where(table.c.class_by_rule.is_(True))
+    if unit == "customer":
+        query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+    if ids is not None:
+        listed = id_list(conn, ids)
+        query = query.where(table.c.id.in_(sa.select(listed.c.id)))
+    return list(conn.execute(query.order_by(table.c.id)).scalars())
+
+
+# ---- what is written ------------------------------------------------------------------------------------------------
+
+
+def set_tiers(conn: sa.Connection, unit: Unit, tiers: Mapping[int, str | None]) -> None:
+    """Whose tier is what. `updated_at` stays: nothing was told of them, and a look follows what was told."""
+    update_many(conn, _table(unit), [{"id": i, "tier": tier} for i, tier in tiers.items()], where=("id",))
+
+
+def set_classes(conn: sa.Connection, unit: Unit, classes: Mapping[int, str]) -> None:
+    """Another class, and no tier: the old one's says nothing in it."""
+    rows = [{"id": i, "class": name, "tier": None} for i, name in classes.items()]
+    update_many(conn, _table(unit), rows, where=("id",))
+
+
+# ---- to look at -----------------------------------------------------------------------------------------------------
+
+
+def history(conn: sa.Connection, unit: Unit, unit_id: int, limit: int = 50) -> list[Mapping[str, Any]]:
+    """Changes of a unit's tier, newest first."""
+    query = sa.select(tier_change).where(tier_change.c.unit == unit, tier_change.c.unit_id == unit_id)
+    return [dict(row) for row in conn.execute(query.order_by(tier_change.c.id.desc()).limit(limit)).mappings()]
+
+
+def set_by_others(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, list[tuple[datetime, str | None]]]:
+    """The tiers that imports set, and when, oldest first: what a replay starts from."""
+    listed = id_list(conn, ids)
+    query = (
+        sa.select(tier_change.c.unit_id, tier_change.c.at, tier_change.c.to_tier)
+        .join(listed, listed.c.id == tier_change.c.unit_id)
+        .where(tier_change.c.unit == unit, tier_change.c.reason == "")
+        .order_by(tier_change.c.id)
+    )
+    found: dict[int, list[tuple[datetime, str | None]]] = {}
+    for unit_id, at, tier in conn.execute(query):
+        found.setdefault(unit_id, []).append((at, tier))
+    return found
+
+
+class Share(NamedTuple):
+    """How many of a class stand on a tier, and of them: at risk of losing it, protected."""
+
+    class_name: str
+    tier: str | None
+    units: int
+    at_risk: int
+    protected: int
+
+
+def distribution(conn: sa.Connection, class_name: str, unit: Unit) -> list[Share]:
+    """By tier, of one class."""
+    table = _table(unit)
+    row = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == table.c.id)
+    at_risk = sa.func.coalesce(sa.func.sum(sa.case((loyalty.c.review_on.is_not(None), 1), else_=0)), 0)
+    protected = sa.func.coalesce(sa.func.sum(sa.case((loyalty.c.protected.is_(True), 1), else_=0)), 0)
+    query = (
+        sa.select(table.c.tier, sa.func.count(), at_risk, protected)
+        .select_from(table.outerjoin(loyalty, row))
+        .where(table.c["class"] == class_name)
+        .group_by(table.c.tier)
+    )
+    if unit == "customer":
+        query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+    return [Share(class_name, tier, int(n), int(r), int(p)) for tier, n, r, p in conn.execute(query)]
