@@ -21,7 +21,7 @@ ENOUGH: Final = 50
 YEAR: Final = 365.25
 WEEK: Final = 7.0
 _FAR: Final = 12.0  # parameters stay within exp(±12): where data say "never" or "always" the likelihood has no end
-_TERMS: Final = 50_000
+_TERMS: Final = 1_000_000
 
 Unit = TypeVar("Unit", bound=Hashable)
 
@@ -57,13 +57,9 @@ class BgNbd:
 
     def expected(self, who: History, weeks: float) -> float:
         """How many more days with a purchase are expected of her within so many weeks."""
-        r, alpha, b, x = self.r, self.alpha, self.b, who.repeats
-        a = self.a if abs(self.a - 1) > 1e-6 else 1 + 1e-6  # the formula has a hole there, its limit has none
-        left, c = alpha + who.age, a + b + x - 1
-        log_ratio = math.log(left / (left + weeks))
-        # The power is taken into the series: either alone runs out of a float's range for who buys every day.
-        tail = hypergeometric(r + x, b + x, c, weeks / (left + weeks), (r + x) * log_ratio)
-        return max(0.0, c / (a - 1) * (1 - tail) / (1 + self._gone(who)))
+        left = self.alpha + who.age
+        made = purchases_made(self.r + who.repeats, weeks / (left + weeks), self.a, self.b + who.repeats)
+        return made * self.p_alive(who)
 
     def _gone(self, who: History) -> float:
         """The odds that she has left."""
@@ -126,17 +122,24 @@ def _bg_nbd_likelihood(
     return total
 
 
-def hypergeometric(a: float, b: float, c: float, z: float, log_factor: float = 0.0) -> float:
-    """exp(log_factor) × Gauss's ₂F₁(a, b; c; z) for positive a, b, c and 0 ≤ z < 1, by its series."""
-    term = total = 1.0
+def purchases_made(k: float, z: float, a: float, b: float) -> float:
+    """How many purchases somebody makes who would make n of them with the probability of a negative binomial (k, z) and
+    leaves after each with one that is beta (a, b) distributed; k, a, b above zero, 0 ≤ z < 1.
+
+    The sum over n of P(n) × (how many of n are made): what the paper's (10) says with Gauss's ₂F₁, as a series whose
+    terms are all positive. The closed form is a difference of large numbers, and has a hole at a = 1.
+    """
+    weight, stays, made, total, log_scale = 1.0, 1.0, 0.0, 0.0, k * math.log1p(-z)
     for n in range(_TERMS):
-        term *= (a + n) * (b + n) / ((c + n) * (n + 1)) * z
-        total += term
+        weight *= (k + n) / (n + 1) * z  # P(n + 1), but for its scale
+        made += stays  # the chance of making the (n + 1)st, added up: how many of n + 1 are made
+        stays *= (b + n) / (a + b + n)
+        total += weight * made
         if total > 1e250:
-            term, total, log_factor = term * 1e-250, total * 1e-250, log_factor + 250 * math.log(10)
-        if term < total * 1e-13 and (a + n) * (b + n) * z < (c + n) * (n + 1):
+            weight, total, log_scale = weight * 1e-250, total * 1e-250, log_scale + 250 * math.log(10)
+        if weight * made <= total * 1e-12 * (1 - z) and (k + n) * z < n + 1:
             break
-    return math.exp(math.log(total) + log_factor)
+    return math.exp(math.log(total) + log_scale) if total else 0.0
 
 
 # ---- how much -------------------------------------------------------------------------------------------------------
