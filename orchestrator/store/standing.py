@@ -24,7 +24,7 @@ from orchestrator.places import (
     region_of,
 )
 from orchestrator.rules import Consent, Partner, Place, Standing, Zone
-from orchestrator.store import consents, loyalty, preferences
+from orchestrator.store import consents, loyalty, preferences, vouchers
 from orchestrator.store.counting import Contacts, Counted, counted
 from orchestrator.store.database import id_list, key_list
 from orchestrator.store.keys import Keys
@@ -216,6 +216,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
     with_record = {d.record_id for d in batch if d.record_id is not None}
     records = _records(conn, with_record, asked.vocabulary) if _names(asked, *asked.vocabulary.records) else {}
     rewarded = _rewarded(conn, people, companies, asked)
+    codes = _vouchers(conn, batch) if _names(asked, "voucher") else {}
     found = _Found(keys, asked)
     for due in batch:
         person = people.get(due.customer_id) if due.customer_id is not None else None
@@ -232,6 +233,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
             due.customer_id in chosen and chosen[due.customer_id].format == "text",
             owned,
             rewarded.of(person, companies.get(company_id) if company_id is not None else None),
+            codes.get(due.id),
         )
         try:
             found.add(due, told)
@@ -415,6 +417,19 @@ def _records(conn: sa.Connection, ids: set[int], vocabulary: Vocabulary) -> dict
     for row in conn.execute(query.join(listed, listed.c.id == record.c.id)):
         kind = vocabulary.records.get(row.type)
         found[row.id] = (row.type, {**({kind.key: row.key} if kind else {}), **row.fields})
+    return found
+
+
+def _vouchers(conn: sa.Connection, batch: Sequence[Due]) -> dict[int, Json]:
+    """By message the voucher that its run gave last, else the one that the event tells of which began the run."""
+    given = vouchers.latest(conn, {due.enrollment_id for due in batch if due.enrollment_id is not None})
+    told = vouchers.of_events(conn, {d.event_id for d in batch if d.event_id is not None})
+    found = {}
+    for due in batch:
+        code = given.get(due.enrollment_id or 0) or told.get(due.event_id or 0)
+        if code is not None:
+            day = {} if code[1] is None else {"expires": code[1].isoformat()}
+            found[due.id] = {"code": code[0], "pool": code[2], **day}
     return found
 
 

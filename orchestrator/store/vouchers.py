@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from orchestrator.model import Unit
 from orchestrator.store.database import id_list, insert_many, key_list, update_many
 from orchestrator.store.people import take_turns
-from orchestrator.store.tables import voucher
+from orchestrator.store.tables import claim, event, voucher
 
 SHOWN = 3
 """How many of a code's last characters are shown where people look at lists."""
@@ -182,6 +182,35 @@ def latest(conn: sa.Connection, enrollment_ids: Iterable[int]) -> dict[int, tupl
         .order_by(v.given_at, v.id)
     )
     return {row.enrollment_id: (row.code, row.expires_on, row.pool) for row in conn.execute(query)}
+
+
+def of_events(conn: sa.Connection, event_ids: Iterable[int]) -> dict[int, tuple[str, date | None, str]]:
+    """The codes that these events tell of (voucher_given, reward_claimed), by event, as `latest`. A code is told to
+    nobody but those it was given to, whatever an event says. Two statements."""
+    listed, e, v = id_list(conn, event_ids), event.c, voucher.c
+    told = sa.select(e.id, e.type, e.key, e.customer_id, e.account_id).join(listed, listed.c.id == e.id)
+    by_type: dict[str, dict[int, sa.Row[Any]]] = {"voucher_given": {}, "reward_claimed": {}}
+    for row in conn.execute(told.where(e.type.in_(by_type))):
+        number = row.key.partition(":")[2]
+        if number.isascii() and number.isdecimal() and len(number) < 19:
+            by_type[row.type][int(number)] = row
+    if not any(by_type.values()):
+        return {}
+    given, claimed = id_list(conn, by_type["voucher_given"]), id_list(conn, by_type["reward_claimed"])
+    query = (
+        sa.select(v.id, v.code, v.expires_on, v.pool, v.unit, v.unit_id, claim.c.id.label("claim_id"))
+        .join(claim, claim.c.voucher_id == v.id, isouter=True)
+        .where(sa.or_(v.id.in_(sa.select(given.c.id)), claim.c.id.in_(sa.select(claimed.c.id))), v.void_at.is_(None))
+    )
+    found = {}
+    for code in conn.execute(query):
+        for told_of in (by_type["voucher_given"].get(code.id), by_type["reward_claimed"].get(code.claim_id)):
+            if told_of is None:
+                continue
+            whose = told_of.customer_id if code.unit == "customer" else told_of.account_id
+            if whose == code.unit_id:
+                found[told_of.id] = (code.code, code.expires_on, code.pool)
+    return found
 
 
 def of_unit(conn: sa.Connection, unit: Unit, unit_id: int) -> list[Code]:

@@ -1,0 +1,78 @@
+"""Points, progress, benefits and value in texts: whose they are, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email import message_from_string, policy
+
+import pytest
+
+from orchestrator.model import Loyalty
+from orchestrator.outbound import _standing
+from orchestrator.store import loyalty
+from orchestrator.store import tables as t
+from tests.outgoing import NOON, POLICIES, WORKSPACE, World, email, files, journey, world_of
+
+PROGRAM = """
+program:
+  b2c:
+    tier_by: count(bought, 365 days)
+    thresholds: { silver: 0, gold: 500 }
+    benefits: { silver: [free-shipping], gold: [early-access] }
+    titles: { early-access: { en: Early access, de: Früher Zugang } }
+  b2b:
+    tier_by: account.annual_value
+    thresholds: { std: 0, big: 25000 }
+    benefits: { std: [phone-support], big: [personal-advice] }
+"""
+BODY = (
+    "{{ points.balance | number }} points, {{ progress.missing | default('nothing') }} "
+    "to {{ progress.next | default('-') }}:"
+    "{% for title in benefits.values() %} {{ title }};{% endfor %}"
+    "{% if 'early-access' in benefits %} early{% endif %}"
+)
+
+
+def texts() -> dict[str, str]:
+    found = files({"hello": journey("hello", "- email: news")}, POLICIES)
+    found["journeys/workspace.yaml"] = WORKSPACE + POLICIES + PROGRAM
+    found["templates/email/news.mjml"] = email("News", BODY)
+    found["templates/email/news.de.mjml"] = email("Neues", BODY)
+    return found
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    made = world_of(database_url)
+    yield made
+    made.store.close()
+
+
+def said(world: World) -> str:
+    world.tick()
+    (one,) = world.outbox()
+    parsed = message_from_string(world.opened(one), policy=policy.default)
+    body = parsed.get_body(("plain",))
+    assert body is not None
+    return " ".join(body.get_content().split())
+
+
+def test_a_customers_own_points_and_benefits(world: World) -> None:
+    world.apply(texts())
+    (person,) = world.people(tier="gold", locale="de")
+    with world.store.write() as conn:
+        row = {"points": 1250, "missing": None, "next_tier": None}
+        loyalty.write(conn, "customer", {person: row}, NOON)
+    assert Loyalty().title("free-shipping", "de") == "free shipping"
+    world.event([person])
+    text = said(world)
+    assert "1.250 points, nothing to -" in text
+    assert "free shipping; Früher Zugang; early" in text
+
+
+def test_who_has_no_row_yet_has_no_points_and_the_rest_is_missing() -> None:
+    assert _standing("points", None)["balance"] == 0
+    assert _standing("progress", None) == {}
+    row = {"clv": 1200, "clv_currency": "EUR", "band": "top"}
+    assert _standing("value", row) == {"clv": 1200, "clv_currency": "EUR", "band": "top"}
+    assert "points" in {c.name for c in t.loyalty.columns}
