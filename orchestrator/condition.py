@@ -38,6 +38,7 @@ from orchestrator.terms import (
     Operator,
     Or,
     Ref,
+    Rows,
     Scalar,
     TierIs,
     Truth,
@@ -47,6 +48,7 @@ from orchestrator.terms import (
 )
 from orchestrator.terms import text as written
 from orchestrator.values import (
+    BADGE,
     EXISTENCE,
     KIND_WORDS,
     ORDERED,
@@ -64,6 +66,9 @@ __all__ = [
     "Condition", "Expression", "Happened", "Heard", "Node", "Scope", "happened", "heard", "parse", "parse_expression",
     "segments_named",
 ]  # fmt: skip
+
+
+COMPLETED = "challenge_completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +318,8 @@ class _Checker(Values):
         name, arguments = called(tree)
         if name in STEP_WORDS:
             return self._step(name, tree, arguments, env)
+        if name == BADGE:
+            return self._badge(tree, arguments)
         if name not in EXISTENCE:
             value = self.scalar_call(tree, env)
             if value is None:
@@ -330,6 +337,23 @@ class _Checker(Values):
                 "bad-condition", "`all` needs what is to be true of them", tree, f"write all({rows.of} where …)"
             )
         return Not(Any_(rows)) if name == "never" else Any_(rows, every=name == "all")
+
+    def _badge(self, tree: Tree[Token], arguments: list[Tree[Token]]) -> Truth | None:
+        """`badge("critic")`: a challenge that gives it was done."""
+        word = tree.children[0]
+        assert isinstance(word, Token)
+        if not self.words.loyalty.declared:
+            return self.not_loyal("unknown-function", BADGE, word)
+        given, where = halves(arguments[0]) if len(arguments) == 1 else (None, None)
+        if where is not None or not isinstance(given, Token) or given.type not in ("STRING", "NAME"):
+            return self.error("bad-condition", "this is no badge's name", tree, 'write badge("its-name")')
+        name, known = unquoted(given), self.words.loyalty.badges
+        if name not in known:
+            hint = suggest(name, known) or "no challenge in workspace.yaml gives one"
+            return self.error("unknown-badge", f"no challenge gives the badge `{name}`", given, hint)
+        event = self.words.events[COMPLETED]
+        of = Ref("subject", "event", event.name, BADGE, event.fields[BADGE].kind)
+        return Any_(Rows("event", event.name, Compare("==", of, Literal_(name, of.kind))))
 
     def _step(self, word: str, tree: Tree[Token], arguments: list[Tree[Token]], env: Env) -> Truth | None:
         if self.scope.steps is None or env.nested or env.subject is not None:

@@ -440,8 +440,9 @@ ACCOUNT_FIELDS: Mapping[str, Field] = (
 )
 BANDS = ("prospect", "inactive", "small", "medium", "big", "top")
 """The customer pyramid, from its foot."""
+MEMBER_STATES = ("none", "active", "lapsed")
 LOYALTY_FIELDS: Mapping[str, Field] = {
-    name: Field(name, kind, BANDS if column == "band" else (), column)
+    name: Field(name, kind, {"band": BANDS, "member": MEMBER_STATES}.get(column, ()), column)
     for name, kind, column in (
         ("points", Kind.NUMBER, "points"),
         ("points.balance", Kind.NUMBER, "points"),
@@ -449,7 +450,7 @@ LOYALTY_FIELDS: Mapping[str, Field] = {
         ("points.earned", Kind.NUMBER, "points_earned"),
         ("points.expiring", Kind.NUMBER, "points_expiring"),
         ("points.expire_on", Kind.DATE, "points_expire_on"),
-        ("membership.state", Kind.TEXT, "member"),
+        ("membership.state", Kind.CHOICE, "member"),
         ("membership.since", Kind.DATE, "member_since"),
         ("membership.until", Kind.DATE, "member_until"),
         ("progress.score", Kind.NUMBER, "score"),

@@ -16,11 +16,14 @@ from lark import Token
 
 from channels.base import Medium
 from orchestrator.grammar import Parsed, Stretch, Unreadable, read, stretch
-from orchestrator.model import Field, Kind, Unit, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, Field, Kind, Unit, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
-from orchestrator.terms import Holder, Owner, Ref, Scalar
+from orchestrator.terms import Aggregate, And, Holder, IsSet, Literal_, OneOf, Owner, Ref, Rows, Scalar
 
-LOYALTY = frozenset({"nps", "value.band", "points", "value", "balance", "badge", "benefits"})
+LOYALTY = frozenset({"balance", "badge", "benefits", *(name.partition(".")[0] for name in LOYALTY_FIELDS)})
+"""What comes with the loyalty programme, by what stands before the dot."""
+NPS = "nps"
+ANSWERED = "survey_answered"  # `orchestrator.centre` makes it of what surveys ask
 _OCCURRED = Field("occurred_at", Kind.INSTANT, column="occurred_at")
 
 
@@ -100,6 +103,8 @@ class Names:
             return self.words.customer
         if holder == "account":
             return self.words.account
+        if holder == "loyalty":
+            return LOYALTY_FIELDS
         if holder == "event":
             fields = self.words.events[of].fields if of in self.words.events else {}
             return {"occurred_at": _OCCURRED, **fields}
@@ -127,12 +132,25 @@ class Names:
         owner, dot, rest = name.partition(".")
         if dot:
             place = self._owners(env).get(owner)
-            found = self.fields(place[1], place[2]).get(rest) if place else None
-            return self.ref(*place, found) if place and found else None
+            if place is None:
+                return self._loyal("unit", env.unit, name)
+            found = self.fields(place[1], place[2]).get(rest)
+            if found is None and place[0] in ("unit", "account"):
+                return self._loyal(place[0], place[1], rest)
+            return self.ref(*place, found) if found else None
         if env.subject is not None and (found := self.fields(*env.subject).get(name)):
             return self.ref("subject", *env.subject, found)
         found = self.fields(env.unit, env.unit).get(name)
-        return self.ref("unit", env.unit, env.unit, found) if found else None
+        return self.ref("unit", env.unit, env.unit, found) if found else self._loyal("unit", env.unit, name)
+
+    def _loyal(self, owner: Owner, of: Holder, name: str) -> Ref | None:
+        """What the programme knows of the unit, or of its account."""
+        found = LOYALTY_FIELDS.get(name) if self.words.loyalty.declared else None
+        return self.ref(owner, "loyalty", of, found) if found else None
+
+    def means_something(self, name: str, env: Env) -> bool:
+        """Whether a bare word is a name here, and no text."""
+        return name == NPS or self.named(name, env) is not None
 
     def by_name(self, token: Token, env: Env) -> Scalar | None:
         name = str(token)
@@ -140,8 +158,8 @@ class Names:
         if found is not None:
             return found
         owner, dot, rest = name.partition(".")
-        if name in LOYALTY:
-            return self.error("unknown-field", *loyalty(name, token))
+        if name == NPS:
+            return self._nps(token)
         if dot:
             return self._unknown_dotted(owner, rest, token, env)
         return self._unknown_bare(name, token, env)
@@ -150,6 +168,8 @@ class Names:
         owners = self._owners(env)
         if owner in owners:
             of = owners[owner]
+            if of[0] in ("unit", "account") and rest.partition(".")[0] in LOYALTY:
+                return self.not_loyal("unknown-field", rest, token, f"{owner}.")
             fields = self.fields(of[1], of[2])
             what = f"event `{of[2]}`" if of[0] == "event" else f"`{owner}`"
             known = [f"{owner}.{name}" for name in fields]
@@ -166,10 +186,14 @@ class Names:
         if owner in self.words.events:
             hint = f"write last({owner}.{rest}), or sum, min, max, avg"
             return self.error("not-in-scope", f"no one `{owner}` is meant here", token, hint)
+        if owner in LOYALTY:
+            return self.not_loyal("unknown-field", f"{owner}.{rest}", token)
         known = [f"{o}.{rest}" for o, place in owners.items() if rest in self.fields(place[1], place[2])]
         return self.error("unknown-field", f"there is no `{owner}` here", token, suggest(f"{owner}.{rest}", known))
 
     def _unknown_bare(self, name: str, token: Token, env: Env) -> None:
+        if name in LOYALTY and name not in self.words.records:
+            return self.not_loyal("unknown-field", name, token)
         if name in self.words.events:
             hint = f"write count({name}, 90 days) >= 1, or never({name})"
             return self.error("unknown-field", f"`{name}` is an event, not a field", token, hint)
@@ -189,7 +213,47 @@ class Names:
         known = [*self.fields(env.unit, env.unit), *(self.fields(*env.subject) if env.subject else ())]
         return self.error("unknown-field", f"there is no field `{name}`", token, suggest(name, known))
 
+    # -- the loyalty programme
 
-def loyalty(name: str, at: Token) -> tuple[str, Token, str]:
-    message = f"`{name}` comes with the loyalty programme; not declared"
-    return message, at, "until there is one, name a declared attribute or event instead"
+    def not_loyal(self, code: str, name: str, token: Token, before: str = "") -> None:
+        """A name that comes with the programme: there is none, or it has another word for it."""
+        if not self.words.loyalty.declared:
+            hint = "declare `program` in workspace.yaml, or name a declared attribute or event"
+            return self.error(code, f"`{name}` comes with the loyalty programme, and none is declared", token, hint)
+        root, dot, _ = name.partition(".")
+        known = [f"{before}{known}" for known in LOYALTY_FIELDS if known.partition(".")[0] == root]
+        hints = {
+            "balance": f"did you mean `{before}points`?",
+            "badge": 'write badge("its-name")',
+            "benefits": "benefits are for texts; ask for the tier, as `tier >= gold`",
+        }
+        what = f"`{root}` has no `{name.partition('.')[2]}`" if dot else f"there is no field `{name}`"
+        return self.error(code, what, token, hints.get(root) or suggest(before + name, known))
+
+    def _nps(self, token: Token) -> Scalar | None:
+        """The latest answer to the question of a survey that is declared as one."""
+        found = latest_nps(self.words)
+        if found is not None:
+            return found
+        hint = "add a survey whose answers are not anonymous, with a question of `kind: nps`, to workspace.yaml"
+        return self.error("unknown-field", f"no survey asks for `{NPS}`", token, hint)
+
+
+def latest_nps(words: Vocabulary) -> Aggregate | None:
+    """The last answer to an nps question, of the surveys that are not anonymous; None where there is none.
+
+    Where their questions have one name, it is that property; else the event's `score`, its first number.
+    """
+    asked = {s.name: q.name for s in words.surveys.values() if not s.anonymous for q in s.questions if q.kind == NPS}
+    answered = words.events.get(ANSWERED)
+    if not asked or answered is None:
+        return None
+    names = set(asked.values())
+    question = names.pop() if len(names) == 1 else "score"
+
+    def ref(name: str) -> Ref:
+        return Ref("subject", "event", ANSWERED, name, answered.fields[name].kind)
+
+    surveys = tuple(Literal_(name, Kind.CHOICE) for name in asked)
+    where = And((OneOf(ref("survey"), surveys), IsSet(ref(question))))
+    return Aggregate("last", Rows("event", ANSWERED, where), ref(question), Kind.NUMBER)

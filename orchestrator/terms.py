@@ -16,7 +16,7 @@ from orchestrator.model import Kind, minor_digits
 from orchestrator.words import Duration
 
 Owner = Literal["unit", "account", "subject", "event", "record"]
-Holder = Literal["customer", "account", "event", "record"]
+Holder = Literal["customer", "account", "event", "record", "loyalty"]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 Fold = Literal["count", "sum", "avg", "min", "max", "first", "last"]
 
@@ -62,7 +62,8 @@ class Amount(Scalar):
 @dataclass(frozen=True, slots=True)
 class Ref(Scalar):
     """A field. `owner`: the innermost unit, its account (of a customer), the row a `where` judges, the triggering event
-    or the record in scope. `of` names the event or record type; `column` is None for a member of the row's JSON."""
+    or the record in scope. `of` names the event or record type, of what the programme knows (`loyalty`) the unit that
+    is asked about; `column` is None for a member of the row's JSON."""
 
     owner: Owner
     holder: Holder
@@ -97,6 +98,19 @@ class DaysSince(Scalar):
     """Whole days from a date (local days) or an instant (elapsed, towards zero) to now."""
 
     since: Scalar
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class PointsWithin(Scalar):
+    """Points that count towards tiers, earned in a rolling window; 0 without any. `owner`, `of`: as a Ref's."""
+
+    owner: Literal["unit", "account"]
+    of: Holder
+    window: Duration
 
     @property
     def kind(self) -> Kind:
@@ -365,6 +379,8 @@ def _atom(node: Node, inside: bool) -> tuple[str, int]:
             return f"{'all' if every else 'any'}({rows.of}{_rest(rows)})", _ATOM
         case DaysSince(since):
             return f"days_since({text(since, inside=inside)})", _ATOM
+        case PointsWithin(owner, _, window):
+            return f"{'account.' if owner == 'account' else ''}points({span_text(window)})", _ATOM
         case AnyContact(where):
             return f"any contact({text(where)})", _ATOM
         case InSegment(name):
@@ -394,7 +410,7 @@ def _name(ref: Ref, inside: bool) -> str:
     if ref.owner == "subject" or (ref.owner == "unit" and not inside):
         return ref.name
     if ref.owner in ("unit", "account"):
-        return f"{ref.holder}.{ref.name}"
+        return f"{ref.of if ref.holder == 'loyalty' else ref.holder}.{ref.name}"
     return f"{'event' if ref.owner == 'event' else ref.of}.{ref.name}"
 
 

@@ -16,7 +16,7 @@ from lark import Token, Tree
 from orchestrator.grammar import Parsed
 from orchestrator.model import Kind, minor_digits
 from orchestrator.problems import suggest
-from orchestrator.scope import LOYALTY, Env, Names, loyalty
+from orchestrator.scope import LOYALTY, Env, Names
 from orchestrator.terms import (
     STEP_WORDS,
     Aggregate,
@@ -26,6 +26,7 @@ from orchestrator.terms import (
     Fold,
     Literal_,
     Negative,
+    PointsWithin,
     Ref,
     Rows,
     Scalar,
@@ -46,7 +47,10 @@ KIND_WORDS = {
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 _AGGREGATES = frozenset(get_args(Fold))
 EXISTENCE = frozenset({"any", "all", "never"})
-_FUNCTIONS = _AGGREGATES | EXISTENCE | STEP_WORDS.keys() | {"days_since"}
+BADGE = "badge"
+TRUTHS = EXISTENCE | STEP_WORDS.keys() | {BADGE}
+"""Functions that are true or false."""
+_FUNCTIONS = _AGGREGATES | TRUTHS | {"days_since", "points"}
 _MOST_OPERATORS = 12  # keeps products of doubles far from an overflow, which PostgreSQL takes for an error
 _CLOCK_UNITS = frozenset({"minute", "minutes", "hour", "hours"})
 _DURATION_UNITS = _CLOCK_UNITS | {"day", "days", "week", "weeks", "month", "months", "year", "years"}
@@ -88,7 +92,7 @@ class Values(Names):
             return self._token(tree)
         if tree.data == "call":
             word = str(tree.children[0])
-            return self.truth(tree, env) if word in EXISTENCE or word in STEP_WORDS else self.scalar_call(tree, env)
+            return self.truth(tree, env) if word in TRUTHS else self.scalar_call(tree, env)
         if tree.data == "group":
             return self.either(child(tree), env)
         on: Callable[[Tree[Token], Env], Scalar | None] | None = getattr(self, f"_scalar_{tree.data}", None)
@@ -214,8 +218,11 @@ class Values(Names):
         assert isinstance(word, Token)
         if name == "days_since":
             return self._days_since(tree, arguments, env)
+        owner, _, last = name.rpartition(".")
+        if last == "points" and owner in ("", env.unit, "account"):
+            return self._points(owner, word, tree, arguments, env)
         if name in LOYALTY:
-            return self.error("unknown-function", *loyalty(name, word))
+            return self.not_loyal("unknown-function", name, word)
         if name not in _AGGREGATES:
             return self.error("unknown-function", f"there is no `{name}(…)`", word, suggest(name, _FUNCTIONS))
         rows, prop = self.rows(name, tree, arguments, env)
@@ -223,6 +230,21 @@ class Values(Names):
             return None
         kind = self._folded(name, rows, prop, tree)
         return Aggregate(name, rows, prop, kind) if kind is not None else None  # type: ignore[arg-type]
+
+    def _points(
+        self, owner: str, word: Token, tree: Tree[Token], arguments: list[Tree[Token]], env: Env
+    ) -> Scalar | None:
+        """`points(365 days)`, of the unit or of its account."""
+        if not self.words.loyalty.declared:
+            return self.not_loyal("unknown-function", str(word), word)
+        if len(arguments) != 1:
+            hint = f"write {word}(365 days); {word} alone is the balance"
+            return self.error("bad-condition", f"`{word}` takes a window of time", tree, hint)
+        window = self._window("event", arguments[0])
+        if window is None:
+            return None
+        theirs = owner == "account" and env.unit == "customer"
+        return PointsWithin("account" if theirs else "unit", "account" if theirs else env.unit, window)
 
     def _days_since(self, tree: Tree[Token], arguments: list[Tree[Token]], env: Env) -> Scalar | None:
         if len(arguments) != 1 or arguments[0].children[1] is not None:
@@ -342,7 +364,7 @@ class Values(Names):
     def pair(self, left: Parsed, right: Parsed, env: Env) -> tuple[Scalar | None, Scalar | None]:
         """Both sides; a bare word that names nothing is a literal of the other side's kind."""
         word = str(left) if isinstance(left, Token) and self._bare(left) else None
-        if word is None or self.named(word, env) is not None:
+        if word is None or self.means_something(word, env):
             a = self.scalar(left, env)
             if a is not None:
                 return a, self.literal(right, a, env)
@@ -350,7 +372,7 @@ class Values(Names):
                 self.scalar(right, env)
             return None, None
         other = self._bare(right)
-        if other is None or self.named(other, env) is not None:
+        if other is None or self.means_something(other, env):
             b = self.scalar(right, env)
             if b is not None and word in self.choices(b):
                 return Literal_(_YES_NO.get(word, word), kind_of(b)), b
@@ -390,7 +412,7 @@ class Values(Names):
                 return Literal_(_YES_NO[word], Kind.YES_NO)
             if word in choices:
                 return Literal_(word, kind)
-            if "-" not in word and self.named(word, env) is not None:
+            if "-" not in word and self.means_something(word, env):
                 return self.scalar(tree, env)
             if kind in (Kind.TEXT, Kind.KEY) or (kind is Kind.CHOICE and not choices):
                 return self._text(word, other, tree)

@@ -19,7 +19,16 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from orchestrator.dates import before
 from orchestrator.model import Kind, Unit, Vocabulary
 from orchestrator.store.dialect import json_bool, json_date, json_instant, json_number, json_text
-from orchestrator.store.tables import UtcDateTime, account, customer, event, micros, record
+from orchestrator.store.tables import (
+    UtcDateTime,
+    account,
+    customer,
+    event,
+    loyalty,
+    micros,
+    point_entry,
+    record,
+)
 from orchestrator.terms import (
     Aggregate,
     Amount,
@@ -29,6 +38,7 @@ from orchestrator.terms import (
     Negative,
     Node,
     Operator,
+    PointsWithin,
     Ref,
     Rows,
     Scalar,
@@ -67,6 +77,19 @@ class Place:
             return value(self.rows)
         found = _TABLES[self.holder].alias()
         return sa.select(value(found)).where(found.c.id == self.id).correlate_except(found).scalar_subquery()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the programme knows of a unit: its derived row, by whose it is."""
+
+    unit: Sql
+    id: Sql
+
+    def take(self, value: Callable[[sa.FromClause], Sql]) -> Sql:
+        """A value of that row; NULL when there is none yet."""
+        found = loyalty.alias()
+        return _lookup(found, value(found), [found.c.unit == self.unit, found.c.unit_id == self.id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +167,42 @@ class Scalars:
     def judged(self, rows: Rows, found: sa.FromClause, frame: Frame) -> Frame:
         return replace(frame, subject=Place(rows.holder, found))
 
+    # ---- the programme's rows
+
+    def place(self, ref: Ref, frame: Frame) -> Place | Standing:
+        """The row a field is of."""
+        return Standing(*self._member(ref.owner, frame)) if ref.holder == "loyalty" else frame.place(ref)
+
+    def _member(self, owner: str, frame: Frame) -> tuple[Sql, Sql]:
+        """Whose points and value are meant: a contact's are her account's where the class says so."""
+        one, company = sa.literal("customer", sa.Text()), sa.literal("account", sa.Text())
+        if frame.kind == "account":
+            return company, frame.unit.c.id
+        if owner == "account":
+            return company, frame.unit.c.account_id
+        names = [n for n, c in self.vocabulary.classes.items() if c.unit == "account"]
+        if not names:
+            return one, frame.unit.c.id
+        shared = frame.unit.c["class"].in_(names)
+        return sa.case((shared, company), else_=one), sa.case((shared, frame.unit.c.account_id), else_=frame.unit.c.id)
+
+    def _points_within(self, node: PointsWithin, frame: Frame) -> Sql:
+        unit, unit_id = self._member(node.owner, frame)
+        found = point_entry.alias()
+        since = before(self.now, node.window, _UTC)
+        picked = [
+            found.c.unit == unit,
+            found.c.unit_id == unit_id,
+            found.c.counts,
+            found.c.kind.in_(("earn", "award", "reverse")),
+            found.c.at > sa.literal(since, UtcDateTime()),
+            found.c.at <= self.instant,
+            found.c.received_at <= self.instant,
+            found.c.active_at <= self.instant,
+        ]
+        total: Sql = sa.func.sum(sa.cast(found.c.points, sa.Double()), type_=sa.Double())
+        return _lookup(found, sa.func.coalesce(total, 0.0, type_=sa.Double()), picked)
+
     # ---- values
 
     def scalar(self, node: Scalar, frame: Frame) -> Sql:
@@ -154,11 +213,13 @@ class Scalars:
             case Ref(kind=Kind.TIER):
                 return self.tier(node, frame)
             case Ref():
-                return frame.place(node).take(lambda rows: _column(node, rows))
+                return self.place(node, frame).take(lambda rows: _column(node, rows))
             case Aggregate():
                 return self._aggregate(node, frame)
             case DaysSince(since):
                 return self._days_since(since, frame)
+            case PointsWithin():
+                return self._points_within(node, frame)
             case Negative(of):
                 return -self._operand(of, frame)
             case Arithmetic(op, left, right):
@@ -229,7 +290,7 @@ class Scalars:
             case Amount(minor, currency):
                 return sa.literal(minor, sa.BigInteger()), sa.literal(currency, sa.Text())
             case Ref():
-                place = frame.place(node)
+                place = self.place(node, frame)
                 amount = place.take(lambda rows: _money(node, rows)[0])
                 currency_sql = place.take(lambda rows: _money(node, rows)[1])
                 if code is not None:
@@ -450,7 +511,7 @@ def _money_members(ref: Ref, rows: sa.FromClause) -> tuple[Sql, Sql]:
 
 def _from_data(node: Scalar) -> bool:
     """Whether its size is the data's; what is reckoned from bounded values is bounded by the length of a condition."""
-    return isinstance(node, Ref | Aggregate)
+    return isinstance(node, Ref | Aggregate | PointsWithin)
 
 
 def _finite(number: Sql) -> Sql:
