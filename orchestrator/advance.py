@@ -190,16 +190,18 @@ def _manager(unit: UnitFacts) -> Addressee | None:
 
 
 def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
-    """By medium an account's contacts, in the order of the journey's roles; of a customer's journey nobody asks."""
+    """By medium an account's contacts, in the order of the journey's roles, its own before those of the accounts above;
+    of a customer's journey nobody asks."""
     if run.unit == "customer":
         return {}
     roles = journey.recipients.roles
     rank = {role: n for n, role in enumerate(roles)}
-    chosen = [c for c in unit.contacts if not roles or c.role in rank]
-    chosen.sort(key=lambda c: (rank.get(c.role or "", 0), c.customer_id))
+    above = journey.recipients.above
+    chosen = [c for c in unit.contacts if (not roles or c.role in rank) and (above or not c.above)]
+    chosen.sort(key=lambda c: (c.above, rank.get(c.role or "", 0), c.customer_id))
     return {
         medium: tuple(
-            Addressee("customer", c.customer_id, c.customer_id, unit.account_id, c.role or "")
+            Addressee("customer", c.customer_id, c.customer_id, unit.account_id, c.role or "", c.above)
             for c in chosen
             if medium in c.media
         )

@@ -136,6 +136,7 @@ class _Walk:
                 self.draw,
                 self.journey.recipients.roles,
                 self.journey.recipients.at_most,
+                self.journey.recipients.each,
             )
             outcome = step.wake(told) if waking else step.arrive(told)
             self._note(step, here, outcome, waking)

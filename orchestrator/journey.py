@@ -56,10 +56,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Whom of an account's contacts a send goes to: by role in this order, at most so many."""
+    """Whom of an account's contacts a send goes to: by role in this order, at most so many, of `each` role so many.
+
+    `above`: behind the account's own, contacts of the accounts above it, the nearest first.
+    """
 
     roles: tuple[str, ...] = ()
     at_most: int | None = None
+    each: int | None = None
+    above: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,8 @@ class RecipientsForm:
 
     role: tuple[str, ...] = option("roles, the most wanted first", default=())
     at_most: int | None = option("how many of them", low=1, high=1000, default=None)
+    each: int | None = option("how many of each role: a buying committee", low=1, high=1000, default=None)
+    above: bool = option("behind the account's own, contacts of the accounts above it", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,7 +403,9 @@ class _Reading:
             priority=form.priority,
             triggers=self.triggers,
             audience=audience,
-            recipients=Recipients(form.recipients.role, form.recipients.at_most),
+            recipients=Recipients(
+                form.recipients.role, form.recipients.at_most, form.recipients.each, form.recipients.above
+            ),
             reentry=reentry,
             # Two contracts that end in one week are two runs: the second must not be lost to the first.
             overlap=form.overlap or _usual_overlap(self.triggers, reentry),

@@ -28,7 +28,8 @@ Value = str | int | float | bool | datetime | None  # a date comes as "YYYY-MM-D
 class Addressee:
     """Whom a message is for. `id` is a customer's id; for staff the account's id (its manager) or the customer's.
 
-    `role`: a contact's, in account journeys; it orders and narrows, it is no part of who somebody is.
+    `role`: a contact's, in account journeys; it orders and narrows, it is no part of who somebody is. `above`: of an
+    account so many levels above the run's own.
     """
 
     kind: Literal["customer", "staff", "system"]
@@ -36,6 +37,7 @@ class Addressee:
     customer_id: int | None
     account_id: int | None
     role: str = field(default="", compare=False)
+    above: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,7 @@ class Here:
     ]  # [0, 1) by (unit, journey name, unit id, name): the same for ever, whatever the version
     roles: tuple[str, ...] = ()
     at_most: int | None = None
+    each: int | None = None
 
     def truth(self, condition: Condition) -> bool | None:
         return self.facts.truths[condition.text]

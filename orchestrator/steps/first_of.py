@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from orchestrator.model import SETTLED_STATES, Json
 from orchestrator.reading import Context, option
 from orchestrator.source import Node
 from orchestrator.steps import Addressee, Cancel, Effect, Go, Here, MessageState, Outcome, Send, Stay, Step
-from orchestrator.steps.sending import SendStep, own, told, unreached
+from orchestrator.steps.sending import SendStep, own, seated, told, unreached
 from orchestrator.words import Duration
 
 Mark = Literal["delivered", "opened", "clicked"]
@@ -94,7 +95,7 @@ class FirstOf(Step):
 
     def arrive(self, here: Here) -> Outcome:
         pool = self._pool(here)
-        who = [a.id for a in pool[: here.at_most]] or [_NOBODY]
+        who = [a.id for a in seated(pool, here.at_most, here.each)] or [_NOBODY]
         return self._go_on(here, pool, who, len(who))
 
     def wake(self, here: Here) -> Outcome:
@@ -110,7 +111,7 @@ class FirstOf(Step):
             for addressee in () if send.goes_elsewhere else own(here, send.medium, send.to):
                 found.setdefault(addressee.id, addressee)
         order = {role: n for n, role in enumerate(here.roles)}
-        return tuple(sorted(found.values(), key=lambda a: order.get(a.role, len(order))))
+        return tuple(sorted(found.values(), key=lambda a: (a.above, order.get(a.role, len(order)))))
 
     def _go_on(self, here: Here, pool: tuple[Addressee, ...], who: list[int], wanted: int) -> Outcome:
         mine = here.messages(*(s.id for s in self.first_of))
@@ -118,13 +119,19 @@ class FirstOf(Step):
         known |= {a.id: a for a in pool}
         turns = [self._turn(here, known.get(i), mine) for i in who]
         if here.enrollment.unit == "account":
-            for spare in pool:
-                if sum(not t.lost for t in turns) >= wanted:
-                    break
-                if spare.id not in who:
-                    who = [*who, spare.id]
-                    turns.append(self._turn(here, spare, mine))
+            while spare := self._spare(here, pool, who, turns, wanted):
+                who = [*who, spare.id]
+                turns.append(self._turn(here, spare, mine))
         return self._outcome(here, turns, {"who": who, "wanted": wanted}, mine)
+
+    def _spare(
+        self, here: Here, pool: tuple[Addressee, ...], who: list[int], turns: list[_Turn], wanted: int
+    ) -> Addressee | None:
+        """Who takes the place of somebody that none of the media reaches."""
+        kept = {i for i, turn in zip(who, turns, strict=True) if not turn.lost}
+        sitting = Counter(a.role for a in pool if a.id in kept)
+        free = [a for a in pool if a.id not in who]
+        return next(iter(seated(free, wanted - len(kept), here.each, sitting)), None)
 
     def _outcome(self, here: Here, turns: list[_Turn], memory: Json, mine: tuple[MessageState, ...]) -> Outcome:
         # Two recipients may come to one of our own people by the same send: one message says it.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from channels.base import Medium
@@ -66,7 +67,7 @@ class SendStep(Step):
     def arrive(self, here: Here) -> Outcome:
         if skipped := self.not_wanted(here):
             return Go(note=skipped, what="skipped")
-        chosen = self.candidates(here)[: self.limit(here)]
+        chosen = self.first(here)
         if not chosen:
             return Go(note={"because": self.nobody(here)}, what="skipped")
         note = {"medium": self.medium.value, "template": self.template, "to": [_who(a) for a in chosen]}
@@ -102,9 +103,10 @@ class SendStep(Step):
         """Whether it goes to our own people or machines instead of the journey's recipients."""
         return len(self.to) == 1 and (self.to[0] == "account_manager" or "@" in self.to[0])
 
-    def limit(self, here: Here) -> int | None:
-        """How many at most."""
-        return None if self.goes_elsewhere else here.at_most
+    def first(self, here: Here) -> tuple[Addressee, ...]:
+        """Those of the candidates that it goes to at first."""
+        found = self.candidates(here)
+        return found if self.goes_elsewhere else seated(found, here.at_most, here.each)
 
     def addressee_for(self, here: Here, recipient: Addressee | None) -> Addressee | None:
         """Where this send goes when it is one recipient's turn (`first_of`); None: this medium does not reach them."""
@@ -122,9 +124,11 @@ class SendStep(Step):
         """The next contacts, for those whose message could not arrive (bounced, failed, no usable address)."""
         if here.enrollment.unit == "customer" or self.goes_elsewhere:
             return ()
-        missing = wanted - sum(not unreached(m) for m in sent)
         asked = {m.addressee for m in sent}
-        return tuple(a for a in self.candidates(here) if a not in asked)[: max(0, missing)]
+        lost = {m.addressee for m in sent if unreached(m)}
+        kept = [a for a in self.candidates(here) if a in asked - lost]
+        spare = [a for a in self.candidates(here) if a not in asked]
+        return seated(spare, wanted - len(asked - lost), here.each, Counter(a.role for a in kept))
 
     # ---- what -----------------------------------------------------------------------------------------------------
 
@@ -177,6 +181,21 @@ def own(here: Here, medium: Medium, roles: tuple[str, ...] = ()) -> tuple[Addres
     if enrollment.unit == "customer":
         return (Addressee("customer", enrollment.unit_id, enrollment.unit_id, enrollment.account_id),)
     return tuple(a for a in here.facts.recipients.get(medium, ()) if not roles or a.role in roles)
+
+
+def seated(
+    pool: Sequence[Addressee], at_most: int | None, each: int | None, taken: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Addressee, ...]:
+    """The first of a pool, as many as there are places: of `each` role so many, of whom some are `taken`."""
+    chosen: list[Addressee] = []
+    sitting = Counter(taken)
+    for addressee in pool:
+        if at_most is not None and len(chosen) >= at_most:
+            break
+        if each is None or sitting[addressee.role] < each:
+            chosen.append(addressee)
+            sitting[addressee.role] += 1
+    return tuple(chosen)
 
 
 def internal(here: Here, kind: Literal["staff", "system"]) -> Addressee:

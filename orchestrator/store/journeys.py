@@ -62,11 +62,12 @@ _COLUMNS = [
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person of an account, and the media there is an address for."""
+    """A person of an account, and the media there is an address for. `above`: of an account so many levels above."""
 
     customer_id: int
     role: str | None
     media: frozenset[Medium]
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def due(conn: sa.Connection, now: datetime, limit: int, paused: Iterable[str] = 
 
 
 def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, UnitFacts]:
-    """By enrollment id. Two statements: zones, and the contacts of accounts."""
+    """By enrollment id. Two statements: zones, and the contacts of accounts and of those above them."""
     customers = id_list(conn, {e.customer_id for e in runs if e.customer_id is not None})
     theirs = {
         customer_id: (zone, account_id, manager_email is not None)
@@ -115,10 +116,11 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
     companies: dict[int, tuple[str | None, bool]] = {}
     contacts: dict[int, list[Contact]] = defaultdict(list)
     if account_ids:
-        accounts = id_list(conn, account_ids)
+        tree = above(id_list(conn, account_ids))
         for row in conn.execute(
             sa.select(
-                account.c.id,
+                tree.c.start,
+                tree.c.level,
                 account.c.timezone,
                 account.c.manager_email,
                 customer.c.id.label("contact"),
@@ -131,7 +133,7 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
                 .correlate(customer)
                 .label("push"),
             )
-            .join(accounts, accounts.c.id == account.c.id)
+            .join(tree, tree.c.id == account.c.id)
             .outerjoin(
                 customer,
                 sa.and_(
@@ -140,12 +142,13 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
                     customer.c.merged_into.is_(None),
                 ),
             )
-            .order_by(account.c.id, customer.c.id)
+            .order_by(tree.c.start, tree.c.level, customer.c.id)
         ):
-            companies[row.id] = (row.timezone, row.manager_email is not None)
+            if not row.level:
+                companies[row.start] = (row.timezone, row.manager_email is not None)
             if row.contact is not None:
                 media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
-                contacts[row.id].append(Contact(row.contact, row.role, media))
+                contacts[row.start].append(Contact(row.contact, row.role, media, row.level))
     found = {}
     for e in runs:
         if e.unit == "account":
@@ -156,6 +159,21 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
             zone, account_id, manager = theirs.get(e.unit_id, (None, None, False))
             found[e.id] = UnitFacts(zone, (), e.customer_id, account_id, manager)
     return found
+
+
+HIGHEST = 50
+"""Levels of accounts that are looked up: were there ever a circle, this would still end."""
+
+
+def above(accounts: sa.FromClause) -> sa.CTE:
+    """A list of accounts' ids with all above them: `start`, `id`, `level` (0: the account itself)."""
+    zero = sa.literal(0, sa.Integer()).label("level")
+    own = sa.select(accounts.c.id.label("start"), accounts.c.id, zero)
+    tree = own.cte("tree", recursive=True)
+    child = account.alias("child")
+    step = sa.select(tree.c.start, child.c.parent_id, tree.c.level + 1)
+    step = step.join(child, child.c.id == tree.c.id).where(child.c.parent_id.is_not(None), tree.c.level < HIGHEST)
+    return tree.union_all(step)
 
 
 def message_states(conn: sa.Connection, enrollment_ids: Sequence[int]) -> dict[int, tuple[MessageState, ...]]:
