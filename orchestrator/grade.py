@@ -1,4 +1,4 @@
-"""Who belongs, who rises and who falls: classes by rule, membership, tiers by score, reviews, protection.
+"""Who rises and who falls: classes by rule, tiers by score, reviews, protection.
 
 What a tier comes to is `ladder`'s; here it is asked of the database and written. Every unit of a class with a tier
 rule is looked at when something new touches it, and once on each of its own days, just after midnight. A look that
@@ -9,46 +9,39 @@ nobody's tier hangs on when a tick ran.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
-from itertools import islice
-from typing import Any, NamedTuple
+from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from orchestrator.belong import belong, next_midnight, of_class, zone_of
 from orchestrator.condition import Condition, Expression
-from orchestrator.ingest import record_events
 from orchestrator.ladder import (
     Found,
     Progress,
     Stand,
-    Term,
-    covering,
     moved,
     progress,
     reached_by,
     reviews,
     said,
-    terms,
 )
-from orchestrator.model import Kind, Unit
-from orchestrator.program import ClassProgram, Membership
+from orchestrator.model import Unit
+from orchestrator.program import ClassProgram
 from orchestrator.project import Project
-from orchestrator.reward import Asked, give
 from orchestrator.rows import default_class, direction
 from orchestrator.store import loyalty, people, tiers, versions
 from orchestrator.store.loyalty import Member, Round
 from orchestrator.store.people import TierChange
 from orchestrator.store.segments import Segments
-from orchestrator.zones import instant, zone
+from orchestrator.zones import instant
 
 BATCH = 10_000
 """Units looked at by one statement, and how many of those that are due a look takes."""
 STEPS = 64
 """Instants that a look steps through, beside reviews: of more arrivals between two looks some are taken together."""
-_DAY = timedelta(days=1)
 
 
 def is_due(conn: sa.Connection, project: Project, now: datetime) -> bool:
@@ -83,19 +76,11 @@ def heed_edits(round_: Round) -> None:
         return
     force = versions.newest(conn)
     for name, mine in project.program.classes.items():
-        if _since(conn, name) is None:
-            versions.set_instant(conn, _since_name(name), force.at if force is not None else round_.now)
+        if tiers.program_since(conn, name) is None:
+            tiers.begin_program(conn, name, force.at if force is not None else round_.now)
         if mine.tier_by is not None or mine.membership is not None:
             tiers.wake_class(conn, name, mine.unit, round_.now)
     versions.set_number(conn, _RULES, _rules(project))
-
-
-def _since_name(class_name: str) -> str:
-    return f"program_since:{class_name}"
-
-
-def _since(conn: sa.Connection, class_name: str) -> datetime | None:
-    return versions.setting_instant(conn, _since_name(class_name))
 
 
 # ---- classes --------------------------------------------------------------------------------------------------------
@@ -170,202 +155,6 @@ def _has_rules(project: Project, member: Member) -> bool:
     return program.tier_by is not None or program.membership is not None
 
 
-def _mine(
-    round_: Round, program: ClassProgram, due: Mapping[Unit, Mapping[int, Member]]
-) -> Iterator[dict[int, Member]]:
-    """Touched and due units of a class, in parts."""
-    mine = {m.id: m for m in round_.of_class(program.class_name, program.unit)}
-    mine |= {m.id: m for m in due[program.unit].values() if m.class_name == program.class_name}
-    ids = iter(sorted(mine))
-    while some := list(islice(ids, BATCH)):
-        yield {i: mine[i] for i in some}
-
-
-# ---- membership -----------------------------------------------------------------------------------------------------
-
-
-def belong(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
-    """Memberships that begin, are renewed and end. Returns how many."""
-    changed = 0
-    for program in round_.project.program.classes.values():
-        if program.membership is None:
-            continue
-        for some in _mine(round_, program, due):
-            changed += _Belonging(round_, program, program.membership, some).settle()
-    return changed
-
-
-class _Stay(NamedTuple):
-    """Of one unit: the time that counts now (None: none yet), when it became known, and whether to look again though
-    nothing new comes."""
-
-    term: Term | None
-    at: datetime | None
-    wait: bool = False
-
-
-@dataclass(slots=True)
-class _Belonging:
-    """The touched or due units of a class whose programme one joins."""
-
-    round_: Round
-    program: ClassProgram
-    membership: Membership
-    members: Mapping[int, Member]
-
-    def settle(self) -> int:
-        conn, now, unit = self.round_.conn, self.round_.now, self.program.unit
-        rows = loyalty.standing(conn, unit, list(self.members))
-        stays = self._stays()
-        since = _since(conn, self.program.class_name) or now
-        told: list[dict[str, Any]] = []
-        written: dict[int, dict[str, Any]] = {}
-        started: list[Member] = []
-        for i, member in self.members.items():
-            stay, today = stays.get(i, _Stay(None, None)), self._today(member)
-            before, after = _kept(rows.get(i, {})), _as_kept(stay.term, today)
-            silent = stay.at is None or stay.at < since
-            for kind, mark in _between(before, after):
-                if kind == "membership_started" and silent:
-                    continue
-                told.append(self._event(member, kind, mark))
-                if kind == "membership_started":
-                    started.append(member)
-            again = stay.wait or (after.state == "active" and after.until is not None)
-            if after != before or again:
-                due_at = next_midnight(now, zone_of(self.round_.project, member)) if again else None
-                written[i] = {"member": after.state, "member_since": after.since, "member_until": after.until}
-                written[i]["tier_due"] = due_at
-        loyalty.write(conn, unit, written, now)
-        if idle := [i for i in self.members if (w := written.get(i)) and w["member"] != "active" and not w["tier_due"]]:
-            tiers.rest(conn, unit, idle)
-        record_events(conn, told, now=now)
-        give_benefit(self.round_, self.program, started)
-        return len(told)
-
-    def _today(self, member: Member) -> date:
-        return self.round_.now.astimezone(zone_of(self.round_.project, member)).date()
-
-    def _event(self, member: Member, kind: str, mark: date) -> dict[str, Any]:
-        whose = {"customer_id": member.id, "account_id": member.account_id}
-        if member.unit == "account":
-            whose = {"customer_id": None, "account_id": member.id}
-        key = f"{self.program.class_name}:{member.unit}:{member.id}:{mark.isoformat()}"
-        now = self.round_.now
-        said_ = {"class_name": self.program.class_name}
-        return {"type": kind, "key": key, **whose, "occurred_at": now, "properties": said_}
-
-    # ---- how one comes in
-
-    def _stays(self) -> dict[int, _Stay]:
-        m = self.membership
-        event = m.event or (self._purchase() if m.joins == "purchase" else "")
-        if event:
-            return self._by_event(event)
-        if m.joins == "free":
-            return self._free()
-        return self._by_contract()
-
-    def _purchase(self) -> str:
-        value = self.round_.project.program.value
-        return (value.event if value is not None else "") or "order_placed"
-
-    def _free(self) -> dict[int, _Stay]:
-        begun = tiers.begun(self.round_.conn, self.program.unit, list(self.members))
-        found = {}
-        for i, row in begun.items():
-            tz = zone_of(self.round_.project, self.members[i])
-            made = row.created_at.astimezone(tz).date()
-            day = min(row.joined or made, self._today(self.members[i]))
-            at = row.created_at if day >= made else instant(day, time(), tz)
-            times = terms(self.membership, [day], self._today(self.members[i]))
-            found[i] = _Stay(times[-1] if times else None, at)
-        return found
-
-    def _by_event(self, event: str) -> dict[int, _Stay]:
-        happened = tiers.happenings(self.round_.conn, self.program.unit, list(self.members), event, self.round_.now)
-        found = {}
-        for i, instants in happened.items():
-            tz = zone_of(self.round_.project, self.members[i])
-            by_day = {at.astimezone(tz).date(): at for at in reversed(instants)}
-            days = [at.astimezone(tz).date() for at in instants]
-            times = terms(self.membership, days, self._today(self.members[i]))
-            found[i] = _Stay(times[-1] if times else None, by_day.get(times[-1].since) if times else None)
-        return found
-
-    def _by_contract(self) -> dict[int, _Stay]:
-        """By records: those that the programme's value calls contracts, else those of the name."""
-        vocabulary, value = self.round_.project.vocabulary, self.round_.project.program.value
-        kind = value.contract if value is not None and value.contract else self.membership.joins
-        type_ = vocabulary.records.get(kind)
-        if type_ is None or type_.of != self.program.unit:
-            return {}
-        dates = [name for name, f in type_.fields.items() if f.kind is Kind.DATE]
-        ends = value.contract_ends if value is not None and value.contract == kind else ""
-        ends = ends or next((n for n in ("ends", "end", "until", "valid_until") if n in dates), "")
-        starts = next((n for n in ("starts", "start", "begins", "since") if n in dates), "")
-        flags = [name for name, f in type_.fields.items() if f.kind is Kind.YES_NO]
-        goes_on = "auto_renew" if "auto_renew" in flags else ""
-        rows = tiers.contracts(self.round_.conn, self.program.unit, list(self.members), kind, starts, ends, goes_on)
-        found = {}
-        for i, contracts in rows.items():
-            tz, today = zone_of(self.round_.project, self.members[i]), self._today(self.members[i])
-            spans = [(c.starts or c.created_at.astimezone(tz).date(), None if c.goes_on else c.ends) for c in contracts]
-            found[i] = _Stay(
-                covering(spans, today), max(c.created_at for c in contracts), any(s > today for s, _ in spans)
-            )
-        return found
-
-
-class _Kept(NamedTuple):
-    """Membership as it stands in the derived row."""
-
-    state: str
-    since: date | None
-    until: date | None
-
-
-def _kept(row: Mapping[str, Any]) -> _Kept:
-    return _Kept(row.get("member") or "none", row.get("member_since"), row.get("member_until"))
-
-
-def _as_kept(term: Term | None, today: date) -> _Kept:
-    if term is None:
-        return _Kept("none", None, None)
-    return _Kept("active" if term.until is None or term.until >= today else "lapsed", term.since, term.until)
-
-
-def _between(before: _Kept, after: _Kept) -> list[tuple[str, date]]:
-    """What happened, each with the day that it is told once for."""
-    found: list[tuple[str, date]] = []
-    if after.state == "none":
-        if before.state == "active" and before.since is not None:
-            found.append(("membership_ended", before.until or before.since))
-        return found
-    assert after.since is not None
-    if before.state == "none" or before.since != after.since:
-        if before.state == "active" and before.until is not None and before.until < after.since:
-            found.append(("membership_ended", before.until))
-        if before.state != "active" or before.until is None or before.until < after.since:
-            found.append(("membership_started", after.since))
-    elif before.until is not None and (after.until is None or after.until > before.until):
-        found.append(("membership_renewed", after.until or date.max))
-    if after.state == "lapsed" and before.state != "lapsed" and after.until is not None:
-        found.append(("membership_ended", after.until))
-    return found
-
-
-def give_benefit(round_: Round, program: ClassProgram, started: Sequence[Member]) -> None:
-    """The instant benefit of joining, once for each new member."""
-    if program.membership is None or not program.membership.benefit or not started:
-        return
-    asked = [
-        Asked(f"membership:{program.class_name}:{m.unit}:{m.id}", program.membership.benefit, m.unit, m.id)
-        for m in started
-    ]
-    give(round_.conn, round_.project, asked, round_.now)
-
-
 # ---- tiers ----------------------------------------------------------------------------------------------------------
 
 
@@ -375,7 +164,7 @@ def climb(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
     for program in round_.project.program.classes.values():
         if program.tier_by is None:
             continue
-        for some in _mine(round_, program, due):
+        for some in of_class(round_, program, due):
             changed += _climbed(round_, program, some)
     return changed
 
@@ -389,7 +178,7 @@ def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]
         return 0
     look = _Look(conn, round_.segments, program, round_.project)
     begun = tiers.begun(conn, program.unit, [i for i in members if rows.get(i, {}).get("reviewed_on") is None])
-    since = _since(conn, program.class_name) or now
+    since = tiers.program_since(conn, program.class_name) or now
     for i, member in members.items():
         row = rows.get(i, {})
         came = (
@@ -549,18 +338,3 @@ class _Look:
                 "tier_due": next_midnight(now, self.zone_of(self.members[i])),
             }
         loyalty.write(self.conn, unit, rows, now)
-
-
-def zone_of(project: Project, member: Member) -> ZoneInfo:
-    """Its stated zone; the workspace's where there is none, or none that is known."""
-    found = zone(member.zone or "") or zone(project.vocabulary.timezone) or zone("UTC")
-    assert found is not None
-    return found
-
-
-def next_midnight(now: datetime, tz: ZoneInfo) -> datetime:
-    """The instant at which the next local day begins."""
-    day = now.astimezone(tz).date() + _DAY
-    while (at := instant(day, time(), tz)) <= now:  # a date that the zone left out
-        day += _DAY
-    return at

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from orchestrator.model import Unit
+from orchestrator.store import versions
 from orchestrator.store.database import id_list, update_many
 from orchestrator.store.dialect import json_bool, json_date
 from orchestrator.store.tables import account, customer, event, loyalty, record, tier_change
@@ -55,6 +56,16 @@ def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
     mine = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id.in_(sa.select(listed.c.id)))
     none = dict.fromkeys(("tier_due", "score", "next_tier", "missing", "shortfall", "review_on", "below_since"))
     conn.execute(loyalty.update().where(mine).values(**none, held_until=None, protected=None))
+
+
+def program_since(conn: sa.Connection, class_name: str) -> datetime | None:
+    """Since when a class has had a programme: whoever was there before comes in quietly."""
+    return versions.setting_instant(conn, f"program_since:{class_name}")
+
+
+def begin_program(conn: sa.Connection, class_name: str, at: datetime) -> None:
+    """Note it, once."""
+    versions.set_instant(conn, f"program_since:{class_name}", at)
 
 
 # ---- what is known --------------------------------------------------------------------------------------------------
