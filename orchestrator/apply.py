@@ -97,6 +97,12 @@ def in_force(conn: sa.Connection) -> Force | None:
     return Force(found, project, segments, frozenset(versions.pauses(conn)))
 
 
+def remember(project: Project) -> None:
+    """Spare the next `in_force` of this process the reading of a workspace that is about to be applied."""
+    _projects.clear()
+    _projects[project.hash] = project
+
+
 def journey_version(conn: sa.Connection, force: Force, name: str, version: str) -> Version:
     """A journey as of a version: the one in force, or the one its people were pinned to.
 
