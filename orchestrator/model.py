@@ -356,6 +356,7 @@ class Loyalty:
     challenges: Mapping[str, str] = field(default_factory=dict)
     draws: Mapping[str, str] = field(default_factory=dict)
     badges: frozenset[str] = frozenset()
+    purchase: str = ""  # the event that is an order, where `program.value` says so
 
     def title(self, name: str, locale: str) -> str:
         """What people read for a benefit, a reward, a challenge, a badge or a draw."""
@@ -384,6 +385,7 @@ class Vocabulary:
     preferences: Preferences = field(default_factory=Preferences)
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     loyalty: Loyalty = field(default_factory=Loyalty)
+    variant_by: str = ""  # the choice that texts have variants by: account.industry
 
     def tiers(self) -> frozenset[str]:
         return frozenset(t for c in self.classes.values() for t in c.tiers)

@@ -410,8 +410,11 @@ class Writer:
         """The dotted names that a message's text may print."""
         if due.medium in (Medium.WEBHOOK, Medium.AUDIENCE):
             return frozenset(_fields(due))
-        template = self.templates.get(due.medium, due.template) if due.template else None
-        return context_names(template) if template is not None else self._inline(due).names
+        texts = self.templates.every(due.medium, due.template) if due.template else ()
+        if not texts:
+            return self._inline(due).names
+        by = {self.vocabulary.variant_by} if len(texts) > 1 else set()
+        return frozenset(by).union(*(context_names(template) for template in texts))
 
     # ---- forms
 
@@ -420,10 +423,11 @@ class Writer:
         own = () if due.template else (due.journey, due.payload.get("text"), due.payload.get("title"), _fields(due))
         plain = about.plain and due.medium is Medium.EMAIL and due.addressee == "customer"
         tracked = self._tracked(due, about)
-        key = (due.medium, due.template, locale, plain, tracked, *own)
+        variant = self._variant(about) if due.template else ""
+        key = (due.medium, due.template, locale, plain, tracked, variant, *own)
         form = self._forms.get(key)
         if form is None:
-            form = self._templated(due, locale, tracked) if due.template else self._inline_form(due, locale)
+            form = self._templated(due, locale, tracked, variant) if due.template else self._inline_form(due, locale)
             form = self._forms[key] = _without_html(form) if plain else form
         return form
 
@@ -437,8 +441,15 @@ class Writer:
         units = (unit for unit in (about.customer, about.account) if unit)
         return topic is not None and topic.tracked and tracking.covers(unit.get("country") for unit in units)
 
-    def _templated(self, due: Due, locale: str, tracked: bool) -> _Form:
-        template = self.templates.get(due.medium, due.template)
+    def _variant(self, about: About) -> str:
+        """Whose variant of a text it is to be: the company's industry, say; "" where nobody knows."""
+        unit, _, name = self.vocabulary.variant_by.partition(".")
+        if not name:
+            return ""
+        return str(((about.account if unit == "account" else about.customer) or {}).get(name) or "")
+
+    def _templated(self, due: Due, locale: str, tracked: bool, variant: str) -> _Form:
+        template = self.templates.chosen(due.medium, due.template, variant, locale)
         if template is None:
             raise Unwritable("no_template", due.template)
         compiled = template.compiled(locale, tracked)

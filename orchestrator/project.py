@@ -23,7 +23,7 @@ from orchestrator.scheme import conditions, read_program
 from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
-from orchestrator.template import Templates, compile_text, load_templates
+from orchestrator.template import Template, Templates, compile_text, load_templates
 from orchestrator.workspace import (
     check_name,
     check_segment_units,
@@ -357,7 +357,12 @@ class _Loading:
                 message = f"there is no {medium} text `{head.text}`"
                 self.problems.error("unknown-template", message, head.span, hint)
             return
-        if journey is None or (journey.path, template.files[0]) in self.told:
+        if journey is not None:
+            for text in templates.every(medium, head.text):
+                self._text_in_scope(head, journey, text)
+
+    def _text_in_scope(self, head: Node, journey: Journey, template: Template) -> None:
+        if (journey.path, template.files[0]) in self.told:
             return
         for name in sorted(template.names):
             wrong = _out_of_scope(name, journey, self.vocabulary)

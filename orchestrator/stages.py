@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.model import EventType, Field, Kind, RecordType
+from orchestrator.problems import Problems
+from orchestrator.source import Node
 
 STAGE = "stage"
 """The field that makes a record type one with stages."""
@@ -35,6 +37,20 @@ def has_stages(kind: RecordType | None) -> bool:
     """Whether a record type has a choice field called `stage`."""
     found = kind.fields.get(STAGE) if kind is not None else None
     return found is not None and found.kind is Kind.CHOICE
+
+
+def with_stages(
+    events: dict[str, EventType], records: Mapping[str, RecordType], node: Node | None, problems: Problems
+) -> dict[str, EventType]:
+    """The declared events, and the one that a change of stage becomes where a record has stages. `node`: the events as
+    they are written."""
+    if not any(has_stages(kind) for kind in records.values()):
+        return events
+    for entry in node.entries if node is not None else ():
+        if entry.key == CHANGED:
+            message = f"`{CHANGED}` is the event that a record's change of stage becomes: it is there by itself"
+            problems.error("name-taken", message, entry.key_span, "take it out of `events`")
+    return {**events, CHANGED: STAGE_EVENT}
 
 
 @dataclass(slots=True)

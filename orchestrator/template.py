@@ -4,6 +4,7 @@
     templates/sms/NAME[.LOCALE].txt      text
     templates/push/NAME[.LOCALE].yaml    title, body, url
     templates/mail/NAME[.LOCALE].html    html, text
+    templates/email/NAME@VARIANT[.LOCALE].mjml   the same, for whom `templates.variant_by` says so
     templates/snippets/…                 for {% include "snippets/…" %}, with locale variants of their own
 
 No file is read here: texts come in by their workspace-relative paths.
@@ -62,6 +63,7 @@ _CAPS = {
     "text": 200_000,
     "html": 500_000,
 }  # up to 1,600 in characters, above in bytes
+VARIANT = "@"
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
 _INCLUDE = re.compile(r"\{%[-+]?\s*include\s+([\"'])(?P<path>.+?)\1\s*[-+]?%\}\s*")
 _UTM_VALUE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}")
@@ -135,6 +137,22 @@ class Templates:
 
     def names(self, medium: Medium | str) -> tuple[str, ...]:
         return tuple(sorted(name for kind, name in self._all if kind == medium))
+
+    def every(self, medium: Medium | str, name: str) -> tuple[Template, ...]:
+        """A text with its variants; none when there is no such text."""
+        own = self.get(medium, name)
+        beside = f"{name}{VARIANT}"
+        others = (t for t in self if t.medium == medium and t.name.startswith(beside)) if own is not None else ()
+        return () if own is None else (own, *others)
+
+    def chosen(self, medium: Medium | str, name: str, variant: str, locale: str | None) -> Template | None:
+        """The text for somebody: the variant, unless only the text itself is there in their language."""
+        own = self.get(medium, name)
+        other = self.get(medium, f"{name}{VARIANT}{variant}") if variant else None
+        if own is None or other is None:
+            return own
+        mine = locale is not None and not _speaks(other, locale) and _speaks(own, locale)
+        return own if mine else other
 
     def __iter__(self) -> Iterator[Template]:
         return iter(self._all.values())
@@ -217,6 +235,11 @@ def _chain(locale: str) -> Iterator[str]:
         locale = locale.rpartition("-")[0]
 
 
+def _speaks(template: Template, locale: str) -> bool:
+    """Whether it is there in somebody's language."""
+    return any(name in template.locales for name in _chain(locale.replace("_", "-")))
+
+
 def _sandbox(vocabulary: Vocabulary, blank: bool = False) -> Sandbox:
     sender = {"name": vocabulary.workspace, "postal_address": "", **vocabulary.sender}
     workspace = {
@@ -260,6 +283,7 @@ class _Loader:
             else:
                 variants[locale] = path
         loaded = [self._template(medium, name, variants) for (medium, name), variants in found.items()]
+        self._check_variants({key: min(paths.values()) for key, paths in found.items()}, loaded)
         for path in sorted(self.texts):
             if path.startswith("templates/snippets/") and path not in self.files and not _hidden(path):
                 file = self._file(path, headed=False)
@@ -292,6 +316,30 @@ class _Loader:
         if base and _LOCALE.fullmatch(locale):
             return medium, base, locale
         return medium, stem, self.vocabulary.locale
+
+    def _check_variants(self, written: Mapping[tuple[Medium, str], str], loaded: Sequence[Template | None]) -> None:
+        """`NAME@health` is a variant of `NAME`, of the same topic, for a value there is."""
+        by = self.vocabulary.variant_by
+        unit, _, name = by.partition(".")
+        fields = self.vocabulary.customer if unit == "customer" else self.vocabulary.account
+        choices = fields[name].choices if name in fields else ()
+        topics = {(t.medium, t.name): t.topic for t in loaded if t is not None}
+        for (medium, full), path in written.items():
+            base, sign, value = full.partition(VARIANT)
+            if not sign or by == "?":  # what is wrong with the choice is told where it stands
+                continue
+            span = Span.whole(path)
+            if not by:
+                hint = "say by what: `templates: { variant_by: account.industry }` in workspace.yaml"
+                self.problems.error("bad-variant", f"`{full}` is a variant, and texts have none", span, hint)
+            elif value not in choices:
+                self.problems.error("bad-variant", f"`{by}` is never `{value}`", span, suggest(value, choices))
+            elif (medium, base) not in written:
+                hint = f"add `{base}{_SUFFIX[medium]}`, for everybody else"
+                self.problems.error("bad-variant", f"`{full}` is a variant of no text", span, hint)
+            elif (own := topics.get((medium, full))) and own != topics.get((medium, base), own):
+                message = f"the topic differs from that of `{base}`, `{topics[medium, base]}`"
+                self.problems.error("topic-differs", message, span, "one template has one topic in all its variants")
 
     def _file(self, path: str, headed: bool = True) -> _File:
         if path not in self.files:

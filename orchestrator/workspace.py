@@ -38,6 +38,7 @@ from orchestrator.model import (
 )
 from orchestrator.policies import IfUncertain, PolicyEntries, read_if_uncertain, read_policies
 from orchestrator.problems import Problems, Span, suggest
+from orchestrator.program import ClassRule
 from orchestrator.reading import (
     Context,
     Zone,
@@ -48,10 +49,10 @@ from orchestrator.reading import (
     read_value,
     schema,
 )
-from orchestrator.program import ClassRule
 from orchestrator.scheme import ClassEntry, VoucherEntry, read_loyalty
 from orchestrator.source import Entry, Node
-from orchestrator.stages import CHANGED, STAGE_EVENT, has_stages
+from orchestrator.stages import with_stages
+from orchestrator.variants import TemplatesEntry, read_variant_by
 from orchestrator.worth import ValueEntry
 
 Json = dict[str, Any]
@@ -151,6 +152,7 @@ class Workspace:
         "what people may tell and choose on the preference centre", default=None
     )
     surveys: Mapping[str, SurveyEntry] = option("short questions, each survey on a page of its own", factory=dict)
+    templates: TemplatesEntry | None = option("what texts have in common", default=None)
     policies: PolicyEntries | None = option("rules for every journey", default=None)
 
 
@@ -188,8 +190,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     locale = parts.get("locale", "en")
     topics = _topics(node.get("topics"), parts.get("topics", {}), locale, mine)
     surveys = read_surveys(node.get("surveys"), locale, mine, parts.get("surveys", {}), check_name)
-    if any(has_stages(kind) for kind in records.values()):
-        events = _with_stages(events, node.get("events"), mine)
+    events = with_stages(events, records, node.get("events"), mine)
     if surveys:
         events = _with_answers(events, answered_event(surveys), node.get("events"), mine)
     program = node.get("program")
@@ -214,6 +215,8 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     preferences = read_preferences(
         node.get("preferences"), parts.get("preferences"), {**CUSTOMER_FIELDS, **customer}, locale, mine
     )
+    units = {"customer": {**CUSTOMER_FIELDS, **customer}, "account": {**ACCOUNT_FIELDS, **account}}
+    variant_by = read_variant_by(node.get("templates"), units, mine)
     problems.found.extend(mine.found)
     choices = tuple(classes)
     vocabulary = Vocabulary(
@@ -233,6 +236,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         preferences=preferences,
         surveys=surveys,
         loyalty=loyalty,
+        variant_by=variant_by,
     )
     return vocabulary, sound
 
@@ -405,15 +409,6 @@ def _with_answers(
             message = f"`{ANSWERED}` is the event that answers to the surveys become: it is there by itself"
             problems.error("name-taken", message, entry.key_span, "take it out of `events`")
     return {**events, ANSWERED: answered}
-
-
-def _with_stages(events: dict[str, EventType], node: Node | None, problems: Problems) -> dict[str, EventType]:
-    """The declared events, and the one that a change of a record's stage becomes."""
-    for entry in _entries(node):
-        if entry.key == CHANGED:
-            message = f"`{CHANGED}` is the event that a record's change of stage becomes: it is there by itself"
-            problems.error("name-taken", message, entry.key_span, "take it out of `events`")
-    return {**events, CHANGED: STAGE_EVENT}
 
 
 def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) -> dict[str, Topic]:
