@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from email import message_from_string, policy
+from email import message_from_bytes, policy
 
 import pytest
 
@@ -51,7 +51,7 @@ def world(database_url: str) -> Iterator[World]:
 def said(world: World) -> str:
     world.tick()
     (one,) = world.outbox()
-    parsed = message_from_string(world.opened(one), policy=policy.default)
+    parsed = message_from_bytes((world.folder / one.file).read_bytes(), policy=policy.default)
     body = parsed.get_body(("plain",))
     assert body is not None
     return " ".join(body.get_content().split())
