@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from orchestrator import earn, reward
 from orchestrator.apply import in_force
 from orchestrator.project import Project
-from orchestrator.store import insert_ids, vouchers
+from orchestrator.store import Store, insert_ids, vouchers
 from orchestrator.store import tables as t
-from tests.outgoing import TEMPLATES, WORKSPACE, World, files
+from tests.outgoing import World, files, open_store
+from tests.postgres import Postgres
 
 PROGRAM = """
 program:
@@ -39,6 +45,37 @@ def texts(journeys: Mapping[str, str] | None = None, program: str = PROGRAM, **t
     made = files(dict(journeys or {}), **templates)
     made["journeys/workspace.yaml"] = made["journeys/workspace.yaml"].replace("\npolicies:", f"{program}policies:", 1)
     return made
+
+
+_migrated: dict[str, Path] = {}
+
+
+def _migrate(url: str) -> None:
+    open_store(url).close()
+
+
+@contextmanager
+def shop(request: pytest.FixtureRequest, tmp_path: Path, journeys: Mapping[str, str] | None = None) -> Iterator[World]:
+    """The shop with its workspace in force, on the database that `request.param` names: a copy of one migrated once."""
+    if request.param == "sqlite":
+        if "" not in _migrated:
+            _migrated[""] = Path(tempfile.mkdtemp(prefix="migrated-")) / "store.db"
+            _migrate(f"sqlite:///{_migrated['']}")
+        shutil.copy(_migrated[""], tmp_path / "store.db")
+        with _open(f"sqlite:///{tmp_path / 'store.db'}", journeys) as world:
+            yield world
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        with postgres.fresh_database(postgres.template("loyal", _migrate)) as url, _open(url, journeys) as world:
+            yield world
+
+
+@contextmanager
+def _open(url: str, journeys: Mapping[str, str] | None) -> Iterator[World]:
+    world = World(Store.open(url), Path(tempfile.mkdtemp(prefix="outbox-")))
+    world.apply(texts(journeys))
+    yield world
+    world.store.close()
 
 
 def fill(world: World, pool: str, codes: Iterable[str]) -> None:
@@ -69,17 +106,3 @@ def company(world: World, name: str = "acme", **columns: Any) -> int:
     row = {"key": name, "class": "b2b", "tier": "std", "name": name, "attributes": {}, "created_at": world.now}
     with world.store.write() as conn:
         return int(insert_ids(conn, t.account, [{**row, "updated_at": world.now, **columns}])[0][0])
-
-
-__all__ = [
-    "PROGRAM",
-    "TEMPLATES",
-    "WORKSPACE",
-    "World",
-    "claimed",
-    "company",
-    "fill",
-    "points_to",
-    "project_of",
-    "texts",
-]

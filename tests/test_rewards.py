@@ -24,16 +24,14 @@ from orchestrator.store import claims, loyalty, vouchers
 from orchestrator.store import tables as t
 from orchestrator.store.claims import Tally
 from orchestrator.store.vouchers import Level
-from tests.loyal import claimed, company, fill, points_to, project_of, texts
-from tests.outgoing import World, world_of
+from tests.loyal import claimed, company, fill, points_to, project_of, shop
+from tests.outgoing import World
 
 
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    made = world_of(database_url)
-    made.apply(texts())
-    yield made
-    made.store.close()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    with shop(request, tmp_path) as made:
+        yield made
 
 
 def balance(world: World, unit_id: int, unit: str = "customer") -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -19,8 +20,8 @@ from orchestrator.store import tables as t
 from orchestrator.store import vouchers
 from orchestrator.store.vouchers import Code, Level
 from orchestrator.tick import tick
-from tests.loyal import company, fill, project_of, texts
-from tests.outgoing import NOON, Statements, World, journey, world_of
+from tests.loyal import company, fill, project_of, shop
+from tests.outgoing import NOON, Statements, World, journey
 
 STEPS = """
 - voucher: ten
@@ -28,12 +29,13 @@ STEPS = """
 """
 
 
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    made = world_of(database_url)
-    made.apply(texts({"j": journey("j", STEPS)}))
-    yield made
-    made.store.close()
+JOURNEYS = {"j": journey("j", STEPS), "firms": journey("firms", "- voucher: ten", "{ event: bought }", "unit: account")}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    with shop(request, tmp_path, JOURNEYS) as made:
+        yield made
 
 
 def given(world: World, *asked: Asked) -> dict[str, Code]:
@@ -174,9 +176,7 @@ def test_the_tick_tells_of_a_pool_that_runs_short(world: World) -> None:
     assert problems() == ("voucher pool `ten` is empty: nobody is given a code" + fills,)
 
 
-def test_an_account_s_journey_gives_to_the_account(database_url: str) -> None:
-    world = world_of(database_url)
-    world.apply(texts({"j": journey("j", "- voucher: ten", "{ event: bought }", "unit: account")}))
+def test_an_account_s_journey_gives_to_the_account(world: World) -> None:
     acme = company(world)
     (ann,) = world.people(**{"class": "b2b", "account_id": acme, "tier": None})
     fill(world, "ten", ["AAAA-1"])
@@ -187,7 +187,6 @@ def test_an_account_s_journey_gives_to_the_account(database_url: str) -> None:
     assert (code.code, code.customer_id) == ("AAAA-1", None)
     row = world.rows(sa.select(t.event).where(t.event.c.type == "voucher_given"))[0]
     assert (row.customer_id, row.account_id) == (None, acme)
-    world.store.close()
 
 
 # ---- redeeming ------------------------------------------------------------------------------------------------------
