@@ -211,6 +211,7 @@ class Names:
                 "not-in-scope", f"`{name}` is a contact's, not an account's", token, f"write any contact({name} …)"
             )
         known = [*self.fields(env.unit, env.unit), *(self.fields(*env.subject) if env.subject else ())]
+        known += LOYALTY_FIELDS if self.words.loyalty.declared else ()
         return self.error("unknown-field", f"there is no field `{name}`", token, suggest(name, known))
 
     # -- the loyalty programme
@@ -228,7 +229,8 @@ class Names:
             "benefits": "benefits are for texts; ask for the tier, as `tier >= gold`",
         }
         what = f"`{root}` has no `{name.partition('.')[2]}`" if dot else f"there is no field `{name}`"
-        return self.error(code, what, token, hints.get(root) or suggest(before + name, known))
+        listed = "one of: " + ", ".join(f"`{one}`" for one in known)
+        return self.error(code, what, token, hints.get(root) or (suggest(before + name, known) if dot else listed))
 
     def _nps(self, token: Token) -> Scalar | None:
         """The latest answer to the question of a survey that is declared as one."""

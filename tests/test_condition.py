@@ -1,6 +1,7 @@
 """Conditions as they are read: the specification's examples, kinds of literals, canonical text, places of mistakes."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.base import EventKind, Medium
+from orchestrator import centre
 from orchestrator.condition import (
     Condition,
     Expression,
@@ -22,15 +24,20 @@ from orchestrator.condition import (
 from orchestrator.model import (
     ACCOUNT_FIELDS,
     CUSTOMER_FIELDS,
+    LOYALTY_EVENTS,
     CustomerClass,
     EventType,
     Field,
     Kind,
+    Loyalty,
     Policies,
+    Question,
     RecordType,
+    Survey,
     Vocabulary,
 )
 from orchestrator.problems import Problems, Span
+from orchestrator.scope import ANSWERED
 from orchestrator.terms import text as written
 from tests.store.segments_world import VOCABULARY as AWKWARD
 
@@ -61,6 +68,12 @@ ACME = Vocabulary(  # the workspace of the language's own page
         "order_placed": EventType("order_placed", _fields(amount=Kind.MONEY, channel=Kind.TEXT, order_id=Kind.KEY)),
         "contract_renewed": EventType("contract_renewed", _fields(contract_id=Kind.KEY)),
         "startup_referred": EventType("startup_referred", _fields(startup=Kind.KEY)),
+        "survey_answered": EventType(
+            "survey_answered",
+            _fields(score=Kind.NUMBER, recommend=Kind.NUMBER)
+            | {"survey": Field("survey", Kind.CHOICE, ("nps", "shop"))},
+        ),
+        **LOYALTY_EVENTS,
     },
     {
         "b2c": CustomerClass("b2c", ("bronze", "silver", "gold", "platinum")),
@@ -70,7 +83,10 @@ ACME = Vocabulary(  # the workspace of the language's own page
     {},
     Policies(),
     frozenset({"vip-club", "complained-recently"}),
+    surveys={"nps": Survey("nps", {}, (Question("recommend", "nps", {}),)), "shop": Survey("shop", {}, ())},
+    loyalty=Loyalty(True, badges=frozenset({"critic"})),
 )
+NO_PROGRAMME = replace(ACME, loyalty=Loyalty(), surveys={})
 STEPS = {"email:renewal-notice": Medium.EMAIL, "sms:renewal-short": Medium.SMS, "email:r-90-days": Medium.EMAIL}
 RENEWAL = Scope("account", record="contract", steps=STEPS)
 
@@ -91,6 +107,14 @@ SPECIFIED = [
     ('account.status == "churned"', RENEWAL),
     ("account.annual_value >= 50000 or tier >= preferred", RENEWAL),
     ("count(startup_referred, 365 days) >= 3", Scope()),
+    ("value.band in [top, big]", Scope()),
+    ("nps <= 6", Scope()),
+    ("points(365 days) >= 500 and points.expiring > 0", Scope()),
+    ('value.clv > 500 EUR and membership.state == "active" or progress.missing <= 100', Scope()),
+    ('account.points < 100 and badge("critic")', Scope()),
+    ("health < 40 and account.points(1 year) > points", RENEWAL),
+    ("any contact(value.p_alive < 0.2 and account.value.band == top)", RENEWAL),
+    ("count(challenge_completed where points > customer.points.pending and account.points(3 months) > 5) > 0", Scope()),
 ]
 
 
@@ -115,16 +139,51 @@ def test_the_specifications_examples(text: str, scope: Scope) -> None:
     assert (again.text, again.root) == (found.text, found.root)
 
 
-@pytest.mark.parametrize("text", ["value.band in [top, big]", "nps <= 6", "points(365 days) > 500"])
+@pytest.mark.parametrize(
+    "text",
+    ["value.band in [top, big]", "points(365 days) > 500", "points > 5", "account.points > 5", 'badge("critic")',
+     "account.points(1 year) > 5", "health < 40", "balance > 5", "any contact(membership.until is in past)"],
+)  # fmt: skip
 def test_what_comes_with_the_loyalty_programme_says_so(text: str) -> None:
     problems = Problems()
-    assert parse(text, Span("j.yaml", 1, 1, 1, 1 + len(text)), Scope(), ACME, problems) is None
-    assert [p.message.partition("` ")[2] for p in problems.found] == ["comes with the loyalty programme; not declared"]
+    scope = Scope("account") if "any contact" in text else Scope()
+    assert parse(text, Span("j.yaml", 1, 1, 1, 1 + len(text)), scope, NO_PROGRAMME, problems) is None
+    told = [(p.message.partition("` ")[2], p.hint.partition(",")[0]) for p in problems.found]
+    assert told == [("comes with the loyalty programme, and none is declared", "declare `program` in workspace.yaml")]
+
+
+def test_nps_is_the_latest_answer_to_the_question_that_asks_it() -> None:
+    assert ANSWERED == centre.ANSWERED
+    one = 'last(survey_answered.recommend where survey in ["nps"] and recommend is set)'
+    assert read("nps <= 6").text == f"{one} <= 6"
+    again = Survey("shop", {}, (Question("would_you", "nps", {}),))
+    several = replace(ACME, surveys={**ACME.surveys, "shop": again})
+    assert read("nps > 8", None, several).text == (
+        'last(survey_answered.score where survey in ["nps", "shop"] and score is set) > 8'
+    )
+    hidden = replace(ACME, surveys={"nps": replace(ACME.surveys["nps"], anonymous=True)})
+    for words in (NO_PROGRAMME, hidden):
+        problems = Problems()
+        assert parse("nps <= 6", Span("j.yaml", 1, 1, 1, 9), Scope(), words, problems) is None
+        assert [(p.code, p.span.col, p.span.end_col) for p in problems.found] == [("unknown-field", 1, 4)]
+        assert "kind: nps" in problems.found[0].hint
+    own = replace(NO_PROGRAMME, customer={**NO_PROGRAMME.customer, "nps": Field("nps", Kind.NUMBER)})
+    assert read("nps <= 6", None, own).text == "nps <= 6", "a declared attribute of that name is meant"
+
+
+def test_an_attribute_of_ones_own_is_meant_where_there_is_no_programme() -> None:
+    own = replace(NO_PROGRAMME, customer={**NO_PROGRAMME.customer, "points": Field("points", Kind.NUMBER)})
+    assert read("points > 5", None, own).text == "points > 5"
+
+
+def test_a_badge_is_a_challenge_that_was_done() -> None:
+    assert read('badge("critic")').text == 'any(challenge_completed where badge == "critic")'
+    assert read("not badge(critic)").text == 'never(challenge_completed where badge == "critic")'
 
 
 def test_the_references_examples_are_the_specifications() -> None:
     block = REFERENCE.read_text().split("```")[1].strip().splitlines()
-    assert len(block) == 9
+    assert len(block) == 12
     for line in block:
         read(line)
 

@@ -1,17 +1,28 @@
 """A table of wrong conditions: the code, the exact place (in «…»), and what the hint says. One mistake, one problem."""
 
+from dataclasses import replace
+
 import pytest
 
 from channels.base import Medium
 from orchestrator.condition import Scope, parse
+from orchestrator.model import LOYALTY_EVENTS, Loyalty
 from orchestrator.problems import Problems, Span
 from tests.store.segments_world import VOCABULARY
 
 SCOPES = {
     "customer": Scope(),
+    "loyal": Scope(),
     "account": Scope("account"),
     "journey": Scope("account", "contract", "order_placed", steps={"email:hello": Medium.EMAIL}),
 }
+
+LOYAL = replace(
+    VOCABULARY, loyalty=Loyalty(True, badges=frozenset({"critic"})), events={**VOCABULARY.events, **LOYALTY_EVENTS}
+)
+UNDECLARED = "declare `program` in workspace.yaml, or name a declared attribute or event"
+VALUES = "one of: `value.band`, `value.clv`, `value.spent`, `value.p_alive`, `value.expected_orders`, `value.renewal`"
+BANDS_THERE_ARE = "one of: `big`, `inactive`, `medium`, `prospect`, `small`, `top`"
 
 WRONG = [
     # where it stands, the text, the code, the hint
@@ -30,24 +41,27 @@ WRONG = [
         "write last(order_placed.amount), or sum, min, max, avg",
     ),
     ("customer", "«event.amount» > 5 EUR", "not-in-scope", "only a journey with an event trigger has `event`"),
-    (
-        "customer",
-        "«nps» <= 6",
-        "unknown-field",
-        "until there is one, name a declared attribute or event instead",
-    ),
-    (
-        "customer",
-        "«value.band» in [top, big]",
-        "unknown-field",
-        "until there is one, name a declared attribute or event instead",
-    ),
-    (
-        "customer",
-        "«points»(365 days) > 500",
-        "unknown-function",
-        "until there is one, name a declared attribute or event instead",
-    ),
+    ("customer", "«value.band» in [top, big]", "unknown-field", UNDECLARED),
+    ("customer", "«points»(365 days) > 500", "unknown-function", UNDECLARED),
+    ("customer", "«account.points» > 500", "unknown-field", UNDECLARED),
+    ("customer", '«badge»("critic")', "unknown-function", UNDECLARED),
+    ("loyal", "«pionts» > 500", "unknown-field", "did you mean `points`?"),
+    ("loyal", "«value.bnad» == top", "unknown-field", "did you mean `value.band`?"),
+    ("loyal", "«value» == top", "unknown-field", VALUES),
+    ("loyal", "«account.points.pendin» > 5", "unknown-field", "did you mean `account.points.pending`?"),
+    ("loyal", "«balance» > 5", "unknown-field", "did you mean `points`?"),
+    ("loyal", "«benefits» is set", "unknown-field", "benefits are for texts; ask for the tier, as `tier >= gold`"),
+    ("loyal", "«badge» == critic", "unknown-field", 'write badge("its-name")'),
+    ("loyal", 'badge(«"critik"»)', "unknown-badge", "did you mean `critic`?"),
+    ("loyal", "«badge()»", "bad-condition", 'write badge("its-name")'),
+    ("loyal", "value.band == «botom»", "unknown-choice", BANDS_THERE_ARE),
+    ("loyal", "membership.state == «actve»", "unknown-choice", "did you mean `active`?"),
+    ("loyal", "«points()» > 5", "bad-condition", "write points(365 days); points alone is the balance"),
+    ("loyal", "points(«order_placed») > 5", "bad-condition", "write for example `90 days`"),
+    ("loyal", "points(365 «dayz») > 5", "bad-condition", "did you mean `days`?"),
+    ("loyal", "value.clv > 500 and «points > 3 EUR»", "type-mismatch", "write money as `500 EUR`"),
+    ("loyal", "«points»", "type-mismatch", "compare it, for example with `>= 1`"),
+    ("loyal", "«pionts»(365 days) > 5", "unknown-function", "did you mean `points`?"),
     ("customer", "count(«order_place») >= 1", "unknown-event", "did you mean `order_placed`?"),
     ("customer", "never(«ordr_placed»)", "unknown-event", "did you mean `order_placed`?"),
     ("customer", "any(«contrct» where auto_renew)", "unknown-record", "did you mean `contract`?"),
@@ -232,7 +246,13 @@ def test_a_mistake_is_told_once_at_its_place_with_a_hint(where: str, marked: str
     start, end = marked.index("«"), marked.index("»") - 1
     problems = Problems()
     # As in a file: line 7, a plain scalar from column 11.
-    found = parse(text, Span("j.yaml", 7, 11, 7, 11 + len(text)), SCOPES[where], VOCABULARY, problems)
+    found = parse(
+        text,
+        Span("j.yaml", 7, 11, 7, 11 + len(text)),
+        SCOPES[where],
+        LOYAL if where == "loyal" else VOCABULARY,
+        problems,
+    )
     assert found is None
     assert [(p.code, p.hint) for p in problems.found] == [(code, hint)]
     span = problems.found[0].span

@@ -21,7 +21,7 @@ from channels.base import Medium
 from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
-from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, Field
+from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_FIELDS, Field
 from orchestrator.policies import (
     IfUncertain,
     MediumHours,
@@ -154,6 +154,38 @@ def _fields(fields: Mapping[str, Field]) -> str:
     return "\n".join(lines) + "\n"
 
 
+LOYALTY_MEANS: Mapping[str, str] = {
+    "points": "The balance: points that can be spent.",
+    "points.balance": "The same.",
+    "points.pending": "Earned, and not to be spent yet.",
+    "points.earned": "Earned in all, less those taken back.",
+    "points.expiring": "How many expire next.",
+    "points.expire_on": "The day at whose end they do.",
+    "membership.state": "`none`, `active` or `lapsed`.",
+    "membership.since": "Since when.",
+    "membership.until": "Its last day, where it has a term.",
+    "progress.score": "What `tier_by` gives; money in minor units.",
+    "progress.next": "The next tier; unknown at the highest.",
+    "progress.missing": "How much is missing to the next tier.",
+    "progress.shortfall": "How much is missing to keep the present tier; 0 when it is kept.",
+    "progress.review_on": "The day on which the tier may be lost.",
+    "progress.protected": "Whether the tier is protected.",
+    "value.band": "Where in the pyramid: `top`, `big`, `medium`, `small`, `inactive`, `prospect`.",
+    "value.clv": "What is expected of the time to come.",
+    "value.spent": "What came in so far.",
+    "value.p_alive": "How likely it is that a customer is still one, 0 to 1.",
+    "value.expected_orders": "Purchases expected within a year.",
+    "value.renewal": "How likely it is that an account's contracts go on, 0 to 1.",
+    "health": "An account's `health`, as the programme reckons it.",
+}
+
+
+def loyalty_fields() -> str:
+    lines = ["| Name | Kind | What it is |", "| --- | --- | --- |"]
+    lines += [_row(f"`{name}`", field.kind.value, LOYALTY_MEANS[name]) for name, field in LOYALTY_FIELDS.items()]
+    return "\n".join(lines) + "\n"
+
+
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +239,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "segment keys": lambda: keys_of(SegmentEntry),
     "customer fields": lambda: _fields(CUSTOMER_FIELDS),
     "account fields": lambda: _fields(ACCOUNT_FIELDS),
+    "loyalty fields": loyalty_fields,
     "settings": setting_keys,
     "legal hours": legal_hours,
 }
