@@ -52,6 +52,8 @@ from prefect.states import Completed  # noqa: E402
 from channels.base import Medium  # noqa: E402
 from orchestrator import wiring  # noqa: E402
 from orchestrator.posting import PostReport, house, take_back  # noqa: E402
+from orchestrator.rank import RankReport  # noqa: E402
+from orchestrator.rank import refresh as refresh_now  # noqa: E402
 from orchestrator.reconcile import ReconcileReport  # noqa: E402
 from orchestrator.reconcile import reconcile as reconcile_now  # noqa: E402
 from orchestrator.retain import RetainReport  # noqa: E402
@@ -274,6 +276,41 @@ async def do_retain(workspace: str | None, budget_seconds: int) -> RetainReport:
                 now=wired.clock(),
                 budget_seconds=budget_seconds,
                 stop=lambda: over.is_set() or wiring.stopping.is_set(),
+            )
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        over.set()
+
+
+@flow(name="refresh", persist_result=False)
+async def refresh(workspace: str | None = None, budget_seconds: int = 600) -> State[dict[str, Any]]:
+    """Work out everybody's value anew and rank them, for at most `budget_seconds`.
+
+    Args:
+        workspace: The folder with orchestrator.toml; without it ORCHESTRATOR_WORKSPACE, then the working directory.
+        budget_seconds: No new batch is written after this many seconds; the next run writes them all.
+    """
+    report = await do_refresh(workspace, budget_seconds)
+    data = {"ranked": report.ranked, "moved": report.moved, "scored": report.scored, "finished": report.finished}
+    text = "; ".join((report.summary, *report.notes))
+    return Completed(name="Ranked" if report.ranked or report.scored else "Idle", message=text, data=data)
+
+
+# Not cached and not retried: all of it is worked out anew each time.
+@task(name="refresh", cache_policy=NO_CACHE, persist_result=False, retries=0)
+async def do_refresh(workspace: str | None, budget_seconds: int) -> RankReport:
+    """The verb, in a thread of its own."""
+    end = time.monotonic() + budget_seconds
+    over = threading.Event()
+
+    def work() -> RankReport:
+        with wiring.connected(workspace) as wired:
+            return refresh_now(
+                wired.store,
+                now=wired.clock(),
+                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
             )
 
     try:

@@ -112,7 +112,8 @@ def _score(store: Store, force: Force, one: ClassProgram, now: datetime, batch: 
 
     def score(conn: sa.Connection, some: Sequence[int]) -> int:
         people.take_turns(conn, "accrue")  # whoever else writes these rows
-        answers = force.segments.of_units(conn, [asked], one.unit, some, now)
+        there = list(kept.bands(conn, one.unit, some))  # somebody may have been erased since they were read
+        answers = force.segments.of_units(conn, [asked], one.unit, there, now)
         values = {unit_id: found[1][asked.text] for unit_id, found in answers.items()}
         rows = {i: {"health": float(v) if isinstance(v, int | float) else None} for i, v in sorted(values.items())}
         loyalty.write(conn, one.unit, rows, now)
@@ -304,6 +305,7 @@ def _write(unit: Unit, worths: Sequence[Worth], currency: str, now: datetime, co
     """A batch of ranked units, their movements and the events of these, in one transaction; how many moved."""
     people.take_turns(conn, "accrue", "rank")
     before = kept.bands(conn, unit, [worth.id for worth in worths])
+    worths = [worth for worth in worths if worth.id in before]  # somebody may have been erased since they were read
     rows = {
         worth.id: {
             "band": worth.band,
@@ -319,7 +321,7 @@ def _write(unit: Unit, worths: Sequence[Worth], currency: str, now: datetime, co
         for worth in worths
     }
     loyalty.write(conn, unit, rows, now)
-    moves = [(w.id, before.get(w.id), w.band) for w in worths if before.get(w.id) != w.band]
+    moves = [(w.id, before[w.id], w.band) for w in worths if before[w.id] != w.band]
     kept.moved(conn, unit, moves, now)
     # Ranked for the first time is no movement: the first refresh would set off a message to everybody.
     events = [_event(unit, unit_id, old, new, now) for unit_id, old, new in moves if old is not None]

@@ -14,6 +14,7 @@ ORDER = (
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "stats", "answers")),
+    ("What customers are worth", ("value", "refresh")),
     ("Uncertain sends", ("uncertain", "reconcile", "settle")),
     (
         "Auditing",
@@ -45,6 +46,22 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "problems": "`code`, `severity`, `message`, `hint`, `file`, `line`, `column`, `end_line`, `end_column` each",
         "journeys": "names; null when there are errors",
         "hash": "of all files; null when there are errors",
+    },
+    "value": {
+        "at": "when it was ranked",
+        "currency": "of all sums, which are minor units",
+        "classes": "name → `units`, `clv`, `bands` (`band`, `units`, `share`, `clv`, `clv_share`, `spent`), `model` "
+        "(`buying`: r, alpha, a, b; `spending`: p, q, v; null where too few came back)",
+        "moved": "`from`, `to`, `units` each",
+        "notes": "what was left out, and why",
+    },
+    "refresh": {
+        "ranked": "units",
+        "moved": "to another band",
+        "scored": "healths",
+        "bands": "class → band → units",
+        "notes": "what was left out, and why",
+        "finished": "whether there was time for all",
     },
     "uncertain": {
         "uncertain": "how many there are",

@@ -14,6 +14,9 @@ from orchestrator.store.keys import Keys
 from orchestrator.store.rights import Person, addresses_of
 from orchestrator.store.tables import (
     account,
+    achievement,
+    band_change,
+    claim,
     consent_current,
     consent_event,
     consent_evidence,
@@ -24,20 +27,30 @@ from orchestrator.store.tables import (
     enrollment,
     event,
     feedback,
+    loyalty,
     message,
+    player,
+    point_entry,
     preference,
     record,
+    referral,
+    referral_code,
     reservation,
     segment_member,
     support_case,
     suppression,
+    ticket,
     tier_change,
     touch,
     trace,
+    voucher,
 )
 from orchestrator.store.vault import Damaged, unseal
 
 Row = dict[str, Any]
+_UNIT = frozenset(
+    {"unit", "unit_id", "referred_unit", "referred_id", "event_id", "of_id", "voucher_id", "enrollment_id"}
+)
 _OURS = frozenset({"id", "salt", "account_id", "partner_id", "merged_into", "erased_at", "customer_id"})
 """Columns that are how we keep things, and tell nothing about anybody."""
 
@@ -100,7 +113,37 @@ def held(conn: sa.Connection, one: Person, keys: Keys) -> Row:
             .where(reservation.c.customer_id.in_(hers))
             .order_by(reservation.c.at, reservation.c.message_id),
         ),
+        **_programme(conn, hers),
     }
+
+
+def _programme(conn: sa.Connection, hers: Any) -> Row:
+    """What the loyalty programme holds of her: her own, and what she did where the points are her company's. A seed
+    or a secret of the house is in none of it; voucher codes are hers."""
+    kinds = {
+        "membership": (loyalty, "updated_at"),
+        "points": (point_entry, "at"),
+        "bands": (band_change, "at"),
+        "challenges": (achievement, "at"),
+        "rewards": (claim, "at"),
+        "vouchers": (voucher, "given_at"),
+        "referrals": (referral, "at"),
+        "referral_codes": (referral_code, "created_at"),
+        "tickets": (ticket, "at"),
+        "leaderboard": (player, "since"),
+    }
+    return {kind: _of_unit(conn, table, hers, order) for kind, (table, order) in kinds.items()}
+
+
+def _of_unit(conn: sa.Connection, table: sa.Table, hers: Any, order: str) -> list[Row]:
+    hidden = _OURS | _UNIT | ({"key"} if table is not point_entry else set())
+    columns = [c for c in table.columns if c.name not in hidden]
+    own = sa.and_(table.c.unit == "customer", table.c.unit_id.in_(hers))
+    if "customer_id" in table.c:
+        own = sa.or_(own, table.c.customer_id.in_(hers))
+    if table is referral:  # who brought her is not hers to know, that somebody did is
+        own = sa.or_(own, sa.and_(table.c.referred_unit == "customer", table.c.referred_id.in_(hers)))
+    return _rows(conn, sa.select(*columns).where(own).order_by(table.c[order]))
 
 
 def _rows(conn: sa.Connection, query: Any) -> list[Row]:

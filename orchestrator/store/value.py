@@ -264,12 +264,18 @@ def _date(found: date | datetime) -> date:
 # ---- bands ----------------------------------------------------------------------------------------------------------
 
 
-def bands(conn: sa.Connection, unit: Unit, unit_ids: Sequence[int]) -> dict[int, str]:
-    """In which band each of these stands; those that were never ranked are left out."""
+def bands(conn: sa.Connection, unit: Unit, unit_ids: Sequence[int]) -> dict[int, str | None]:
+    """In which band each of these stands, None: not ranked yet. Who is gone is left out."""
     listed = id_list(conn, unit_ids)
-    query = sa.select(loyalty.c.unit_id, loyalty.c.band).join(listed, listed.c.id == loyalty.c.unit_id)
-    found = conn.execute(query.where(loyalty.c.unit == unit, loyalty.c.band.isnot(None))).tuples()
-    return {unit_id: band for unit_id, band in found if band}
+    table: sa.Table = customer if unit == "customer" else account
+    query = (
+        sa.select(table.c.id, loyalty.c.band)
+        .join(listed, listed.c.id == table.c.id)
+        .join(loyalty, sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == table.c.id), isouter=True)
+    )
+    if unit == "customer":
+        query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+    return {unit_id: band for unit_id, band in conn.execute(query).tuples()}
 
 
 def healths(conn: sa.Connection, unit: Unit) -> dict[int, float]:

@@ -123,7 +123,7 @@ def test_the_flow_that_reconciles(waiting: Path):
     assert asyncio.run(reconcile()).name == "Idle"
 
 
-@pytest.mark.parametrize("name", ["letters", "digest", "retention"])
+@pytest.mark.parametrize("name", ["letters", "digest", "retention", "refresh"])
 def test_the_other_flows_run_and_find_nothing_to_do(waiting: Path, name: str):
     from orchestrator import flows
 

@@ -120,7 +120,7 @@ def test_the_shipped_schedule_sends_what_is_due_once(waiting: Path, tmp_path: Pa
             timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        names = ("tick", "seal", "reconcile", "letters", "digest", "retention")
+        names = ("tick", "seal", "reconcile", "letters", "digest", "retention", "refresh")
         deployed = {name: ask(port, f"/deployments/name/{name}/{name}") for name in names}
         for name, deployment in deployed.items():
             assert deployment["entrypoint"] == f"orchestrator.flows.{name}"

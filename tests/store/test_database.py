@@ -234,6 +234,7 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "applied": {"at": NOW, "author": "", "message": "", "project": "", "files": {}, "journeys": {}},
             "tier_change": {"unit": "customer", "unit_id": 1, "class": "b2c", "direction": "up"}
             | {"at": NOW, "received_at": NOW},
+            "band_change": {"unit": "customer", "unit_id": 1, "to_band": "top", "at": NOW},
             "trace": {"enrollment_id": 1, "at": NOW, "step": "", "visit": 0, "what": "arrived"},
             "consent_wording": {"hash": "h", "text": "Yes, write to me.", "created_at": NOW},
             "erased": {"kind": "key", "hash": "h", "customer_id": 1000, "at": NOW},
