@@ -331,7 +331,7 @@ class _Earning:
                 continue
             active_at = after(deed.at, rule.pending, books.tz(deed.unit_id)) if rule.pending else deed.at
             yield {
-                "key": f"earn:{rule.key}:{deed.event_id}",
+                "key": f"earn:{rule.key}:{deed.event_id}" + (":account" if self.unit == "account" else ""),
                 "unit": self.unit,
                 "unit_id": deed.unit_id,
                 "customer_id": deed.customer_id,

@@ -13,7 +13,20 @@ from orchestrator.model import Unit
 from orchestrator.project import Project
 from orchestrator.store.database import id_list, insert_many, update_many
 from orchestrator.store.segments import Segments
-from orchestrator.store.tables import account, customer, event, loyalty, record
+from orchestrator.store.tables import (
+    account,
+    achievement,
+    claim,
+    customer,
+    event,
+    loyalty,
+    player,
+    record,
+    referral,
+    referral_code,
+    ticket,
+    voucher,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,7 @@ def standing(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, M
     rows = conn.execute(
         sa.select(loyalty).join(listed, listed.c.id == loyalty.c.unit_id).where(loyalty.c.unit == unit)
     ).mappings()
-    return {row["unit_id"]: row for row in rows}
+    return {row["unit_id"]: dict(row) for row in rows}
 
 
 def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
@@ -136,3 +149,37 @@ def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]]
         [{"unit": unit, "unit_id": unit_id, **values, "updated_at": now} for unit_id, values in rows.items()],
         where=("unit", "unit_id"),
     )
+
+
+def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None:
+    """What the programme holds of a customer who is merged away is the one's who stays, by ids. Points stay where they
+    are, in an append-only ledger, and are read with hers (`points.owners`): the next look works out the balance."""
+    for table in (voucher, claim, achievement, ticket, referral, referral_code):
+        mine = sa.and_(table.c.unit == "customer", table.c.unit_id == drop)
+        conn.execute(sa.update(table).where(mine).values(unit_id=keep))
+    for table in (voucher, claim, referral):
+        conn.execute(sa.update(table).where(table.c.customer_id == drop).values(customer_id=keep))
+    twin, live = referral.alias("twin"), ["pending", "converted"]
+    # One of the two came by a referral before: that one stands.
+    known = sa.exists().where(
+        twin.c["class"] == referral.c["class"],
+        twin.c.referred_unit == "customer",
+        twin.c.referred_id == keep,
+        twin.c.state.in_(live),
+    )
+    hers = sa.and_(referral.c.referred_unit == "customer", referral.c.referred_id == drop)
+    free = sa.or_(referral.c.state.not_in(live), ~known)
+    conn.execute(sa.update(referral).where(hers, free).values(referred_id=keep))
+    other = referral_code.alias("other")
+    same = sa.exists().where(
+        other.c.unit == referral_code.c.unit, other.c.unit_id == referral_code.c.unit_id, other.c.customer_id == keep
+    )
+    conn.execute(sa.update(referral_code).where(referral_code.c.customer_id == drop, ~same).values(customer_id=keep))
+    plays = sa.and_(player.c.unit == "customer", player.c.unit_id == drop)
+    if conn.execute(sa.select(player.c.unit_id).where(player.c.unit == "customer", player.c.unit_id == keep)).first():
+        conn.execute(sa.delete(player).where(plays))
+    else:
+        conn.execute(sa.update(player).where(plays).values(unit_id=keep))
+    had = conn.execute(sa.delete(loyalty).where(loyalty.c.unit == "customer", loyalty.c.unit_id == drop)).rowcount
+    if had:
+        write(conn, "customer", {keep: {"points_due": now}}, now)

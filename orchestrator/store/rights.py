@@ -26,6 +26,7 @@ from orchestrator.store.keys import Keys, postal
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
     account,
+    claim,
     consent_evidence,
     customer,
     declared,
@@ -36,12 +37,16 @@ from orchestrator.store.tables import (
     feedback,
     log,
     log_detail,
+    loyalty,
     message,
+    player,
     preference,
     record,
+    referral_code,
     setting,
     support_case,
     touch,
+    voucher,
 )
 
 ERASED = "erased"
@@ -49,7 +54,7 @@ ERASED = "erased"
 _READY = ("planned", "held")
 _LEFT = "erasing:"
 _TABLES = (customer, device, event, record, touch, support_case, feedback, message, enrollment, consent_evidence,
-           log_detail, preference, declared)  # fmt: skip
+           log_detail, preference, declared, loyalty, player, referral_code, claim, voucher)  # fmt: skip
 """Tables whose rows an erasure changes or deletes: what it leaves in their pages is vacuumed away."""
 Row = Mapping[str, Any]
 Hash = tuple[str, str]
@@ -234,6 +239,7 @@ def empty(
         conn.execute(sa.delete(own).where(own.c.customer_id.in_(hers)))
     for table in (touch, support_case):
         done.contacts += conn.execute(sa.delete(table).where(table.c.customer_id.in_(hers))).rowcount
+    _leave_the_programme(conn, hers)
     _empty_messages(conn, hers)
     _empty_runs(conn, hers, events)
     conn.execute(sa.update(customer).where(customer.c.id.in_(hers)).values(**_nothing(now)))
@@ -301,6 +307,20 @@ def _empty_events(conn: sa.Connection, hers: Any) -> list[int]:
     amounts = [(row.id, _amounts(row.properties)) for row in rows if row.account_id is not None]
     update_many(conn, event, [{"id": i, "properties": kept} for i, kept in amounts if kept], where=("id",))
     return [row.id for row in rows]
+
+
+def _leave_the_programme(conn: sa.Connection, hers: Any) -> None:
+    """What is known of her as a member, the name she plays under and the code she handed on go. A voucher's code stays
+    in its pool, and what was claimed in the count, as nobody's; the ledger of points holds numbers alone."""
+    for table in (loyalty, player, referral_code):
+        conn.execute(sa.delete(table).where(table.c.unit == "customer", table.c.unit_id.in_(hers)))
+    conn.execute(sa.delete(referral_code).where(referral_code.c.customer_id.in_(hers)))
+    own = sa.and_(voucher.c.unit == "customer", voucher.c.unit_id.in_(hers))
+    opaque = sa.case((voucher.c.given_key.is_(None), sa.null()), else_=_opaque(voucher.c.id))
+    conn.execute(sa.update(voucher).where(own).values(unit=sa.null(), unit_id=sa.null(), given_key=opaque))
+    conn.execute(sa.update(voucher).where(voucher.c.customer_id.in_(hers)).values(customer_id=sa.null()))
+    # Whoever sent a claim may have named it after her.
+    conn.execute(sa.update(claim).where(claim.c.customer_id.in_(hers)).values(key=_opaque(claim.c.id)))
 
 
 def _amounts(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,301 @@
+"""Points on both databases: earned by rules, pending, expiring, taken back, awarded, spent, moved by a merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.earn import Award
+from orchestrator.store import insert_ids
+from orchestrator.store import tables as t
+from orchestrator.store.merging import merge
+from orchestrator.store.people import TierChange, add_tier_changes
+from tests.outgoing import NOON, Statements
+from tests.points_world import Shop
+
+
+@pytest.fixture
+def shop(migrated_url: str) -> Iterator[Shop]:
+    made = Shop(migrated_url)
+    yield made
+    made.close()
+
+
+# ---- earned ---------------------------------------------------------------------------------------------------------
+
+
+def test_points_for_each_full_euro(shop: Shop):
+    ann, bob = shop.world.people(2)
+    shop.buys(ann, 12_099)
+    shop.buys(bob, 99)
+    shop.buys(bob, -500)
+    assert shop.look() == 1
+    assert shop.points(ann) == (120, 0) and shop.points(bob) == (0, 0)
+    row = shop.row(ann)
+    assert (row.points_earned, row.points_expiring, row.points_expire_on) == (120, 120, date(2027, 4, 1))
+
+
+def test_a_second_look_adds_nothing(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 5_000, "a")
+    shop.happens(ann, "reviewed", stars=5)
+    shop.returns(ann, 2_000, "a")
+    assert shop.look() == 3
+    assert shop.look() == 0 and shop.look_again() == 0
+    assert shop.points(ann) == (80, 0)
+
+
+def test_money_of_another_currency_earns_nothing(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 5_000, currency="USD")
+    assert shop.look() == 0
+
+
+def test_at_most_so_often(shop: Shop):
+    [ann] = shop.world.people(1)
+    for ago in (40, 35, 5, 4):
+        shop.happens(ann, "reviewed", ago=ago, stars=5)
+    assert shop.look() == 3 and shop.points(ann) == (50, 0)  # those of 40 and 5 days ago; the first has expired
+    shop.go(2)
+    shop.happens(ann, "reviewed", ago=20, stars=5)  # late, and too near to one that has its points
+    shop.happens(ann, "reviewed", stars=5)
+    shop.look()
+    assert [kind for kind, _ in shop.ledger()].count("earn") == 2
+    assert shop.look_again() == 0
+    shop.go(26)
+    shop.happens(ann, "reviewed", stars=5)
+    assert shop.look() == 2 and shop.points(ann) == (50, 0)  # a month after the other, which expires
+
+
+def test_pending_points_become_active_without_an_entry(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.happens(ann, "visited", place="town")
+    shop.look()
+    assert shop.points(ann) == (0, 20)
+    assert shop.award(Award("s", "customer", ann, 10, "spend")) == ()
+    shop.go(14)
+    assert shop.look() == 0 and shop.points(ann) == (20, 0)
+    assert shop.row(ann).points_expire_on == date(2027, 4, 15)  # a month from the day on which they became active
+    assert len(shop.ledger()) == 1
+
+
+def test_the_multiplier_is_of_the_tier_one_was_in(shop: Shop):
+    ann, bob = shop.world.people(2)
+    dinner = {"amount": 1_999, "amount_currency": "EUR"}
+    shop.go(1)
+    with shop.store.write() as conn:
+        add_tier_changes(conn, [TierChange("customer", ann, "b2c", "silver", "gold", "up")], shop.now)
+        conn.execute(sa.update(t.customer).where(t.customer.c.id == ann).values(tier="gold"))
+    shop.happens(ann, "dined", ago=1, **dinner)
+    shop.happens(ann, "dined", **dinner)
+    shop.happens(bob, "dined", **dinner)
+    shop.look()
+    assert shop.points(ann) == (15, 0) and shop.points(bob) == (5, 0)
+
+
+def test_what_a_contact_does_is_the_accounts(shop: Shop):
+    with shop.store.write() as conn:
+        row = {"key": "nord", "class": "b2b", "name": "Nord", "attributes": {}, "created_at": NOON, "updated_at": NOON}
+        [(nord,)] = insert_ids(conn, t.account, [row])
+    ann, bob = shop.world.people(2, account_id=nord, **{"class": "b2b"})
+    shop.buys(ann, 1_000)
+    shop.buys(bob, 500)
+    shop.look()
+    assert shop.points(nord, "account") == (30, 0) and shop.row(ann) is None
+
+
+# ---- expiry ---------------------------------------------------------------------------------------------------------
+
+
+def test_they_expire_at_the_units_own_midnight(shop: Shop):
+    ann, bob = shop.world.people(1) + shop.world.people(1, timezone="America/Los_Angeles")
+    shop.buys(ann, 1_000)
+    shop.buys(bob, 1_000)
+    shop.look()
+    shop.go(31 + 11 / 24)  # 1 April, a minute of UTC after Berlin's midnight: 22:00 UTC
+    assert shop.look() == 1 and shop.points(ann) == (0, 0) and shop.points(bob) == (10, 0)
+    shop.go(31 + 20 / 24)
+    assert shop.look() == 1 and shop.points(bob) == (0, 0)
+    told = shop.world.rows(
+        sa.select(t.event.c.properties, t.event.c.occurred_at).where(t.event.c.type == "points_expired")
+    )
+    assert [r.properties for r in told] == [{"points": 10}, {"points": 10}]
+    assert [r.occurred_at.isoformat() for r in told] == ["2027-04-01T22:00:00+00:00", "2027-04-02T07:00:00+00:00"]
+    shop.go(60)
+    assert shop.look() == 0
+
+
+def test_a_spend_behind_the_expiry_finds_nothing_though_nobody_looked(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 1_000)
+    shop.look()
+    shop.go(32)
+    assert shop.award(Award("s", "customer", ann, 10, "spend")) == ()
+    assert shop.ledger() == [("earn", 10), ("expire", -10)]
+
+
+def test_who_moves_east_loses_them_in_time(shop: Shop):
+    [ann] = shop.world.people(1, timezone="America/Los_Angeles")
+    shop.buys(ann, 1_000)
+    shop.look()
+    shop.go(20)
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.customer).values(timezone="Asia/Tokyo", updated_at=shop.now))
+    shop.look()
+    assert shop.row(ann).points_due.isoformat() == "2027-04-01T15:00:00+00:00"
+
+
+# ---- refunds --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "left"),
+    [
+        ([9_999], 0),
+        ([3_333, 3_333, 3_333], 0),
+        ([5_050], 49),
+        ([5_050, 5_050], 0),
+        ([1], 98),
+        ([20_000, 20_000], 0),
+    ],
+)
+def test_a_refund_takes_back_its_share(shop: Shop, parts: list[int], left: int):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 9_999, "a")
+    shop.buys(ann, 100, "b")
+    for part in parts:
+        shop.returns(ann, part, "a")
+        shop.look()
+    assert shop.points(ann) == (left + 1, 0)
+    assert shop.row(ann).points_earned == left + 1
+
+
+def test_a_refund_before_its_order(shop: Shop):
+    ann, bob = shop.world.people(2)
+    shop.returns(ann, 2_500, "a")
+    shop.look()
+    assert shop.ledger() == []
+    shop.buys(ann, 10_000, "a")
+    shop.buys(bob, 10_000, "a")  # the same number of another customer: nothing to do with it
+    shop.look()
+    assert shop.points(ann) == (75, 0) and shop.points(bob) == (100, 0)
+
+
+def test_a_cancellation_behind_a_part_takes_the_rest(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 10_000, "a")
+    shop.returns(ann, 2_500, "a")
+    shop.look()
+    shop.happens(ann, "cancelled", order_id="a")
+    shop.happens(ann, "cancelled", order_id="a")
+    shop.look()
+    assert shop.ledger() == [("earn", 100), ("reverse", -25), ("reverse", -75)]
+
+
+def test_a_refund_in_another_currency_takes_nothing(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 10_000, "a")
+    shop.returns(ann, 2_500, "a", currency="USD")
+    shop.look()
+    assert shop.points(ann) == (100, 0)
+
+
+def test_what_was_spent_is_owed_and_filled_first(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 10_000, "a")
+    shop.look()
+    assert shop.award(Award("s", "customer", ann, 80, "spend")) == ("s",)
+    shop.returns(ann, 10_000, "a")
+    shop.look()
+    assert shop.points(ann) == (-80, 0)
+    assert shop.award(Award("d", "customer", ann, 5, "deduct")) == ("d",) and shop.points(ann) == (-80, 0)
+    shop.buys(ann, 10_000, "b")
+    shop.look()
+    assert shop.points(ann) == (20, 0)
+
+
+# ---- by hand --------------------------------------------------------------------------------------------------------
+
+
+def test_awards_are_once_by_key(shop: Shop):
+    [ann] = shop.world.people(1)
+    assert shop.award(Award("a", "customer", ann, 50), Award("a", "customer", ann, 50)) == ("a",)
+    assert shop.award(Award("a", "customer", ann, 70), Award("b", "customer", ann, 1)) == ("b",)
+    assert shop.points(ann) == (51, 0)
+
+
+def test_a_deduction_takes_what_is_there(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.award(Award("a", "customer", ann, 30))
+    assert shop.award(Award("d", "customer", ann, -50), Award("e", "customer", ann, -50)) == ("d", "e")
+    assert shop.ledger() == [("award", 30), ("deduct", -30), ("deduct", 0)]
+    shop.award(Award("b", "customer", ann, 30))
+    assert shop.award(Award("e", "customer", ann, -50)) == () and shop.points(ann) == (30, 0)
+
+
+def test_a_spend_is_covered_or_left_out(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.award(Award("a", "customer", ann, 100))
+    spends = [Award(f"s{n}", "customer", ann, -40, "spend", "tote-bag") for n in range(3)]
+    assert shop.award(*spends) == ("s0", "s1")
+    assert shop.award(spends[2]._replace(points=20)) == ("s2",) and shop.points(ann) == (0, 0)
+
+
+def test_nobody_who_was_erased_gets_points(shop: Shop):
+    ann, bob = shop.world.people(2)
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.customer).where(t.customer.c.id == ann).values(erased_at=NOON))
+    assert shop.award(Award("a", "customer", ann, 50), Award("b", "customer", bob, 5)) == ("b",)
+
+
+# ---- merged ---------------------------------------------------------------------------------------------------------
+
+
+def test_points_of_two_records_of_one_person(shop: Shop):
+    ann, ann_too = shop.world.people(2)
+    shop.buys(ann, 1_000, "a")
+    shop.buys(ann_too, 2_000, "b")
+    shop.look()
+    shop.go(1)
+    with shop.store.write() as conn:
+        merge(conn, ann, ann_too, now=shop.now)
+    shop.look()
+    assert shop.points(ann) == (30, 0) and shop.check() == []
+    assert shop.award(Award("s", "customer", ann_too, 30, "spend")) == ("s",)
+    shop.go(2)
+    shop.returns(ann, 1_000, "b")
+    shop.look()
+    assert shop.points(ann) == (-10, 0)
+    assert shop.look_again() == 0
+
+
+# ---- proof, and cost ------------------------------------------------------------------------------------------------
+
+
+def test_a_balance_that_is_not_the_ledgers_is_named(shop: Shop):
+    ann, bob = shop.world.people(2)
+    shop.award(Award("a", "customer", ann, 50), Award("b", "customer", bob, 50))
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).where(t.loyalty.c.unit_id == bob).values(points=51))
+    found = shop.check()
+    assert {(d.unit_id, d.column) for d in found} == {(bob, "points"), (bob, "total")}
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).where(t.loyalty.c.unit_id == bob).values(points=50))
+
+
+def test_a_look_costs_the_same_for_two_and_for_two_hundred(shop: Shop):
+    people = shop.world.people(200, consents=None)
+    counted = []
+    for some in (people[:2], people[2:]):
+        for n, who in enumerate(some):
+            shop.buys(who, 1_000, f"o{who}")
+            shop.happens(who, "reviewed", stars=n)
+        for who in some:
+            shop.returns(who, 500, f"o{who}")
+        with Statements(shop.store.engine) as statements:
+            shop.look()
+        counted.append(statements.count)
+    assert counted[1] <= counted[0] + 5, counted
