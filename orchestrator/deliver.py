@@ -40,6 +40,7 @@ from orchestrator.outcome import (
     stopped_by,
 )
 from orchestrator.problems import ProjectError
+from orchestrator.refer import with_links
 from orchestrator.rules import Contact, judge
 from orchestrator.settle import settle, wake
 from orchestrator.store import links as linked
@@ -313,6 +314,8 @@ class _Run:
                 permits=self.permits,
             )
             facts = gather(conn, held.messages, self.keys, asked)
+        if "links.referral" in asked.names:
+            facts = self.store.written(lambda conn: with_links(conn, force.project, facts, now))
         if lacking := {due.customer_id for due in held.messages} - record.people.keys():
             # Made before any message is locked: customers come first. Whoever was erased gets none.
             made = self.store.written(lambda conn: log.person_keys(conn, self.keys, lacking, make=True))

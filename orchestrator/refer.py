@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from orchestrator.store import loyalty, referrals, versions
 from orchestrator.store import people as store_people
 from orchestrator.store.loyalty import Round
 from orchestrator.store.referrals import Candidate, Line, Node, Person, Referred, Referrer
+from orchestrator.store.standing import Facts
 from orchestrator.store.tables import commission, event, referral
 from orchestrator.zones import zone
 
@@ -65,6 +67,24 @@ def link(project: Project, code: str) -> str:
     """Where a referrer's friends go: the sender's website with the code. "" where the workspace names no website."""
     website = project.vocabulary.sender.get("website", "")
     return f"{website}{'&' if '?' in website else '?'}ref={quote(code)}" if website else ""
+
+
+def with_links(conn: sa.Connection, project: Project, facts: Facts, now: datetime) -> Facts:
+    """The facts of a batch, each message's `About` with the link that its customer can hand on; codes are made where
+    there is none yet. Nothing is added for classes without a referral programme, or where there is no website."""
+    wanted: dict[int, referrals.Whose] = {}
+    for message_id, about in facts.about.items():
+        person = about.customer
+        kind = project.vocabulary.classes.get(person["class"]) if person else None
+        if person is None or kind is None:
+            continue
+        if kind.unit == "customer":
+            wanted[message_id] = ("customer", person["id"], person["id"])
+        elif person["account_id"] is not None:
+            wanted[message_id] = ("account", person["account_id"], person["id"])
+    made = referrals.codes(conn, project, wanted.values(), now)
+    told = {i: link(project, made[whose]) for i, whose in wanted.items() if whose in made}
+    return replace(facts, about={**facts.about, **{i: replace(facts.about[i], referral=to) for i, to in told.items()}})
 
 
 # ---- recording ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.model import Loyalty
 from orchestrator.outbound import _standing
@@ -19,6 +20,7 @@ program:
     tier_by: count(bought, 365 days)
     thresholds: { silver: 0, gold: 500 }
     benefits: { silver: [free-shipping], gold: [early-access] }
+    referral: { converts_on: bought, reward: { referrer: 50 } }
     titles: { early-access: { en: Early access, de: Früher Zugang } }
   b2b:
     tier_by: account.annual_value
@@ -33,11 +35,12 @@ BODY = (
 )
 
 
-def texts() -> dict[str, str]:
+def texts(body: str = BODY) -> dict[str, str]:
     found = files({"hello": journey("hello", "- email: news")}, POLICIES)
-    found["journeys/workspace.yaml"] = WORKSPACE + POLICIES + PROGRAM
-    found["templates/email/news.mjml"] = email("News", BODY)
-    found["templates/email/news.de.mjml"] = email("Neues", BODY)
+    named = WORKSPACE.replace("name: Small,", "name: Small, website: https://small.example/in,")
+    found["journeys/workspace.yaml"] = named + POLICIES + PROGRAM
+    found["templates/email/news.mjml"] = email("News", body)
+    found["templates/email/news.de.mjml"] = email("Neues", body)
     return found
 
 
@@ -68,6 +71,16 @@ def test_a_customers_own_points_and_benefits(world: World) -> None:
     text = said(world)
     assert "1.250 points, nothing to -" in text
     assert "free shipping; Früher Zugang; early" in text
+
+
+def test_the_link_that_somebody_hands_on_is_hers_and_stays_the_same(world: World) -> None:
+    world.apply(texts("Hand this on: {{ links.referral }}"))
+    (person,) = world.people()
+    world.event([person])
+    text = said(world)
+    with world.store.read() as conn:
+        (code,) = conn.execute(sa.select(t.referral_code.c.code)).scalars()
+    assert f"https://small.example/in?ref={code}" in text
 
 
 def test_who_has_no_row_yet_has_no_points_and_the_rest_is_missing() -> None:
