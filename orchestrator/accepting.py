@@ -4,43 +4,50 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import sqlalchemy as sa
+
+from orchestrator import fulfil, reward
 from orchestrator.apply import Force, in_force
 from orchestrator.consenting import ask_confirmation
 from orchestrator.enroll import enroll_units
 from orchestrator.importing import import_rows
 from orchestrator.ingest import register_devices, unregister_devices
 from orchestrator.model import Vocabulary
-from orchestrator.rows import PLATFORMS, ImportKind
+from orchestrator.rows import PLATFORMS, ImportKind, RowReader
 from orchestrator.store import Store, access, people
 from orchestrator.store.keys import Keys
+from orchestrator.store.loyalty import standing
 from orchestrator.trigger import ApiTrigger
 
 MOST_ROWS = 1_000
 """Rows of one request."""
-SCOPES = ("events", "customers", "accounts", "consents", "devices", "records", "enroll")
-"""What a key may be allowed to hand in."""
+SCOPES = ("events", "customers", "accounts", "consents", "devices", "records", "enroll", "vouchers", "rewards")
+"""What a key may be allowed to hand in; of `vouchers` to redeem them, of `rewards` to list and to claim them."""
 
 
 class NotAccepted(Exception):
-    """The request makes no sense here. `status` is HTTP's; the message is for who wrote the program that asked."""
+    """The request makes no sense here. `status` is HTTP's; the message is for who wrote the program that asked;
+    `reason`: for that program, where it can do something about it."""
 
-    def __init__(self, status: Literal[404, 409, 422], message: str) -> None:
+    def __init__(self, status: Literal[404, 409, 422], message: str, reason: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.reason = status, reason
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of the rows. `refused`: (number of the row from 1, what is wrong with it)."""
+    """What became of the rows. `refused`: (number of the row from 1, what is wrong with it); `reasons`: the same as a
+    word, for programs, where there is one."""
 
     rows: int
     counts: Mapping[str, int]
     refused: tuple[tuple[int, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 def accept_rows(
@@ -180,6 +187,87 @@ def accept_units(store: Store, journey: str, unit_keys: Sequence[str], run_key: 
     units = sorted(set(ids.values()))
     entered = enroll_units(store, journey, units, f"api:{run_key}", now=now) if units else 0
     return Accepted(len(unit_keys), {"entered": entered, "not_entered": len(units) - entered}, refused)
+
+
+# ---- vouchers and rewards -------------------------------------------------------------------------------------------
+
+
+def accept_redemptions(store: Store, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> Accepted:
+    """Redeem codes at a till: rows have `code`, `receipt`, and if wanted `at`, `amount` and `amount_currency`. What is
+    redeemed by the same receipt again is told as it was then. `reasons` says why of each refused row that was read."""
+    vocabulary = _force(store).project.vocabulary
+    reader = RowReader("redemptions", vocabulary, now)
+    read = [(number, reader.read(row)) for number, row in enumerate(rows, 1)]
+    refused = [(number, found) for number, found in read if isinstance(found, str)]
+    told = [(number, fulfil.redemption(found)) for number, found in read if not isinstance(found, str)]
+    answers = store.written(lambda conn: reward.redeem(conn, vocabulary, [row for _, row in told], now))
+    reasons = {number: answer for (number, _), answer in zip(told, answers, strict=True) if answer.reason}
+    refused += [(number, answer.text) for number, answer in reasons.items()]
+    return Accepted(
+        len(rows),
+        {"redeemed": len(told) - len(reasons)},
+        tuple(sorted(refused)),
+        tuple(reader.warnings),
+        {number: answer.reason for number, answer in reasons.items()},
+    )
+
+
+def accept_claim(store: Store, said: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+    """Claim a reward: `customer`, `reward`, `key` (what for: the same one again is the same claim). What was claimed,
+    with its code where it has one. Raises NotAccepted, with a reason where the claim is refused."""
+    for name in ("customer", "reward", "key"):
+        if not isinstance(said.get(name), str) or not 0 < len(said[name]) <= 200:
+            raise NotAccepted(422, f"`{name}` is missing: send customer, reward, and a key that says what for")
+    project = _force(store).project
+
+    def work(conn: sa.Connection) -> reward.Claimed | str:
+        person = _customer(conn, said["customer"])
+        unit = reward.whose(conn, project, person)
+        if unit is None:
+            return "unknown"
+        # Keys of different customers are different ones: nobody is told of another's claim.
+        return reward.claim(conn, project, *unit, said["reward"], f"{unit[0]}:{unit[1]}:{said['key']}", person, now)
+
+    made = store.written(work)
+    if isinstance(made, str):
+        raise NotAccepted(409, f"not claimed: {reward.NOT_CLAIMED[made]}", made)
+    answer: dict[str, Any] = {"claim": made.claim.id, "reward": made.claim.reward, "cost": made.claim.cost}
+    answer["state"] = made.claim.state
+    if made.voucher is not None:
+        expires_on = made.voucher.expires_on
+        answer["voucher"] = {"code": made.voucher.code, "expires": expires_on and expires_on.isoformat()}
+    return answer
+
+
+def offered(store: Store, customer_key: str, *, now: datetime) -> dict[str, Any]:
+    """The rewards of a customer's class as she sees them, the cheapest first. Raises NotAccepted."""
+    project = _force(store).project
+    with store.read() as conn:
+        person = _customer(conn, customer_key)
+        unit = reward.whose(conn, project, person)
+        found = () if unit is None else reward.offers(conn, project, *unit, now)
+        points = None if unit is None else standing(conn, unit[0], [unit[1]]).get(unit[1], {}).get("points")
+    rewards = [
+        {
+            "reward": one.reward.name,
+            "title": project.vocabulary.loyalty.title(one.reward.name, project.vocabulary.locale),
+            "kind": one.reward.kind,
+            "costs": one.reward.costs,
+            "left": one.left,
+            "taken": one.taken,
+            "available": not one.reason,
+            "reason": one.reason,
+        }
+        for one in found
+    ]
+    return {"customer": customer_key, "points": points or 0, "rewards": rewards}
+
+
+def _customer(conn: sa.Connection, key: str) -> int:
+    found = people.find_customers(conn, [key]).get(key)
+    if found is None:
+        raise NotAccepted(404, "this customer is not known; hand in the customer first")
+    return found.id
 
 
 def _force(store: Store) -> Force:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
 ImportKind = Literal[
-    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes"
-]
+    "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
+    "redemptions", "claims",
+]  # fmt: skip
 
 SuppressionList = Literal["mps", "robinson", "dma_choice", "do_not_call", "do_not_mail", "deceased", "house"]
 
@@ -57,8 +58,8 @@ def import_(
     again: Annotated[bool, FLAG] = False,
     list_: Annotated[SuppressionList | None, Parameter(name="--list")] = None,
 ) -> int:
-    """Take in a file of customers, accounts, records, events, consents, devices, touches, cases, suppressions, or the
-    outcomes of tasks.
+    """Take in a file of customers, accounts, records, events, consents, devices, touches, cases, suppressions, the
+    outcomes of tasks, redemptions of vouchers, or what became of claims. (Codes: `vouchers import`.)
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1
@@ -77,6 +78,20 @@ def import_(
     list_
         Of suppressions: which list they are from.
     """
+    if (kind == "suppressions") != (list_ is not None):
+        raise Usage("`import suppressions` says which list it is, such as `--list mps`, and nothing else does")
+    return taken_in(kind, file, quarantine=quarantine, again=again, list_name=list_ or "")
+
+
+def taken_in(
+    kind: ImportKind | Literal["vouchers"],
+    file: Path,
+    *,
+    quarantine: Path | None = None,
+    again: bool = False,
+    list_name: str = "",
+) -> int:
+    """Import a file and tell of it; `list_name` as `importing.import_file` has it."""
     from orchestrator.importing import ImportRefused, import_file
 
     call = terminal()
@@ -84,8 +99,6 @@ def import_(
         raise CannotRun(f"there is no file {file}")
     if quarantine is not None and not quarantine.is_dir():
         raise Usage(f"--quarantine names a folder, and {quarantine} is none")
-    if (kind == "suppressions") != (list_ is not None):
-        raise Usage("`import suppressions` says which list it is, such as `--list mps`, and nothing else does")
     with opened(call.workspace) as wired:
         project = words(wired, draft=False)
         with _progress(call, file.name) as moved:
@@ -101,7 +114,7 @@ def import_(
                     progress=moved,
                     again=again,
                     clock=wired.clock,
-                    list_name=list_ or "",
+                    list_name=list_name,
                 )
             except ImportRefused as error:
                 raise CannotRun(str(error)) from None
@@ -109,7 +122,8 @@ def import_(
     reasons = _reasons(report.quarantine_file)
 
     def show(console: Console) -> None:
-        _show_import(console, report, reasons, file)
+        into = f"vouchers import {list_name}" if kind == "vouchers" else f"import {kind}"
+        _show_import(console, report, reasons, file, into)
         if drafted and report.quarantined:
             text = f"{WORKSPACE_FILE} has changed since it was applied; rows are read by what is in force"
             console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
@@ -179,7 +193,7 @@ def _import_document(report: ImportReport, reasons: list[dict[str, Any]]) -> dic
     return {**told, "quarantine_file": report.quarantine_file, "reasons": reasons, "warnings": warnings}
 
 
-def _show_import(console: Console, report: ImportReport, reasons: list[dict[str, Any]], file: Path) -> None:
+def _show_import(console: Console, report: ImportReport, reasons: list[dict[str, Any]], file: Path, into: str) -> None:
     names = ("inserted", "updated", "unchanged")
     done = listed(f"{getattr(report, name):,} {name}" for name in names if getattr(report, name)) or "none new"
     if report.already:
@@ -206,7 +220,7 @@ def _show_import(console: Console, report: ImportReport, reasons: list[dict[str,
     if report.kind == "suppressions":
         console.print(f"[dim]nobody's data is kept there: mend the lines in {file.name}, and import it again[/]")
     elif report.quarantine_file is not None:
-        command = f"orchestrator import {report.kind} {near(report.quarantine_file)}"
+        command = f"orchestrator {into} {near(report.quarantine_file)}"
         console.print(f"[dim]mend them there, then:[/] {command}", soft_wrap=True)
 
 

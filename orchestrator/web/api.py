@@ -26,10 +26,13 @@ from orchestrator.accepting import (
     MOST_ROWS,
     Accepted,
     NotAccepted,
+    accept_claim,
     accept_devices,
+    accept_redemptions,
     accept_rows,
     accept_sign_ups,
     accept_units,
+    offered,
 )
 from orchestrator.problems import Conflict
 from orchestrator.rows import ImportKind
@@ -66,9 +69,13 @@ class Refusal(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """RFC 9457."""
+def problem(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, reason: str = ""
+) -> JSONResponse:
+    """RFC 9457; `reason`: a member of its own, for programs."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if reason:
+        body["reason"] = reason
     return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
 
@@ -145,6 +152,12 @@ def routes(pages: Pages) -> APIRouter:
     router.post("/consents")(taking("consents", _consents))
     router.post("/records/{record_type}")(taking("records", _records))
     router.post("/journeys/{journey}/enroll")(taking("enroll", _enroll))
+    router.post("/vouchers/redeem")(taking("vouchers", _redeem))
+    router.post("/rewards/claim")(taking("rewards", _claim))
+
+    @router.get("/rewards")
+    def rewards(request: Request) -> Response:
+        return _answered(pages, request, b"", "rewards", _offered, writes=False)
 
     @router.get("/openapi.json")
     def document(request: Request) -> Response:
@@ -164,16 +177,19 @@ def _named(request: Request) -> dict[str, str]:
 # ---- one request ----------------------------------------------------------------------------------------------------
 
 
-def _answered(pages: Pages, request: Request, body: bytes, scope: str, work: Callable[[_Call], Answer]) -> Response:
+def _answered(
+    pages: Pages, request: Request, body: bytes, scope: str, work: Callable[[_Call], Answer], *, writes: bool = True
+) -> Response:
     try:
         caller = _caller(pages, request)
         if scope not in caller.scopes:
             raise Refusal(403, "Not for this key", f"the key `{caller.name}` may not hand in {scope}")
-        return _once(_Call(pages, caller, request, body), work)
+        call = _Call(pages, caller, request, body)
+        return _once(call, work) if writes else _json(*work(call))
     except Refusal as refusal:
         return problem(refusal.status, refusal.title, refusal.detail, refusal.headers)
     except NotAccepted as refused:
-        return problem(refused.status, "Not accepted", str(refused))
+        return problem(refused.status, "Not accepted", str(refused), reason=refused.reason)
     except (StoreUnavailable, Conflict) as error:
         LOG.error("a request to /v1 could not be written: %s", type(error).__name__)
         return problem(503, "Not now", "the database cannot be reached: ask again", {"Retry-After": "5"})
@@ -292,9 +308,33 @@ def _enroll(call: _Call, journey: str) -> Answer:
     return _told(accept_units(wired.store, journey[:200], units, run_key, now=wired.clock()))
 
 
+def _redeem(call: _Call) -> Answer:
+    wired = call.pages.wired
+    return _told(accept_redemptions(wired.store, call.rows(), now=wired.clock()))
+
+
+def _claim(call: _Call) -> Answer:
+    said = call.json()
+    if not isinstance(said, dict):
+        raise Refusal(422, "What?", '`{"customer": "KEY", "reward": "NAME", "key": "what for"}`')
+    wired = call.pages.wired
+    return 200, accept_claim(wired.store, said, now=wired.clock())
+
+
+def _offered(call: _Call) -> Answer:
+    key = call.request.query_params.get("customer", "")
+    if not 0 < len(key) <= 200 or "\x00" in key:
+        raise Refusal(422, "Whose?", "ask as `/v1/rewards?customer=KEY`")
+    wired = call.pages.wired
+    return 200, offered(wired.store, key, now=wired.clock())
+
+
 def _told(accepted: Accepted) -> Answer:
     """200 when anything was taken, else 422; what was refused, by number."""
-    refused: Sequence[dict[str, Any]] = [{"row": row, "problem": said} for row, said in accepted.refused]
+    refused: Sequence[dict[str, Any]] = [
+        {"row": row, "problem": said} | ({"reason": accepted.reasons[row]} if row in accepted.reasons else {})
+        for row, said in accepted.refused
+    ]
     status = 200 if len(refused) < accepted.rows else 422
     return status, {
         "rows": accepted.rows,

@@ -73,6 +73,17 @@ _ROWS: Final[dict[str, tuple[str, list[str], dict[str, Any]]]] = {
             "agent": _VALUE,
         },
     ),
+    "vouchers/redeem": (
+        "Voucher codes that a till redeems; a refused row has a `reason`: unknown, not_given, expired, void, redeemed",
+        ["code", "receipt"],
+        {
+            "code": {"type": "string", "minLength": 1, "maxLength": 100},
+            "receipt": {**_TEXT, "description": "the till's number of the sale: the same one again is the same sale"},
+            "at": {"type": "string", "format": "date-time", "description": "when; without it, now"},
+            "amount": {"type": ["number", "string", "null"], "description": "what was bought for"},
+            "amount_currency": {"type": ["string", "null"], "description": "ISO 4217; without it, the workspace's"},
+        },
+    ),
     "records/{record_type}": (
         "What a customer or an account has several of: contracts, invoices",
         [],
@@ -97,6 +108,8 @@ def openapi(server: str) -> dict[str, Any]:
     """The document, OpenAPI 3.1, for an installation at this address."""
     paths = {f"/v1/{path}": {"post": _taking(path, *what)} for path, what in _ROWS.items()}
     paths["/v1/journeys/{journey}/enroll"] = {"post": _enrolling()}
+    paths["/v1/rewards/claim"] = {"post": _claiming()}
+    paths["/v1/rewards"] = {"get": _offering()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Campaign orchestrator", "version": __version__, "description": DESCRIPTION},
@@ -121,7 +134,11 @@ _ACCEPTED: Final = {
             "items": {
                 "type": "object",
                 "required": ["row", "problem"],
-                "properties": {"row": {"type": "integer", "minimum": 1}, "problem": {"type": "string"}},
+                "properties": {
+                    "row": {"type": "integer", "minimum": 1},
+                    "problem": {"type": "string"},
+                    "reason": {"type": "string", "description": "a word for programs, where there is one"},
+                },
             },
         },
         "warnings": {"type": "array", "items": {"type": "string"}},
@@ -136,6 +153,47 @@ _PROBLEM: Final = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "reason": {"type": "string", "description": "a word for programs, where there is one"},
+    },
+}
+_CLAIM: Final = {
+    "type": "object",
+    "required": ["claim", "reward", "cost", "state"],
+    "properties": {
+        "claim": {"type": "integer", "minimum": 1},
+        "reward": {"type": "string"},
+        "cost": _NUMBER,
+        "state": {"type": "string", "enum": ["claimed", "handed_over", "fulfilled", "cancelled"]},
+        "voucher": {
+            "type": "object",
+            "required": ["code", "expires"],
+            "properties": {"code": {"type": "string"}, "expires": {"type": ["string", "null"], "format": "date"}},
+        },
+    },
+}
+_OFFERS: Final = {
+    "type": "object",
+    "required": ["customer", "points", "rewards"],
+    "properties": {
+        "customer": {"type": "string"},
+        "points": {"type": "integer"},
+        "rewards": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["reward", "title", "kind", "costs", "left", "taken", "available", "reason"],
+                "properties": {
+                    "reward": {"type": "string"},
+                    "title": {"type": "string"},
+                    "kind": {"type": "string"},
+                    "costs": _NUMBER,
+                    "left": {"type": ["integer", "null"], "description": "null: any number"},
+                    "taken": _NUMBER,
+                    "available": {"type": "boolean"},
+                    "reason": {"type": "string", "description": "why it cannot be claimed now; empty when it can"},
+                },
+            },
+        },
     },
 }
 
@@ -187,3 +245,37 @@ def _enrolling() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return _operation("Let people or companies into a journey that has the trigger `api`", body, ["journey"])
+
+
+def _claiming() -> dict[str, Any]:
+    body = {
+        "type": "object",
+        "required": ["customer", "reward", "key"],
+        "properties": {
+            "customer": _TEXT,
+            "reward": _TEXT,
+            "key": {
+                **_TEXT,
+                "description": "what for, such as an order's number: the same one again is the same claim",
+            },
+        },
+    }
+    reasons = "unknown, not_member, tier, only_if, each, sold_out, no_voucher, points, key"
+    found = _operation(f"Claim a reward for a customer's points; a refusal (409) has a `reason`: {reasons}", body, [])
+    found["responses"]["200"] = {
+        "description": "claimed, now or before with this key",
+        "content": {"application/json": {"schema": _CLAIM}},
+    }
+    found["responses"]["409"]["description"] = "no workspace is in force, or the claim is refused, with its `reason`"
+    return found
+
+
+def _offering() -> dict[str, Any]:
+    found = _operation("What a customer can have for her points", {}, [])
+    del found["requestBody"], found["responses"]["422"]["content"]["application/json"]
+    found["parameters"] = [{"name": "customer", "in": "query", "required": True, "schema": _TEXT}]
+    found["responses"]["200"] = {
+        "description": "the rewards of her class, the cheapest first",
+        "content": {"application/json": {"schema": _OFFERS}},
+    }
+    return found
