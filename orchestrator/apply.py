@@ -11,12 +11,15 @@ import msgspec
 import sqlalchemy as sa
 
 from channels.base import Medium
+from orchestrator.dates import day_after
 from orchestrator.decision import policies_hash, policies_text
 from orchestrator.journey import (
     AtTrigger,
     DateTrigger,
     EventTrigger,
     Journey,
+    MilestoneTrigger,
+    RiskTrigger,
     ScheduleTrigger,
     SegmentTrigger,
     StageTrigger,
@@ -218,7 +221,7 @@ def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str
             wanted.add(key)
             if key in known:
                 continue
-            by_event = isinstance(trigger, EventTrigger | StageTrigger)
+            by_event = isinstance(trigger, EventTrigger | MilestoneTrigger | StageTrigger)
             seen = events if by_event else tiers if isinstance(trigger, TierTrigger) else 0
             versions.add_watermark(conn, *key, seen, now)
             if isinstance(trigger, SegmentTrigger) and not trigger.include_existing:
@@ -251,6 +254,8 @@ def _would_find(conn: sa.Connection, entry: Entry, trigger: Trigger, home: str) 
             return entering.members_count(conn, entry, trigger) if trigger.direction == "entry" else 0
         case AtTrigger() | ScheduleTrigger():
             return entering.audience_count(conn, entry)
+        case RiskTrigger():
+            return entering.risk_count(conn, entry, day_after(entry.now.date(), trigger.within))
         case DateTrigger():
             # Of the days to come within a year; an anniversary's are all of them.
             span = (entry.now - timedelta(days=2), entry.now + timedelta(days=366))

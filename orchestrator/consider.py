@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.apply import Force, trigger_key
 from orchestrator.condition import Condition
-from orchestrator.dates import add_business_days, add_months, after, anniversary
+from orchestrator.dates import add_business_days, add_months, after, anniversary, day_after
 from orchestrator.engine import draw
 from orchestrator.journey import (
     ApiTrigger,
@@ -20,7 +20,9 @@ from orchestrator.journey import (
     DateTrigger,
     EventTrigger,
     Journey,
+    MilestoneTrigger,
     MissedRuns,
+    RiskTrigger,
     ScheduleTrigger,
     SegmentTrigger,
     StageTrigger,
@@ -30,7 +32,7 @@ from orchestrator.journey import (
 from orchestrator.model import Enrollment
 from orchestrator.occurrences import due_runs
 from orchestrator.stages import STAGE
-from orchestrator.store import explain, versions
+from orchestrator.store import explain, tiers, versions
 from orchestrator.store.explain import Part, Row, Who
 from orchestrator.store.versions import Watermark
 from orchestrator.trigger import in_words
@@ -262,6 +264,10 @@ class _Case:
             holds, told = self._event(trigger, mark)
         elif isinstance(trigger, TierTrigger):
             holds, told = self._tier(trigger, mark)
+        elif isinstance(trigger, RiskTrigger):
+            holds, told = self._risk(trigger)
+        elif isinstance(trigger, MilestoneTrigger):
+            holds, told = self._milestone(trigger, mark)
         elif isinstance(trigger, StageTrigger):
             holds, told = self._stage(trigger, mark)
         elif isinstance(trigger, DateTrigger):
@@ -341,6 +347,25 @@ class _Case:
             move = f"{row['from_tier'] or 'no tier'} → {row['to_tier'] or 'no tier'}"
             told.append(f"{move} at {_minute(row['at'])}: {text}")
         return holds, told
+
+    def _risk(self, trigger: RiskTrigger) -> tuple[bool | None, list[str]]:
+        row = tiers.standing_of(self.conn, self.journey.unit, self.unit_id, self.force.project.vocabulary)
+        if row is None or row["review_on"] is None:
+            return False, ["the tier is not at risk"]
+        told = f"as things stand the tier would be lost on {row['review_on']}; {row['shortfall']:g} is missing"
+        if began := self._began("run_key", f"risk:{row['review_on']}"):
+            return False, [f"{told}: {began}"]
+        begins = day_after(row["review_on"], trigger.within, -1)
+        return True, [f"{told}: she enters from {begins} on, at {trigger.at:%H:%M}"]
+
+    def _milestone(self, trigger: MilestoneTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
+        known = tiers.number_of(self.conn, self.journey.unit, self.unit_id, trigger.event, self.now)
+        if began := self._began("run_key", f"milestone:{trigger.event}:{trigger.count}"):
+            return False, [began]
+        told = f"{known:,} {trigger.event} are known"
+        if known >= trigger.count:
+            return False, [f"{told}: number {trigger.count} came before the journey was put in force, or late"]
+        return True, [f"{told}: it begins with number {trigger.count}"]
 
     def _stage(self, trigger: StageTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         rows = explain.records_of(self.conn, self.one, self.journey.unit, trigger.record, _SHOWN)

@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from orchestrator.apply import Force, in_force, trigger_key
-from orchestrator.dates import before
+from orchestrator.dates import before, day_after
 from orchestrator.journey import (
     AtTrigger,
     DateTrigger,
     EventTrigger,
     Journey,
+    MilestoneTrigger,
+    RiskTrigger,
     ScheduleTrigger,
     SegmentTrigger,
     StageTrigger,
     TierTrigger,
     Trigger,
 )
-from orchestrator.occurrences import Window, date_windows, due_runs
+from orchestrator.occurrences import Window, date_windows, days_fired, due_runs
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
 from orchestrator.store.database import Store
-from orchestrator.store.triggers import Due, Entry
+from orchestrator.store.triggers import AtRisk, Due, Entry
 from orchestrator.store.versions import Watermark
 from orchestrator.zones import zone
 
@@ -113,6 +115,13 @@ def _entered(conn: sa.Connection, force: Force, guard: _Guard, trigger: Trigger,
             seen_id = versions.newest_tier_change(conn)
             if seen_id > mark.seen_id:
                 entered = entering.enter_by_tier(conn, entry, trigger, mark.seen_id, seen_id, not_before)
+        case MilestoneTrigger():
+            seen_id = versions.newest_event(conn)
+            if seen_id > mark.seen_id:
+                entered = entering.enter_by_milestone(conn, entry, trigger, mark.seen_id, seen_id, not_before)
+                seen_id = versions.happened_by(conn, mark.seen_id, seen_id, now)
+        case RiskTrigger():
+            entered = _fire_risk(conn, guard, trigger, mark, force.project.vocabulary.timezone)
         case StageTrigger() if trigger.stalled is not None:
             entered = _fire_stalled(conn, entry, trigger, mark, force.project.vocabulary.timezone)
         case StageTrigger():
@@ -181,6 +190,12 @@ class _Guard:
         told = f"{{found}} are due at once by `{field}`, and on no day before were there more than {{known}}"
         self._compare(found, told, greatest=True)
 
+    def risk(self, until: date) -> None:
+        """Of tiers that would be lost by that day."""
+        if self.growth is not None:
+            told = "{found} would lose their tier soon, and on no day before were there more than {known}"
+            self._compare(entering.risk_count(self.conn, self.entry, until), told, greatest=True)
+
     def _compare(self, found: int, told: str, *, greatest: bool = False) -> None:
         assert self.growth is not None
         known = self._known()
@@ -224,6 +239,25 @@ def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: 
     if dues:
         guard.dates(trigger, [due.window for due in dues])
     return entering.enter_by_date(conn, entry, trigger, dues, known)
+
+
+def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: Watermark, home: str) -> int:
+    """Once on each local day, at its time, whoever would lose the tier within `within` of it."""
+    entry = guard.entry
+    known = _known_zones(conn, entry.journey)
+    since = max(mark.seen_until, entry.now - entry.journey.missed_runs.grace)
+    zones: dict[date, list[str]] = defaultdict(list)
+    for name in known:
+        for day in days_fired(since, entry.now, trigger.at, name)[-1:]:
+            zones[day].append(name)
+    rest = days_fired(since, entry.now, trigger.at, home)[-1:]
+    dues = [
+        AtRisk(day, day_after(day, trigger.within), tuple(zones[day]), day in rest)
+        for day in sorted(zones.keys() | set(rest))
+    ]
+    if dues:
+        guard.risk(max(due.until for due in dues))
+    return entering.enter_by_risk(conn, entry, dues, known)
 
 
 def _fire_stalled(conn: sa.Connection, entry: Entry, trigger: StageTrigger, mark: Watermark, home: str) -> int:

@@ -21,6 +21,8 @@ from orchestrator.trigger import (
     AtTrigger,
     DateTrigger,
     EventTrigger,
+    MilestoneTrigger,
+    RiskTrigger,
     ScheduleTrigger,
     SegmentTrigger,
     StageTrigger,
@@ -39,9 +41,11 @@ __all__ = [
     "EventTrigger",
     "Journey",
     "JourneyForm",
+    "MilestoneTrigger",
     "MissedRuns",
     "Recipients",
     "Reentry",
+    "RiskTrigger",
     "ScheduleTrigger",
     "SegmentTrigger",
     "StageTrigger",
@@ -444,11 +448,14 @@ class _Reading:
 def _in_scope(triggers: Sequence[Trigger]) -> tuple[str | None, str | None]:
     """(record type, event type) that every one of the triggers brings along."""
     records = {_record_of(t) for t in triggers}
-    events = {
-        t.event if isinstance(t, EventTrigger) else t.of if isinstance(t, DateTrigger) and t.source == "event" else None
-        for t in triggers
-    }
+    events = {_event_of(t) for t in triggers}
     return (records.pop() if len(records) == 1 else None), (events.pop() if len(events) == 1 else None)
+
+
+def _event_of(trigger: Trigger) -> str | None:
+    if isinstance(trigger, EventTrigger | MilestoneTrigger):
+        return trigger.event
+    return trigger.of if isinstance(trigger, DateTrigger) and trigger.source == "event" else None
 
 
 def _record_of(trigger: Trigger) -> str | None:
@@ -462,7 +469,7 @@ def _usual_reentry(triggers: Sequence[Trigger]) -> Reentry:
     keys = {t.run_by for t in triggers if isinstance(t, EventTrigger)}
     if triggers and all(isinstance(t, EventTrigger) for t in triggers) and len(keys) == 1 and (key := keys.pop()):
         return Reentry("key", None, key)
-    again = (DateTrigger, ScheduleTrigger, AtTrigger, StageTrigger)
+    again = (DateTrigger, ScheduleTrigger, AtTrigger, StageTrigger, RiskTrigger, MilestoneTrigger)
     return Reentry("always") if triggers and all(isinstance(t, again) for t in triggers) else Reentry("once")
 
 

@@ -113,6 +113,12 @@ def date_windows(trigger: DateTrigger, since: datetime, now: datetime, zone: str
     return [Window(*found)] if found is not None else []
 
 
+def days_fired(since: datetime, now: datetime, at: time, zone: str) -> list[date]:
+    """Local days of a zone whose wall time `at` came in (since, now]; an unknown zone has none."""
+    tz = find_zone(zone)
+    return [] if tz is None or now <= since else _fired(since, now, at, tz)
+
+
 def _fired(since: datetime, now: datetime, at: time, tz: ZoneInfo) -> list[date]:
     """Local days whose wall time `at` came in (since, now]."""
     day = since.astimezone(tz).date() - _EDGE

@@ -226,8 +226,14 @@ def read_loyalty(
             unknown(problems, "class", entry.key, entry.key_span, classes)
     return Loyalty(
         True, benefits, naming.titles, pools, naming.rewards, naming.challenges, naming.draws,
-        frozenset(naming.badges),
+        frozenset(naming.badges), _purchase(node.get("value")),
     )  # fmt: skip
+
+
+def _purchase(value: Node | None) -> str:
+    """The event of `value: { orders: order_placed.amount }`."""
+    said = value.get("orders") if value is not None and value.kind == "map" else None
+    return said.text.partition(".")[0].strip() if said is not None and said.kind == "scalar" else ""
 
 
 def _pool(entry: Entry, declared: VoucherEntry, locale: str, problems: Problems) -> Pool:

@@ -119,6 +119,27 @@ class StageTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RiskTrigger:
+    """Enters who would lose the tier within that time, as things stand: at a wall time in the unit's zone, once for the
+    day on which it would be lost."""
+
+    within: Duration
+    at: time = time(9)
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilestoneTrigger:
+    """Enters with the `count`-th such event there ever was, by arrival; never for one behind it."""
+
+    event: str
+    count: int
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiTrigger:
     """Enters by a call (web, CLI). Run key: the caller's own."""
 
@@ -127,7 +148,16 @@ class ApiTrigger:
 
 
 Trigger = (
-    SegmentTrigger | EventTrigger | AtTrigger | ScheduleTrigger | DateTrigger | TierTrigger | StageTrigger | ApiTrigger
+    SegmentTrigger
+    | EventTrigger
+    | AtTrigger
+    | ScheduleTrigger
+    | DateTrigger
+    | TierTrigger
+    | StageTrigger
+    | RiskTrigger
+    | MilestoneTrigger
+    | ApiTrigger
 )
 
 
@@ -166,6 +196,10 @@ def in_words(trigger: Trigger) -> str:
                 return f"{trigger.record} has been in {' or '.join(trigger.to)} for {trigger.stalled}"
             before = f" from {' or '.join(trigger.from_)}" if trigger.from_ else ""
             return f"stage of {trigger.record} changes{before}{stages}"
+        case RiskTrigger():
+            return f"would lose the tier within {trigger.within}, at {trigger.at:%H:%M}"
+        case MilestoneTrigger():
+            return f"event {trigger.event}, number {trigger.count} ever"
         case ApiTrigger():
             return "entered by a call alone"
 
@@ -188,14 +222,31 @@ _GOES_WITH: Mapping[str, tuple[str, ...]] = {
     "schedule": ("timezone",),
     "date": ("at", "leap_day"),
     "tier_change": ("to",),
+    "tier_at_risk": ("at",),
+    "milestone": ("at",),
     "stage_change": ("to", "from", "stalled", "include_new", "include_existing"),
     "api": (),
 }
 _LATER: Mapping[str, str] = {
-    "tier_at_risk": "the loyalty programme",
     "points_expiring": "the loyalty programme",
-    "milestone": "the loyalty programme",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskEntry:
+    """Who would lose the tier at a review to come, as things stand."""
+
+    within: Duration = option("so long before that day: 30 days")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilestoneEntry:
+    """A number of events, or a time since somebody came."""
+
+    event: EventName | None = option("which event is counted; with `count`", default=None)
+    count: int | None = option("the run begins with this one of them", default=None, low=1, high=1_000_000)
+    orders: int | None = option("so many purchases: `program.value`'s event", default=None, low=1, high=1_000_000)
+    joined: Duration | None = option("so long after `joined`: 1 year", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +271,9 @@ class TriggerForm:
     to: tuple[str, ...] = option("into these tiers, or stages, only", default=())
     from_: tuple[str, ...] = option("out of these stages only", default=())
     api: bool = option("entered by a call alone", default=False)
-    tier_at_risk: Node | None = option("comes with the loyalty programme", default=None)
+    tier_at_risk: RiskEntry | None = option("who would lose the tier, as things stand", default=None)
     points_expiring: Node | None = option("comes with the loyalty programme", default=None)
-    milestone: Node | None = option("comes with the loyalty programme", default=None)
+    milestone: MilestoneEntry | None = option("who comes to a number of orders, or of years", default=None)
     stage_change: RecordName | None = option("a record whose stage changes: opportunity", default=None)
     stalled: Duration | None = option("not the change, but this long without another: 30 days", default=None)
     include_new: bool = option("also records that are new, and in such a stage", default=False)
@@ -239,7 +290,7 @@ class TriggerForm:
                 message = f"`{key}` comes with {what}, which this version does not have yet"
                 problems.error("not-yet", message, entry.key_span, "leave the trigger out for now")
                 return
-        named = [k for k in _GOES_WITH if node.get(k) is not None and not (k == "at" and node.get("date") is not None)]
+        named = [k for k in _GOES_WITH if node.get(k) is not None and not (k == "at" and _has_day(node))]
         if len(named) != 1:
             hint = "a list of triggers begins each with `- `" if named else "one of: " + ", ".join(_GOES_WITH)
             message = "several triggers in one: " + ", ".join(named) if named else "nothing that could begin a run"
@@ -249,6 +300,11 @@ class TriggerForm:
             if entry.key != named[0] and entry.key not in _GOES_WITH[named[0]]:
                 hint = "it takes " + ", ".join(f"`{k}`" for k in _GOES_WITH[named[0]]) if _GOES_WITH[named[0]] else ""
                 problems.error("unused-key", f"`{entry.key}` does not go with `{named[0]}`", entry.key_span, hint)
+
+
+def _has_day(node: Node) -> bool:
+    """Whether something else finds the day, so that `at` is the time alone."""
+    return any(node.get(key) is not None for key in ("date", "tier_at_risk", "milestone"))
 
 
 def read_triggers(node: Node, unit: Unit, context: Context) -> tuple[Trigger, ...]:
@@ -314,7 +370,66 @@ class _Reader:
         if form.tier_change:
             self._all_of("tier", "to", self.vocabulary.tiers(), " in workspace.yaml")
             return TierTrigger(direction=form.tier_change, to=form.to, key=self.key, span=self.node.span)
+        if form.tier_at_risk:
+            at = self._time(form)
+            within = form.tier_at_risk.within
+            return None if at is None else RiskTrigger(within=within, at=at, key=self.key, span=self.node.span)
+        if form.milestone:
+            return self._milestone(form, form.milestone)
         return ApiTrigger(key=self.key, span=self.node.span)
+
+    def _time(self, form: TriggerForm) -> time | None:
+        """`at` beside what finds the day."""
+        if isinstance(form.at, Stamp):
+            hint = "write the time alone, `at: 09:00`"
+            self.problems.error("day-and-date", "two days for one trigger", self.span("at"), hint)
+            return None
+        return form.at or time(9)
+
+    def _milestone(self, form: TriggerForm, said: MilestoneEntry) -> MilestoneTrigger | DateTrigger | None:
+        node = self.node.get("milestone")
+        named = [name for name in ("event", "orders", "joined") if getattr(said, name) is not None]
+        if len(named) != 1 or (said.event is None) != (said.count is None):
+            message = "a milestone is one of a number of events, of orders, and a time since somebody joined"
+            hint = "write `{ event: order_placed, count: 10 }`, `{ orders: 10 }` or `{ joined: 1 year }`"
+            self.problems.error("which-milestone", message, self.span("milestone"), hint)
+            return None
+        if said.joined is not None:
+            return self._since_joined(form, said.joined)
+        if (entry := self.node.entry("at")) is not None:
+            hint = "leave it out: the run begins with the event"
+            self.problems.error("unused-key", "`at` does not go with events", entry.key_span, hint)
+            return None
+        event = said.event or self.vocabulary.loyalty.purchase or "order_placed"
+        if event not in self.vocabulary.events:
+            place = node.get("orders") if node is not None else None
+            message = "which event is an order is not said"
+            hint = "name it in `program`: `value: { orders: bought.amount }`, or write `{ event: …, count: 10 }`"
+            self.problems.error("which-milestone", message, place.span if place else self.node.span, hint)
+            return None
+        return MilestoneTrigger(event=event, count=said.count or said.orders or 1, key=self.key, span=self.node.span)
+
+    def _since_joined(self, form: TriggerForm, length: Duration) -> DateTrigger | None:
+        node = self.node.get("milestone")
+        place = (node.get("joined") if node is not None else None) or self.node
+        if length.seconds or not (length.days or length.months or length.business):
+            hint = "count in days, months or years, and say the time with `at: 10:30`"
+            self.problems.error("hours-from-date", "a day is found by counting days", place.span, hint)
+            return None
+        at = self._time(form)
+        if at is None:
+            return None
+        return DateTrigger(
+            of=self.unit,
+            source=self.unit,
+            field_name="joined",
+            offset_days=length.business or length.days,
+            offset_months=length.months,
+            business_days=bool(length.business),
+            at=at,
+            key=self.key,
+            span=self.node.span,
+        )
 
     def _event(self, form: TriggerForm) -> EventTrigger | None:
         assert form.event is not None

@@ -23,6 +23,8 @@ from orchestrator.journey import (
     DateTrigger,
     EventTrigger,
     Journey,
+    MilestoneTrigger,
+    RiskTrigger,
     ScheduleTrigger,
     SegmentTrigger,
     StageTrigger,
@@ -360,10 +362,15 @@ def _runs(
 def _passed_over(journey: Journey | None, one: Who, messages: Sequence[Sent]) -> str:
     """Why a contact of the account got none of a run's messages, where its other contacts did."""
     to = {sent.to for sent in messages if sent.addressee == "customer"}
-    if journey is None or journey.unit == "customer" or one.customer_id is None or not to or one.key in to:
+    if journey is None or journey.unit == "customer" or one.customer_id is None or not to:
+        return ""
+    if one.left_at is not None:
+        return f"`{one.key}` left on {one.left_at:%Y-%m-%d}: from then on others of the account are written to"
+    if one.key in to:
         return ""
     roles = f" in the roles {', '.join(journey.recipients.roles)}" if journey.recipients.roles else ""
     most = f", at most {journey.recipients.at_most}" if journey.recipients.at_most else ""
+    most += f", {journey.recipients.each} of each role" if journey.recipients.each else ""
     own = f"`{one.key}` has the role {one.role}" if one.role else f"`{one.key}` has no role"
     return f"others of the account were written to ({', '.join(sorted(to))}): contacts{roles}{most}; {own}"
 
@@ -378,6 +385,8 @@ _FIRED = (
     ("entry:", SegmentTrigger),
     ("exit:", SegmentTrigger),
     ("tier:", TierTrigger),
+    ("risk:", RiskTrigger),
+    ("milestone:", MilestoneTrigger),
     ("date:", DateTrigger),
     ("stage:", StageTrigger),
     ("stalled:", StageTrigger),

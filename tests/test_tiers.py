@@ -2,73 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from orchestrator.accrue import accrue
 from orchestrator.store import tables as t
 from orchestrator.store import tiers
-from tests.outgoing import World, files, world_of
+from tests.outgoing import World, files
+from tests.tiered import B2C, at, buy, changes, row, texts, tier, world
 
-TIERS = """
-  b2c: { tiers: [bronze, silver, gold, platinum] }
-  b2b: { tiers: [std, big], unit: account }
-"""
-B2C = """
-    tier_by: count(bought, 365 days)
-    thresholds: { bronze: 0, silver: 2, gold: 4, platinum: 8 }
-    downgrade: { grace: 60 days, steps: one, review: monthly, protected_if: "safe_until is in future" }
-"""
-
-
-def texts(b2c: str = B2C, journeys: Mapping[str, str] | None = None, b2b: str = "") -> dict[str, str]:
-    made = files(dict(journeys or {}))
-    text = made["journeys/workspace.yaml"]
-    text = text.replace("customer: { town: text }", "customer: { town: text, safe_until: date }")
-    text = text.replace("  b2c: { tiers: [silver, gold] }\n  b2b: { tiers: [std, big], unit: account }\n", TIERS.lstrip("\n"))
-    program = f"program:\n  b2c:{b2c}" + (f"  b2b:{b2b}" if b2b else "")
-    made["journeys/workspace.yaml"] = text.replace("\npolicies:", f"\n{program}policies:", 1)
-    return made
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    found = world_of(database_url)
-    yield found
-    found.store.close()
-
-
-def at(world: World, text: str) -> None:
-    """The clock stands there (UTC), and a look is taken."""
-    world.now = datetime.fromisoformat(text).replace(tzinfo=UTC)
-    accrue(world.store, now=world.now)
-
-
-def buy(world: World, *ids: int, times: int = 1) -> None:
-    for _ in range(times):
-        world.event(ids, "bought", order_id="o", amount=100)
-    accrue(world.store, now=world.now)
-
-
-def tier(world: World, i: int) -> str | None:
-    found: str | None = world.one(sa.select(t.customer.c.tier).where(t.customer.c.id == i))
-    return found
-
-
-def row(world: World, i: int) -> Any:
-    return world.rows(sa.select(t.loyalty).where(t.loyalty.c.unit_id == i, t.loyalty.c.unit == "customer"))[0]
-
-
-def changes(world: World, i: int) -> list[tuple[str | None, str | None, str, str]]:
-    with world.store.read() as conn:
-        return [
-            (c["from_tier"], c["to_tier"], c["direction"], c["reason"])
-            for c in reversed(tiers.history(conn, "customer", i))
-        ]
+__all__ = ["world"]
 
 
 def test_new_customers_begin_at_the_foot_and_rise_at_once(world: World) -> None:
@@ -82,3 +27,179 @@ def test_new_customers_begin_at_the_foot_and_rise_at_once(world: World) -> None:
     found = row(world, ann)
     assert (found.score, found.next_tier, found.missing, found.shortfall) == (4, "platinum", 4, 0)
     assert found.review_on is None and found.protected is False
+
+
+def test_who_was_there_before_the_programme_comes_in_quietly(world: World) -> None:
+    world.apply(files({}))
+    old, imported = world.people(tier=None), world.people(tier="silver")
+    world.event([*old, *imported], "bought")
+    for _ in range(4):
+        world.event([*old, *imported], "bought")
+    world.pass_time(hours=1)
+    world.apply(texts())
+    accrue(world.store, now=world.now)
+    assert [tier(world, i) for i in (*old, *imported)] == ["gold", "gold"]
+    assert changes(world, old[0]) == [(None, "gold", "set", "first")]
+    assert changes(world, imported[0]) == [("silver", "gold", "set", "first")]
+
+
+def fallen(world: World, **columns: Any) -> int:
+    """Gold by four orders of a day, all out of the window of 365 days a year later."""
+    world.apply(texts())
+    (ann,) = world.people(tier=None, **columns)
+    buy(world, ann, times=4)
+    assert tier(world, ann) == "gold"
+    return ann
+
+
+def test_a_tier_is_lost_step_by_step_at_reviews_after_the_grace(world: World) -> None:
+    ann = fallen(world)
+    at(world, "2028-02-15T12:00")
+    assert (tier(world, ann), row(world, ann).review_on) == ("gold", None)
+    # 365 days after 1 March 2027 (noon) is 29 February 2028: below from then on.
+    at(world, "2028-02-29T23:30")  # 00:30 in Berlin on 1 March: the review begins the grace
+    found = row(world, ann)
+    assert (found.below_since, found.review_on, found.shortfall) == (date(2028, 3, 1), date(2028, 5, 1), 4)
+    at(world, "2028-04-01T12:00")
+    assert tier(world, ann) == "gold"
+    at(world, "2028-04-30T21:59")
+    assert tier(world, ann) == "gold"
+    at(world, "2028-04-30T22:00")  # midnight in Berlin
+    assert (tier(world, ann), changes(world, ann)[-1]) == ("silver", ("gold", "silver", "down", "review"))
+    # The next step has a grace of its own: 60 days from 1 May are over on 30 June.
+    assert row(world, ann).review_on == date(2028, 7, 1)
+    at(world, "2028-06-30T12:00")
+    assert tier(world, ann) == "silver"
+    at(world, "2028-07-01T12:00")
+    assert tier(world, ann) == "bronze"
+    assert row(world, ann).review_on is None
+
+
+def test_enough_again_ends_the_grace(world: World) -> None:
+    ann = fallen(world)
+    at(world, "2028-03-05T12:00")
+    assert row(world, ann).below_since == date(2028, 3, 1)
+    buy(world, ann, times=4)
+    assert (row(world, ann).below_since, row(world, ann).review_on) == (None, None)
+    at(world, "2028-05-02T12:00")
+    assert tier(world, ann) == "gold"
+
+
+def test_whoever_is_protected_keeps_the_tier_and_has_the_whole_grace_afterwards(world: World) -> None:
+    ann = fallen(world, attributes={"safe_until": "2028-06-15"})
+    at(world, "2028-05-02T12:00")
+    assert (tier(world, ann), row(world, ann).protected, row(world, ann).review_on) == ("gold", True, None)
+    at(world, "2028-06-20T12:00")
+    assert (row(world, ann).protected, row(world, ann).review_on) == (False, date(2028, 9, 1))
+    at(world, "2028-08-31T12:00")
+    assert tier(world, ann) == "gold"
+    at(world, "2028-09-01T12:00")
+    assert tier(world, ann) == "silver"
+
+
+def test_a_late_look_judges_each_review_as_of_its_own_day(world: World) -> None:
+    """Nothing ran for half a year: what came of it is what would have come of it day by day."""
+    ann, bob = fallen(world), world.people(tier=None)[0]
+    at(world, "2028-08-20T12:00")
+    assert tier(world, ann) == "bronze" and tier(world, bob) == "bronze"
+    with world.store.read() as conn:
+        told = [(c["to_tier"], c["at"]) for c in tiers.history(conn, "customer", ann)][:2]
+    assert told == [
+        ("bronze", datetime(2028, 6, 30, 22, tzinfo=UTC)),
+        ("silver", datetime(2028, 4, 30, 22, tzinfo=UTC)),
+    ]
+
+
+BY_SCORE = B2C.replace("grace: 60 days, steps: one, review: monthly", "steps: by_score, review: quarterly")
+
+
+def test_without_grace_the_first_review_takes_it_to_where_the_score_is(world: World) -> None:
+    world.apply(texts(BY_SCORE))
+    (ann,) = world.people(tier=None)
+    buy(world, ann, times=8)
+    assert tier(world, ann) == "platinum"
+    at(world, "2028-03-20T12:00")
+    assert row(world, ann).review_on == date(2028, 4, 1)
+    at(world, "2028-04-01T12:00")
+    assert tier(world, ann) == "bronze"
+
+
+@pytest.mark.parametrize(
+    ("zone", "before", "after"),
+    [
+        ("Pacific/Kiritimati", "2028-04-30T09:59", "2028-04-30T10:00"),  # 14 hours ahead
+        ("Pacific/Honolulu", "2028-05-01T09:59", "2028-05-01T10:00"),
+        ("Europe/Berlin", "2028-04-30T21:59", "2028-04-30T22:00"),
+        ("Asia/Kolkata", "2028-04-30T18:29", "2028-04-30T18:30"),
+        ("No/Where", "2028-04-30T21:59", "2028-04-30T22:00"),  # the workspace's
+    ],
+)
+def test_reviews_come_at_each_ones_own_midnight(world: World, zone: str, before: str, after: str) -> None:
+    world.now -= timedelta(days=5)
+    ann = fallen(world, timezone=zone)
+    at(world, "2028-03-10T12:00")
+    at(world, before)
+    assert tier(world, ann) == "gold"
+    at(world, after)
+    assert tier(world, ann) == "silver"
+
+
+def test_a_move_across_the_date_line_is_no_second_review(world: World) -> None:
+    world.apply(texts(BY_SCORE.replace("by_score", "one")))
+    (ann,) = world.people(tier=None, timezone="Pacific/Kiritimati")
+    buy(world, ann, times=8)
+    at(world, "2028-03-31T12:00")  # 1 April in Kiritimati
+    assert tier(world, ann) == "gold"
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().values(timezone="Pacific/Honolulu", updated_at=world.now))
+    at(world, "2028-04-01T11:00")  # 1 April in Honolulu
+    assert tier(world, ann) == "gold"
+
+
+def test_an_imported_tier_counts_as_reached_and_a_lower_one_holds_until_the_next_review(world: World) -> None:
+    world.apply(texts())
+    matched, lowered = world.people(2, tier=None)
+    buy(world, lowered, times=4)
+    at(world, "2027-03-10T12:00")
+    for i, name in ((matched, "platinum"), (lowered, "bronze")):
+        with world.store.write() as conn:
+            conn.execute(t.customer.update().where(t.customer.c.id == i).values(tier=name, updated_at=world.now))
+    world.pass_time(minutes=1)
+    accrue(world.store, now=world.now)
+    assert (tier(world, matched), tier(world, lowered)) == ("platinum", "bronze")
+    assert row(world, matched).review_on == date(2027, 6, 1)  # the grace begins on 1 April
+    assert row(world, lowered).held_until == date(2027, 4, 1)
+    buy(world, lowered)
+    assert tier(world, lowered) == "bronze"
+    at(world, "2027-04-01T12:00")
+    assert (tier(world, matched), tier(world, lowered)) == ("platinum", "gold")
+    at(world, "2027-06-01T12:00")
+    assert tier(world, matched) == "gold"
+
+
+def test_another_programme_has_everybody_looked_at(world: World) -> None:
+    world.apply(texts())
+    (ann,) = world.people(tier=None)
+    buy(world, ann, times=3)
+    assert tier(world, ann) == "silver"
+    world.pass_time(hours=1)
+    world.apply(texts(B2C.replace("gold: 4", "gold: 3")))
+    accrue(world.store, now=world.now)
+    assert tier(world, ann) == "gold"
+
+
+def test_an_unknown_score_moves_nobody(world: World) -> None:
+    world.apply(texts("\n    tier_by: account.annual_value\n    thresholds: { bronze: 0, gold: 100 EUR }\n"))
+    (ann,) = world.people(tier="gold")
+    at(world, "2027-05-01T12:00")
+    assert (tier(world, ann), row(world, ann).score, row(world, ann).shortfall) == ("gold", None, None)
+
+
+def test_a_look_that_finds_nothing_new_writes_nothing(world: World) -> None:
+    ann = fallen(world)
+    before = len(changes(world, ann))
+    for _ in range(3):
+        world.pass_time(minutes=5)
+        accrue(world.store, now=world.now)
+    assert accrue(world.store, now=world.now + timedelta(minutes=1)).looks == 0
+    assert len(changes(world, ann)) == before

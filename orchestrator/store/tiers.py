@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from orchestrator.model import Unit
+from orchestrator.model import Unit, Vocabulary
 from orchestrator.store import versions
 from orchestrator.store.database import id_list, update_many
 from orchestrator.store.dialect import json_bool, json_date
@@ -208,6 +208,28 @@ def set_by_others(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[i
     for unit_id, at, tier in conn.execute(query):
         found.setdefault(unit_id, []).append((at, tier))
     return found
+
+
+def standing_of(conn: sa.Connection, unit: Unit, unit_id: int, vocabulary: Vocabulary) -> Mapping[str, Any] | None:
+    """The derived row that counts for a unit: a contact's is the account's, where the tier of her class is."""
+    whose: tuple[Unit, int | None] = (unit, unit_id)
+    if unit == "customer":
+        row = conn.execute(
+            sa.select(customer.c["class"], customer.c.account_id).where(customer.c.id == unit_id)
+        ).one_or_none()
+        declared = vocabulary.classes.get(row[0]) if row is not None else None
+        if row is not None and declared is not None and declared.unit == "account":
+            whose = ("account", row.account_id)
+    mine = sa.and_(loyalty.c.unit == whose[0], loyalty.c.unit_id == whose[1])
+    found = conn.execute(sa.select(loyalty).where(mine)).mappings().one_or_none()
+    return None if found is None else dict(found)
+
+
+def number_of(conn: sa.Connection, unit: Unit, unit_id: int, kind: str, now: datetime) -> int:
+    """How many events of a kind a unit has had."""
+    owner = event.c.customer_id if unit == "customer" else event.c.account_id
+    query = sa.select(sa.func.count()).where(owner == unit_id, event.c.type == kind, event.c.occurred_at <= now)
+    return int(conn.execute(query).scalar_one())
 
 
 class Share(NamedTuple):

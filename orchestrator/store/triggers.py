@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from orchestrator.condition import Condition
-from orchestrator.journey import DateTrigger, EventTrigger, Journey, SegmentTrigger, StageTrigger, TierTrigger
+from orchestrator.journey import (
+    DateTrigger,
+    EventTrigger,
+    Journey,
+    MilestoneTrigger,
+    SegmentTrigger,
+    StageTrigger,
+    TierTrigger,
+)
 from orchestrator.occurrences import Window
 from orchestrator.stages import CHANGED, STAGE
 from orchestrator.store.database import id_list, key_list
@@ -26,6 +34,7 @@ from orchestrator.store.tables import (
     customer,
     enrollment,
     event,
+    loyalty,
     record,
     segment_member,
     tier_change,
@@ -340,6 +349,84 @@ def enter_by_stalled(
     return _insert(
         conn, entry, _records_unit(entry), where, firing=firing, by_key=name, record_id=record.c.id, order=record.c.id
     )
+
+
+def enter_by_milestone(
+    conn: sa.Connection, entry: Entry, trigger: MilestoneTrigger, after_id: int, until_id: int, not_before: datetime
+) -> int:
+    """Runs for units whose `count`-th event is one with an id in (after_id, until_id]. Counted by arrival, so that it
+    is one event and no other, whatever comes late."""
+    unit, earlier = _unit(entry), event.alias("earlier")
+    if entry.journey.unit == "customer":
+        owner, theirs = event.c.customer_id, earlier.c.customer_id
+    else:
+        owner, theirs = event.c.account_id, earlier.c.account_id
+    number = (
+        sa.select(sa.func.count())
+        .where(
+            earlier.c.type == trigger.event,
+            theirs == owner,
+            earlier.c.id <= event.c.id,
+            earlier.c.occurred_at <= entry.now,
+        )
+        .correlate(event)
+        .scalar_subquery()
+    )
+    where = [
+        event.c.type == trigger.event,
+        event.c.id > after_id,
+        event.c.id <= until_id,
+        event.c.occurred_at >= not_before,
+        event.c.occurred_at <= entry.now,
+        number == trigger.count,
+    ]
+    firing = sa.literal(f"milestone:{trigger.event}:{trigger.count}", sa.Text())
+    source = event.join(unit, unit.c.id == owner)
+    return _insert(conn, entry, source, where, firing=firing, event_id=event.c.id, order=event.c.id)
+
+
+class AtRisk(NamedTuple):
+    """Whose tier a review in (after, until] would take, of the units of these zones; `rest`: and of unknown ones."""
+
+    after: date
+    until: date
+    zones: tuple[str, ...]
+    rest: bool
+
+
+def _risk(entry: Entry) -> tuple[Any, list[Any]]:
+    """(FROM, conditions) of units with their own row of the programme: a contact's is the account's, where the tier of
+    her class is."""
+    unit = _unit(entry)
+    shared = [c.name for c in entry.segments.vocabulary.classes.values() if c.unit == "account"]
+    if entry.journey.unit == "account":
+        on = sa.and_(loyalty.c.unit == "account", loyalty.c.unit_id == unit.c.id)
+    else:
+        own = sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == unit.c.id, unit.c["class"].not_in(shared))
+        theirs = sa.and_(
+            loyalty.c.unit == "account", loyalty.c.unit_id == customer.c.account_id, unit.c["class"].in_(shared)
+        )
+        on = sa.or_(own, theirs)
+    return loyalty.join(unit, on), [loyalty.c.review_on.is_not(None), loyalty.c.shortfall > 0]
+
+
+def enter_by_risk(conn: sa.Connection, entry: Entry, dues: Sequence[AtRisk], known: Sequence[str]) -> int:
+    """Runs for who would lose the tier soon, one for each day on which it would be lost."""
+    source, mine = _risk(entry)
+    firing = sa.literal("risk:", sa.Text()) + sa.cast(loyalty.c.review_on, sa.Text())
+    entered = 0
+    for due in dues:
+        soon = [loyalty.c.review_on > due.after, loyalty.c.review_on <= due.until]
+        where = [*mine, *soon, _of_zones(entry, conn, due.zones, due.rest, known)]
+        entered += _insert(conn, entry, source, where, firing=firing, order=_unit(entry).c.id)
+    return entered
+
+
+def risk_count(conn: sa.Connection, entry: Entry, until: date) -> int:
+    """Who would lose the tier at a review by that day, in every zone."""
+    source, mine = _risk(entry)
+    mine += [loyalty.c.review_on <= until, _live(entry), _predicate(entry, entry.journey.audience)]
+    return _count(conn, sa.select(_unit(entry).c.id).select_from(source).where(*mine))
 
 
 # ---- dates and schedules --------------------------------------------------------------------------------------------
