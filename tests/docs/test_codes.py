@@ -59,6 +59,10 @@ def _workspace(line: str) -> dict[str, str]:
     return {"journeys/workspace.yaml": GOOD["journeys/workspace.yaml"] + line + "\n"}
 
 
+PROGRAMME = {
+    "journeys/workspace.yaml": GOOD["journeys/workspace.yaml"].replace(", points: number", "")
+    + "program: { b2c: { challenges: { first: { when: count(order_placed) >= 1, badge: critic } } } }\n"
+}
 PUSH = "templates/push/news.yaml"
 MORE: dict[str, dict[str, str]] = {
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
@@ -100,6 +104,7 @@ MORE: dict[str, dict[str, str]] = {
     "several-addressees": _journey("  - email: welcome\n    to: [account_manager, office@acme.example]\n"),
     "split-without-arms": _journey("  - split: {}\n"),
     "unknown-choice": _segment('still-looking: count(order_placed where channel == "shop", 30 days) > 0'),
+    "unknown-badge": _segment('still-looking: badge("critik")') | PROGRAMME,
     "unknown-class": _segment("still-looking: class == b2x"),
     "unknown-currency": _segment("big-spenders: sum(order_placed.amount, 365 days) > 100 EUX"),
     "unknown-function": _segment("still-looking: cnt(order_placed, 90 days) >= 2"),
