@@ -135,6 +135,7 @@ def _database(workspace: Path) -> Iterator[Finding]:
                 _parked,
                 _zones,
                 _places,
+                _vouchers,
             ):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
@@ -213,6 +214,21 @@ def _in_force(conn: sa.Connection, wired: Wired) -> Finding:
     if (wired.folder / WORKSPACE_FILE).is_file() and _written(wired.folder) != dict(found.files):
         return Finding("in force", "look", text + "; the folder says something else", "orchestrator plan")
     return Finding("in force", "ok", text)
+
+
+def _vouchers(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.apply import in_force
+    from orchestrator.reward import shortages
+
+    force = in_force(conn)
+    pools = force.project.vocabulary.loyalty.pools if force is not None else {}
+    short = shortages(conn, force.project.vocabulary) if force is not None else ()
+    if short:
+        return Finding(
+            "vouchers", "look", "; ".join(s.partition(";")[0] for s in short), "orchestrator vouchers import"
+        )
+    enough = f"{counted(len(pools), 'pool')}, with codes enough" if pools else "no pool is declared"
+    return Finding("vouchers", "ok", enough)
 
 
 def _sender(conn: sa.Connection, wired: Wired) -> Finding:
