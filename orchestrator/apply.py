@@ -255,7 +255,7 @@ def _would_find(conn: sa.Connection, entry: Entry, trigger: Trigger, home: str) 
         case AtTrigger() | ScheduleTrigger():
             return entering.audience_count(conn, entry)
         case RiskTrigger():
-            return entering.risk_count(conn, entry, day_after(entry.now.date(), trigger.within))
+            return entering.risk_count(conn, entry, trigger, day_after(entry.now.date(), trigger.within))
         case DateTrigger():
             # Of the days to come within a year; an anniversary's are all of them.
             span = (entry.now - timedelta(days=2), entry.now + timedelta(days=366))

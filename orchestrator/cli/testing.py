@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Terminal, Usage
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from orchestrator.project import Project
     from orchestrator.rehearsal import Rehearsal
-    from orchestrator.rehearse import Reached, Verdict
+    from orchestrator.rehearse import Coverage, Turn, Verdict
 
 
 def register(app: App) -> None:
@@ -60,9 +62,8 @@ def test(
     if not tests:
         raise CannotRun("there is no such test; tests are files named NAME.test.yaml beside the journeys")
     verdicts = list(_played(call, tests, project))
-    call.answer(
-        lambda: _document(verdicts, project, coverage), lambda console: _show(console, verdicts, project, coverage)
-    )
+    covered = _covered(verdicts, project, journey) if coverage else []
+    call.answer(lambda: _document(verdicts, covered), lambda console: _show(console, verdicts, covered))
     return FINE if all(v.passed for v in verdicts) else PROBLEMS
 
 
@@ -128,7 +129,7 @@ def _progress(call: Terminal, total: int) -> Iterator[Any]:
 # ---- what is told ---------------------------------------------------------------------------------------------------
 
 
-def _show(console: Console, verdicts: Sequence[Verdict], project: Project, coverage: bool) -> None:
+def _show(console: Console, verdicts: Sequence[Verdict], covered: Sequence[Coverage]) -> None:
     path = ""
     for verdict in verdicts:
         if verdict.test.path != path:
@@ -139,67 +140,88 @@ def _show(console: Console, verdicts: Sequence[Verdict], project: Project, cover
         console.print(verdict.test.name, markup=False, soft_wrap=True)
         if not verdict.passed:
             _failed(console, verdict)
-    if coverage:
-        _coverage(console, verdicts, project)
+    if covered:
+        _show_coverage(console, covered)
     failed = sum(not v.passed for v in verdicts)
     tests = counted(len(verdicts), "test")
     console.print(f"\n[bold red]✗[/] {failed} of {tests} failed" if failed else f"\n[bold green]✓[/] {tests} passed")
 
 
+_SAID = {
+    "missing": "did not come",
+    "unexpected": "came, and no line of `expect` says so",
+    "forbidden": "must not come",
+    "untrue": "is not so",
+}
+
+
 def _failed(console: Console, verdict: Verdict) -> None:
+    """Each failure with its line and what came instead, then all that was expected beside all that came."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for failure in verdict.failures:
+        console.print(Text(f"    {failure.span.file}:{failure.span.line}", style="cyan"), soft_wrap=True)
+        told = Text.assemble("      ", failure.text, " ", (_SAID.get(failure.kind, ""), "bold red"))
+        console.print(told, soft_wrap=True)
+        for line in failure.why:
+            console.print(Padding(Text(line, style="dim"), (0, 0, 0, 8)))
+    if verdict.turns:
+        console.print(Padding(_timeline(verdict), (0, 0, 1, 4)))
+
+
+def _timeline(verdict: Verdict) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    for title in (" ", "when", "expected", "got"):
+        table.add_column(title, overflow="fold", no_wrap=title == "when")
+    for turn in verdict.turns:
+        sign = "✓" if turn.good and turn.expected else " " if turn.good else "+" if turn.got else "−"
+        style = "" if turn.good and turn.expected else "dim" if turn.good else "red"
+        cells = (sign, _when(turn, verdict), _short(turn.expected), turn.got or "")
+        table.add_row(*(Text(cell, style) for cell in cells))
+    return table
+
+
+def _when(turn: Turn, verdict: Verdict) -> str:
     from orchestrator.zones import local
 
-    for failure in verdict.failures:
-        said = {"missing": "did not come", "forbidden": "must not come", "untrue": "is not so"}.get(failure.kind, "")
-        console.print(Text.assemble(("    ", ""), (str(failure.span), "cyan")), soft_wrap=True)
-        console.print(Text.assemble(("      ", ""), failure.text, (f"  {said}", "bold red")), soft_wrap=True)
-        for line in failure.why:
-            console.print(Text(f"        {line}", style="dim"), soft_wrap=True)
-    if not verdict.turns:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("    ", "when", "expected", "got"):
-        table.add_column(title, header_style="dim", overflow="fold")
-    for turn in verdict.turns:
-        at = local(turn.at, verdict.test.zone) or turn.at
-        style = "" if turn.good and turn.got else "red"
-        sign = " " if not style else "+" if turn.got else "-"
-        when = f"{at:%Y-%m-%d %H:%M}" if turn.got else f"{at:%Y-%m-%d}"
-        table.add_row(f"    {sign}", when, Text(turn.expected or "", style), Text(turn.got or "", style))
-    console.print(table)
+    at = local(turn.at, verdict.test.zone) or turn.at
+    return f"{at:%Y-%m-%d %H:%M}" if turn.timed else f"{at:%Y-%m-%d}"
 
 
-def _coverage(console: Console, verdicts: Sequence[Verdict], project: Project) -> None:
-    console.print("\n[bold]Steps and ways that tests came to[/]")
-    for name, (reached, steps, taken, all_ways) in _reached(verdicts, project).items():
-        unseen = [s for s in steps if s not in reached.steps]
-        untaken = [f"{step} → {way}" for step, way in all_ways if (step, way) not in taken]
-        done, whole = len(steps) - len(unseen) + len(all_ways) - len(untaken), len(steps) + len(all_ways)
-        share = f"{done * 100 // whole if whole else 100} %"
-        console.print(f"  {share:>5}  {name}", soft_wrap=True)
-        for missing in (*unseen, *untaken):
-            console.print(f"         [yellow]never:[/] {missing}", soft_wrap=True)
+def _short(expected: str | None) -> str:
+    """A line without its time, which stands beside it; what has none says so."""
+    if expected is None:
+        return ""
+    return re.sub(r"^(\d{4}-\d\d-\d\d|after \d+ (business )?\w+)( \d?\d:\d\d(-\d?\d:\d\d)?)? ", "", expected)
 
 
-def _reached(
-    verdicts: Sequence[Verdict], project: Project
-) -> dict[str, tuple[Reached, list[str], frozenset[tuple[str, str]], tuple[tuple[str, str], ...]]]:
-    from orchestrator.rehearse import Reached, ways
+def _covered(verdicts: Sequence[Verdict], project: Project, asked: str | None) -> list[Coverage]:
+    """Of the journey asked for, else of every one."""
+    from orchestrator.rehearse import coverage
 
-    found = {}
-    for name, journey in sorted(project.journeys.items()):
-        mine = [v.reached[name] for v in verdicts if name in v.reached]
-        steps = frozenset(s for r in mine for s in r.steps)
-        taken = frozenset(w for r in mine for w in r.ways)
-        all_steps = [s.id for s in journey.every_step()]
-        found[name] = (Reached(steps, taken), all_steps, taken, ways(journey))
-    return found
+    names = [asked] if asked is not None else sorted(project.journeys)
+    return [
+        coverage(project.journeys[name], [v.reached[name] for v in verdicts if name in v.reached]) for name in names
+    ]
 
 
-def _document(verdicts: Sequence[Verdict], project: Project, coverage: bool) -> dict[str, Any]:
+def _show_coverage(console: Console, covered: Sequence[Coverage]) -> None:
+    console.print("\nWhat tests came to, of each journey's steps and ways")
+    for one in covered:
+        colour = "green" if one.share == 1 else "yellow" if one.share else "red"
+        console.print(f"  [{colour}]{one.share:>5.0%}[/]  {one.journey}", soft_wrap=True)
+        if not one.share:
+            console.print("         [dim]no test[/]")
+            continue
+        for missed in (*one.unreached, *(f"{step} → {way}" for step, way in one.untaken)):
+            console.print(f"         [dim]never[/] {missed}", soft_wrap=True)
+
+
+def _document(verdicts: Sequence[Verdict], covered: Sequence[Coverage]) -> dict[str, Any]:
     tests = [
         {
             "test": v.test.name,
@@ -215,15 +237,16 @@ def _document(verdicts: Sequence[Verdict], project: Project, coverage: bool) -> 
         for v in verdicts
     ]
     found: dict[str, Any] = {"passed": sum(v.passed for v in verdicts), "tests": tests}
-    if coverage:
+    if covered:
         found["coverage"] = [
             {
-                "journey": name,
-                "steps": len(steps),
-                "unreached": [s for s in steps if s not in reached.steps],
-                "ways": len(every),
-                "untaken": [f"{step} → {way}" for step, way in every if (step, way) not in taken],
+                "journey": one.journey,
+                "share": round(one.share, 4),
+                "steps": one.steps,
+                "unreached": one.unreached,
+                "ways": one.ways,
+                "untaken": [{"step": step, "way": way} for step, way in one.untaken],
             }
-            for name, (reached, steps, taken, every) in _reached(verdicts, project).items()
+            for one in covered
         ]
     return found

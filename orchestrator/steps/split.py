@@ -72,12 +72,14 @@ class Split(Step):
 
     def arrive(self, here: Here) -> Outcome:
         drawn = here.draw(f"split {self.id}")
+        name = self.dealt(drawn)
+        return Into(name, {"arm": name, "draw": round(drawn, 6)})
+
+    def dealt(self, drawn: float) -> str:
+        """The arm that chance in [0, 1) gives."""
         edge = 0.0
         for name, arm in self.split.items():
             edge += arm.share
             if drawn < edge:
-                return self._into(name, drawn)
-        return self._into(list(self.split)[-1], drawn)  # shares in binary fractions may end a hair below one
-
-    def _into(self, name: str, drawn: float) -> Into:
-        return Into(name, {"arm": name, "draw": round(drawn, 6)})
+                return name
+        return list(self.split)[-1]  # shares in binary fractions may end a hair below one

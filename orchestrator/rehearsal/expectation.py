@@ -38,11 +38,6 @@ class Moment:
     first: time | None = None
     last_time: time | None = None
 
-    @property
-    def last(self) -> datetime:
-        """An instant of that day, for how long a test runs."""
-        return self.at
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -142,30 +137,33 @@ class _Line:
     when: Moment | None = None
 
     def read(self, instant: Instant) -> Expectation | None:
+        told = len(self.problems.found)
         rest = self._moment(self.node.text.strip() + " ", instant)
         if rest is None:
             return None
         first, _, more = rest.partition(" ")
         if first in set(Medium):
             return self._message(first, more.split())
-        found = self._course(first, more.strip()) if first in self.people else None
-        if found is None and first in self.people:
-            found = self._of_person(first, more.strip())
-        if found is None and (said := _OF.fullmatch(rest)) is not None:
+        found: Expectation | None = None
+        if first in self.people:
+            found = self._course(first, more.strip())
+            if found is None and len(self.problems.found) == told:
+                found = self._of_person(first, more.strip())
+        elif (said := _OF.fullmatch(rest)) is not None:
             found = self._field(said["field"], said["who"], said["value"])
         if found is None:
-            if not self.problems.errors or first in self.people:
-                hint = suggest(first, {*self.people, *Medium})
+            if len(self.problems.found) == told:
+                hint = "" if first in self.people else suggest(first, {*self.people, *Medium})
                 hint = hint if hint.startswith("did") else f"write it like {_FORMS}"
-                self._error("bad-expectation", "this line cannot be read", hint)
+                self._tell("bad-expectation", "this line cannot be read", hint)
             return None
         if self.never and not isinstance(found, Course):
             hint = "under `never` stand messages, `ana enters welcome` and `ana left welcome`"
-            self._error("bad-expectation", "what is true of somebody is expected, at its time", hint)
+            self._tell("bad-expectation", "what is true of somebody is expected, at its time", hint)
             return None
         return found
 
-    def _error(self, code: str, message: str, hint: str, word: str = "") -> None:
+    def _tell(self, code: str, message: str, hint: str, word: str = "") -> None:
         at = self.node.text.find(word) if word else -1
         span = self.node.at(at, len(word)) if at >= 0 else self.node.span
         self.problems.error(code, message, span, hint)
@@ -177,7 +175,7 @@ class _Line:
             return text.strip()
         at = instant(day[1])
         if at is None:
-            self._error("bad-expectation", f"`{day[1]}` is no day there is", "write `2027-01-10` or `after 14 days`")
+            self._tell("bad-expectation", f"`{day[1]}` is no day there is", "write `2027-01-10` or `after 14 days`")
             return None
         text = text[day.end() :]
         hours = _TIME.match(text)
@@ -185,7 +183,7 @@ class _Line:
         if hours is not None:
             first, last = clock(hours[1]), clock(hours[2]) if hours[2] else None
             if first is None or (hours[2] and last is None):
-                self._error("bad-expectation", f"`{hours[0].strip()}` is no time", "write `09:00` or `09:00-11:00`")
+                self._tell("bad-expectation", f"`{hours[0].strip()}` is no time", "write `09:00` or `09:00-11:00`")
                 return None
             text = text[hours.end() :]
         self.when = Moment(at.date(), at, first, last)
@@ -206,7 +204,7 @@ class _Line:
                 found["about" if word == "for" else word] = words.pop(0)
             else:
                 hint = "behind the message stand `to ana`, `for nord`, `refused`, `held` and `because CODE`"
-                self._error("bad-expectation", f"`{word}` is not understood here", hint, word)
+                self._tell("bad-expectation", f"`{word}` is not understood here", hint, word)
                 return None
         if not self._named(medium, found["name"]):
             return None
@@ -215,7 +213,7 @@ class _Line:
                 return None
         if found["because"] and fate == "sent" and not self.never:
             hint = "a reason goes with `refused` or `held`; for a remark write a comment, `# …`"
-            self._error("bad-expectation", "a message that is sent has no reason", hint, "because")
+            self._tell("bad-expectation", "a message that is sent has no reason", hint, "because")
             return None
         text = self.node.text.strip()
         reason = found.pop("because")
@@ -228,7 +226,7 @@ class _Line:
         known = {*steps, *(s.removeprefix(f"{medium}:") for s in steps), *texts}
         if name and name not in known:
             hint = suggest(name, known) or "name the text, or the step by its id"
-            self._error("unknown-template", f"no step sends the {medium} `{name}`", hint, name)
+            self._tell("unknown-template", f"no step sends the {medium} `{name}`", hint, name)
             return False
         return True
 
@@ -237,7 +235,7 @@ class _Line:
             return True
         if name == "account_manager":
             return True
-        self._error("unknown-person", f"nobody is called `{name}`", suggest(name, self.people), name)
+        self._tell("unknown-person", f"nobody is called `{name}`", suggest(name, self.people), name)
         return False
 
     # ---- people
@@ -251,14 +249,14 @@ class _Line:
             name, step, reason = parts["name"], parts.get("step") or "", parts.get("reason") or ""
             journey = self.project.journeys.get(name)
             if journey is None:
-                self._error(
+                self._tell(
                     "unknown-journey", f"there is no journey `{name}`", suggest(name, self.project.journeys), name
                 )
             elif step and not journey.has(step):
                 known = [s.id for s in journey.every_step()]
-                self._error("unknown-step-id", f"`{name}` has no step `{step}`", suggest(step, known), step)
+                self._tell("unknown-step-id", f"`{name}` has no step `{step}`", suggest(step, known), step)
             elif reason and reason not in ENDS:
-                self._error("bad-expectation", f"no run ends because `{reason}`", suggest(reason, ENDS), reason)
+                self._tell("bad-expectation", f"no run ends because `{reason}`", suggest(reason, ENDS), reason)
             else:
                 outside: Literal["out"] = "out"
                 kind = outside if parts.get("no") else what
@@ -278,7 +276,7 @@ class _Line:
             names = {"voucher": known.pools, "reward": known.rewards}.get(said["what"])
             if names is not None and said["name"] not in names:
                 code = "unknown-pool" if said["what"] == "voucher" else "unknown-reward"
-                self._error(
+                self._tell(
                     code, f"there is no {said['what']} `{said['name']}`", suggest(said["name"], names), said["name"]
                 )
                 return None
@@ -288,20 +286,19 @@ class _Line:
                 return Course(*told, said["name"], "left", "", "completed")
             if said["name"] not in known.challenges:
                 hint = suggest(said["name"], {*known.challenges, *self.project.journeys})
-                self._error("unknown-challenge", f"there is no challenge `{said['name']}`", hint, said["name"])
+                self._tell("unknown-challenge", f"there is no challenge `{said['name']}`", hint, said["name"])
                 return None
             return Has(*told, "challenge", said["name"])
         return None
 
     def _field(self, field: str, who: str, value: str) -> State | None:
         if who not in self.people:
-            self._error("unknown-person", f"nobody is called `{who}`", suggest(who, self.people), who)
+            self._tell("unknown-person", f"nobody is called `{who}`", suggest(who, self.people), who)
             return None
         value = value.strip()
-        for words, sign in (("at least ", ">="), ("at most ", "<="), ("not ", "!="), ("", "==")):
-            if value.startswith(words):
-                value = value.removeprefix(words)
-                break
+        signs = {"at least ": ">=", "at most ": "<=", "not ": "!="}
+        word = next((w for w in signs if value.startswith(w)), "")
+        value, sign = value.removeprefix(word), signs.get(word, "==")
         if value in ("set", "known"):
             return self._state(who, f"{field} is {'not ' if sign == '!=' else ''}set")
         quoted = '"' + value.replace('"', "") + '"'

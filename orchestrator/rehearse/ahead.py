@@ -1,0 +1,198 @@
+"""What is due next: time jumps there, and nothing is missed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from orchestrator import earn, grade, play
+from orchestrator.apply import Force, in_force
+from orchestrator.condition import Condition
+from orchestrator.dates import after
+from orchestrator.journey import (
+    AtTrigger,
+    DateTrigger,
+    EventTrigger,
+    Journey,
+    MissedRuns,
+    ScheduleTrigger,
+    SegmentTrigger,
+    TierTrigger,
+    Trigger,
+)
+from orchestrator.model import Unit
+from orchestrator.occurrences import due_runs
+from orchestrator.rehearse.scene import Scene
+from orchestrator.store.explain import subject_of
+from orchestrator.store.tables import batch, enrollment, loyalty
+from orchestrator.terms import Happened, Heard, walk
+from orchestrator.words import Duration
+from orchestrator.zones import instant, zone
+
+NIGHT: Final = time(3)
+"""When the nightly ranking runs, by the workspace's clock."""
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+_ALL: Final = MissedRuns(grace=_DAY, then="all")
+_HORIZONS: Final = (1, 8, 40, 400)
+_MANY: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The next instant at which there may be something to do. `light`: somebody may enter, and nothing else."""
+
+    at: datetime
+    light: bool = False
+
+
+@dataclass
+class Ahead:
+    """Looks ahead from a scene's present. `ranks`: whether anybody asks for what the nightly ranking finds."""
+
+    scene: Scene
+    ranks: bool = False
+    _looks: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    _zones: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._zones = self.scene.zones()
+
+    def stop(self, end: datetime) -> Stop:
+        """The next one, `end` at the latest."""
+        now = self.scene.now
+        full = min([end, *([self._daily(NIGHT, (self.scene.project.vocabulary.timezone,))] if self.ranks else [])])
+        with self.scene.store.read() as conn:
+            full = min([full, *self._stored(conn)])
+            force = in_force(conn)
+            assert force is not None
+            full = self._probed(conn, force, full)
+        full = max(full, now + timedelta(microseconds=1))
+        journeys = self.scene.project.journeys.values()
+        look = min((self._look(j, t) for j in journeys for t in j.triggers), default=full)
+        return Stop(look, light=True) if look < full else Stop(full)
+
+    def is_night(self) -> bool:
+        """Whether the nightly ranking is due at the scene's present."""
+        tz = zone(self.scene.project.vocabulary.timezone)
+        wall = self.scene.now.astimezone(tz)
+        return self.ranks and self.scene.now == instant(wall.date(), NIGHT, wall.tzinfo)  # type: ignore[arg-type]
+
+    def _stored(self, conn: sa.Connection) -> list[datetime]:
+        """When sleepers wake, batches are due, points change."""
+        now = self.scene.now
+        asked = (
+            sa.select(sa.func.min(enrollment.c.wake_at)).where(
+                enrollment.c.ended_at.is_(None), enrollment.c.wake_at > now
+            ),
+            sa.select(sa.func.min(batch.c.due_at)).where(batch.c.done_at.is_(None), batch.c.due_at > now),
+            sa.select(sa.func.min(loyalty.c.points_due)).where(loyalty.c.points_due > now),
+        )
+        row = conn.execute(sa.select(*(query.scalar_subquery() for query in asked))).one()
+        return [at for at in row if at is not None]
+
+    # ---- what time alone changes
+
+    def _probed(self, conn: sa.Connection, force: Force, end: datetime) -> datetime:
+        """The first minute before `end` at which time alone makes a difference: to who is in a segment, to a condition
+        that ends a run, to what the programme has to do. Nothing is written until then, so the future can be asked."""
+        asked = self._conditions(conn)
+        project = self.scene.project
+        programme = bool(project.program.classes)
+        if not asked and not programme:
+            return end
+
+        def seen(at: datetime) -> tuple[Any, ...]:
+            found: list[Any] = [force.segments.sample(conn, c, unit, at, _MANY) for c, unit in asked]
+            if programme:
+                found.append(earn.is_due(conn, at) or grade.is_due(conn, project, at) or play.is_due(conn, project, at))
+            return tuple(found)
+
+        low, was = self.scene.now, seen(self.scene.now)
+        while low < end:
+            high = min(low + _DAY, end)
+            if seen(high) != was:
+                while high - low > _MINUTE:
+                    middle = low + (high - low) / 2
+                    low, high = (middle, high) if seen(middle) == was else (low, middle)
+                return min(end, high.replace(second=0, microsecond=0) + _MINUTE)
+            low = high
+        return end
+
+    def _conditions(self, conn: sa.Connection) -> list[tuple[Condition, Unit]]:
+        """Segments that triggers and sleepers wait for; goals and exits by state, of journeys that somebody is in."""
+        live = sa.select(enrollment.c.journey).where(enrollment.c.ended_at.is_(None)).distinct()
+        inside = set(conn.execute(live).scalars())
+        found: dict[str, tuple[Condition, Unit]] = {}
+        for journey in self.scene.project.journeys.values():
+            for trigger in journey.triggers:
+                if isinstance(trigger, SegmentTrigger):
+                    condition = self.scene.project.segments[trigger.segment]
+                    found[condition.text] = (condition, condition.unit)
+            for asked in journey.watches() if journey.name in inside else ():
+                if isinstance(asked, Condition) and _of_unit_alone(asked):
+                    found[asked.text] = (asked, journey.unit)
+        return list(found.values())
+
+    # ---- triggers by the calendar
+
+    def _look(self, journey: Journey, trigger: Trigger) -> datetime:
+        """When the trigger may fire next by the calendar; behind the end for one that fires by what happens."""
+        stalled = getattr(trigger, "stalled", None)
+        if stalled is not None:
+            return min([self._occurrence(trigger), *self._stalled(stalled)])
+        key = (journey.name, trigger.key)
+        known = self._looks.get(key)
+        if known is None or known <= self.scene.now:
+            known = self._looks[key] = self._occurrence(trigger)
+        return known
+
+    def _stalled(self, length: Duration) -> Iterator[datetime]:
+        """When a record that was written at some moment has stood for so long."""
+        for mark in self.scene.marks:
+            for name in self._zones:
+                tz = zone(name)
+                if tz is not None and (at := after(mark, length, tz)) > self.scene.now:
+                    yield at
+
+    def _occurrence(self, trigger: Trigger) -> datetime:
+        end = self.scene.test.until + _DAY
+        match trigger:
+            case EventTrigger() | TierTrigger() | SegmentTrigger():
+                return end
+            case AtTrigger():
+                return self._run(trigger, self._zones if trigger.local else (self.scene.project.vocabulary.timezone,))
+            case ScheduleTrigger():
+                return self._run(trigger, self._zones if trigger.timezone == "recipient" else (trigger.timezone,))
+            case DateTrigger():
+                return self._daily(trigger.at, self._zones)
+        at = getattr(trigger, "at", None)
+        return self._daily(at if isinstance(at, time) else time(), self._zones)
+
+    def _run(self, trigger: AtTrigger | ScheduleTrigger, zones: tuple[str, ...]) -> datetime:
+        now, last = self.scene.now, self.scene.test.until + _DAY
+        for days in _HORIZONS:
+            end = min(last, now + timedelta(days=days))
+            if runs := [at for name in zones for _, at in due_runs(trigger, now, end, name, _ALL)]:
+                return min(runs)
+            if end == last:
+                break
+        return last
+
+    def _daily(self, at: time, zones: tuple[str, ...]) -> datetime:
+        """The next instant at which it is so late in any of the zones."""
+        found = []
+        for name in zones:
+            tz = zone(name)
+            assert tz is not None
+            day = self.scene.now.astimezone(tz).date()
+            found += [when for n in range(3) if (when := instant(day + n * _DAY, at, tz)) > self.scene.now][:1]
+        return min(found)
+
+
+def _of_unit_alone(condition: Condition) -> bool:
+    """Whether it can be asked of a unit, without its run."""
+    return subject_of(condition) is None and not any(isinstance(n, Happened | Heard) for n in walk(condition.root))
