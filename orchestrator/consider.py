@@ -348,8 +348,19 @@ class _Case:
             told.append(f"{move} at {_minute(row['at'])}: {text}")
         return holds, told
 
+    def _expiring(self, trigger: RiskTrigger, row: Mapping[str, Any] | None) -> tuple[bool | None, list[str]]:
+        if row is None or not row["points_expiring"]:
+            return False, ["there are no points that expire"]
+        day = row["points_expire_on"]
+        told = f"{row['points_expiring']:,} points expire at the end of {day}"
+        if began := self._began("run_key", f"points:{day}"):
+            return False, [f"{told}: {began}"]
+        return True, [f"{told}: a run begins from {day_after(day, trigger.within, -1)} on, at {trigger.at:%H:%M}"]
+
     def _risk(self, trigger: RiskTrigger) -> tuple[bool | None, list[str]]:
         row = tiers.standing_of(self.conn, self.journey.unit, self.unit_id, self.force.project.vocabulary)
+        if trigger.of == "points":
+            return self._expiring(trigger, row)
         if row is None or row["review_on"] is None:
             return False, ["the tier is not at risk"]
         told = f"as things stand the tier would be lost on {row['review_on']}; {row['shortfall']:g} is missing"

@@ -190,11 +190,12 @@ class _Guard:
         told = f"{{found}} are due at once by `{field}`, and on no day before were there more than {{known}}"
         self._compare(found, told, greatest=True)
 
-    def risk(self, until: date) -> None:
-        """Of tiers that would be lost by that day."""
+    def risk(self, trigger: RiskTrigger, until: date) -> None:
+        """Of tiers, or points, that would be lost by that day."""
         if self.growth is not None:
-            told = "{found} would lose their tier soon, and on no day before were there more than {known}"
-            self._compare(entering.risk_count(self.conn, self.entry, until), told, greatest=True)
+            what = "their tier" if trigger.of == "tier" else "points"
+            told = f"{{found}} would lose {what} soon, and on no day before were there more than {{known}}"
+            self._compare(entering.risk_count(self.conn, self.entry, trigger, until), told, greatest=True)
 
     def _compare(self, found: int, told: str, *, greatest: bool = False) -> None:
         assert self.growth is not None
@@ -242,7 +243,7 @@ def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: 
 
 
 def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: Watermark, home: str) -> int:
-    """Once on each local day, at its time, whoever would lose the tier within `within` of it."""
+    """Once on each local day, at its time, whoever would lose the tier, or points, within `within` of it."""
     entry = guard.entry
     known = _known_zones(conn, entry.journey)
     since = max(mark.seen_until, entry.now - entry.journey.missed_runs.grace)
@@ -256,8 +257,8 @@ def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: W
         for day in sorted(zones.keys() | set(rest))
     ]
     if dues:
-        guard.risk(max(due.until for due in dues))
-    return entering.enter_by_risk(conn, entry, dues, known)
+        guard.risk(trigger, max(due.until for due in dues))
+    return entering.enter_by_risk(conn, entry, trigger, dues, known)
 
 
 def _fire_stalled(conn: sa.Connection, entry: Entry, trigger: StageTrigger, mark: Watermark, home: str) -> int:

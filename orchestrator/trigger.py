@@ -120,9 +120,10 @@ class StageTrigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskTrigger:
-    """Enters who would lose the tier within that time, as things stand: at a wall time in the unit's zone, once for the
-    day on which it would be lost."""
+    """Enters who would lose the tier, or points, within that time, as things stand: at a wall time in the unit's zone,
+    once for the day on which they would be lost."""
 
+    of: Literal["tier", "points"] = "tier"
     within: Duration
     at: time = time(9)
     key: str
@@ -197,7 +198,8 @@ def in_words(trigger: Trigger) -> str:
             before = f" from {' or '.join(trigger.from_)}" if trigger.from_ else ""
             return f"stage of {trigger.record} changes{before}{stages}"
         case RiskTrigger():
-            return f"would lose the tier within {trigger.within}, at {trigger.at:%H:%M}"
+            what = "would lose the tier" if trigger.of == "tier" else "points expire"
+            return f"{what} within {trigger.within}, at {trigger.at:%H:%M}"
         case MilestoneTrigger():
             return f"event {trigger.event}, number {trigger.count} ever"
         case ApiTrigger():
@@ -223,12 +225,10 @@ _GOES_WITH: Mapping[str, tuple[str, ...]] = {
     "date": ("at", "leap_day"),
     "tier_change": ("to",),
     "tier_at_risk": ("at",),
+    "points_expiring": ("at",),
     "milestone": ("at",),
     "stage_change": ("to", "from", "stalled", "include_new", "include_existing"),
     "api": (),
-}
-_LATER: Mapping[str, str] = {
-    "points_expiring": "the loyalty programme",
 }
 
 
@@ -237,6 +237,13 @@ class RiskEntry:
     """Who would lose the tier at a review to come, as things stand."""
 
     within: Duration = option("so long before that day: 30 days")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiringEntry:
+    """Who has points that expire."""
+
+    within: Duration = option("so long before the last day on which they can be spent: 30 days")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +279,7 @@ class TriggerForm:
     from_: tuple[str, ...] = option("out of these stages only", default=())
     api: bool = option("entered by a call alone", default=False)
     tier_at_risk: RiskEntry | None = option("who would lose the tier, as things stand", default=None)
-    points_expiring: Node | None = option("comes with the loyalty programme", default=None)
+    points_expiring: ExpiringEntry | None = option("who has points that expire soon", default=None)
     milestone: MilestoneEntry | None = option("who comes to a number of orders, or of years", default=None)
     stage_change: RecordName | None = option("a record whose stage changes: opportunity", default=None)
     stalled: Duration | None = option("not the change, but this long without another: 30 days", default=None)
@@ -285,11 +292,6 @@ class TriggerForm:
 
     def check(self, node: Node, context: Context) -> None:
         problems = context.problems
-        for key, what in _LATER.items():
-            if (entry := node.entry(key)) is not None:
-                message = f"`{key}` comes with {what}, which this version does not have yet"
-                problems.error("not-yet", message, entry.key_span, "leave the trigger out for now")
-                return
         named = [k for k in _GOES_WITH if node.get(k) is not None and not (k == "at" and _has_day(node))]
         if len(named) != 1:
             hint = "a list of triggers begins each with `- `" if named else "one of: " + ", ".join(_GOES_WITH)
@@ -304,7 +306,7 @@ class TriggerForm:
 
 def _has_day(node: Node) -> bool:
     """Whether something else finds the day, so that `at` is the time alone."""
-    return any(node.get(key) is not None for key in ("date", "tier_at_risk", "milestone"))
+    return any(node.get(key) is not None for key in ("date", "tier_at_risk", "points_expiring", "milestone"))
 
 
 def read_triggers(node: Node, unit: Unit, context: Context) -> tuple[Trigger, ...]:
@@ -361,6 +363,18 @@ class _Reader:
             return self._event(form)
         if form.date:
             return self._date(form, form.date)
+        if form.tier_at_risk:
+            at = self._time(form)
+            within = form.tier_at_risk.within
+            return None if at is None else RiskTrigger(within=within, at=at, key=self.key, span=self.node.span)
+        if form.points_expiring:
+            at = self._time(form)
+            within = form.points_expiring.within
+            if at is None:
+                return None
+            return RiskTrigger(of="points", within=within, at=at, key=self.key, span=self.node.span)
+        if form.milestone:
+            return self._milestone(form, form.milestone)
         if form.at:
             return self._at(form)
         if form.schedule:
@@ -370,12 +384,6 @@ class _Reader:
         if form.tier_change:
             self._all_of("tier", "to", self.vocabulary.tiers(), " in workspace.yaml")
             return TierTrigger(direction=form.tier_change, to=form.to, key=self.key, span=self.node.span)
-        if form.tier_at_risk:
-            at = self._time(form)
-            within = form.tier_at_risk.within
-            return None if at is None else RiskTrigger(within=within, at=at, key=self.key, span=self.node.span)
-        if form.milestone:
-            return self._milestone(form, form.milestone)
         return ApiTrigger(key=self.key, span=self.node.span)
 
     def _time(self, form: TriggerForm) -> time | None:

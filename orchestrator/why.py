@@ -386,6 +386,7 @@ _FIRED = (
     ("exit:", SegmentTrigger),
     ("tier:", TierTrigger),
     ("risk:", RiskTrigger),
+    ("points:", RiskTrigger),
     ("milestone:", MilestoneTrigger),
     ("date:", DateTrigger),
     ("stage:", StageTrigger),

@@ -20,6 +20,7 @@ from orchestrator.journey import (
     EventTrigger,
     Journey,
     MilestoneTrigger,
+    RiskTrigger,
     SegmentTrigger,
     StageTrigger,
     TierTrigger,
@@ -386,7 +387,8 @@ def enter_by_milestone(
 
 
 class AtRisk(NamedTuple):
-    """Whose tier a review in (after, until] would take, of the units of these zones; `rest`: and of unknown ones."""
+    """Whose tier a review in (after, until] would take, or whose points expire at the end of a day in [after, until],
+    of the units of these zones; `rest`: and of unknown ones."""
 
     after: date
     until: date
@@ -394,9 +396,9 @@ class AtRisk(NamedTuple):
     rest: bool
 
 
-def _risk(entry: Entry) -> tuple[Any, list[Any]]:
-    """(FROM, conditions) of units with their own row of the programme: a contact's is the account's, where the tier of
-    her class is."""
+def _risk(entry: Entry, trigger: RiskTrigger) -> tuple[Any, list[Any], Any]:
+    """(FROM, conditions, the day) of units with their own row of the programme: a contact's is the account's, where the
+    tier of her class is."""
     unit = _unit(entry)
     shared = [c.name for c in entry.segments.vocabulary.classes.values() if c.unit == "account"]
     if entry.journey.unit == "account":
@@ -407,25 +409,31 @@ def _risk(entry: Entry) -> tuple[Any, list[Any]]:
             loyalty.c.unit == "account", loyalty.c.unit_id == customer.c.account_id, unit.c["class"].in_(shared)
         )
         on = sa.or_(own, theirs)
-    return loyalty.join(unit, on), [loyalty.c.review_on.is_not(None), loyalty.c.shortfall > 0]
+    if trigger.of == "points":
+        return loyalty.join(unit, on), [loyalty.c.points_expiring > 0], loyalty.c.points_expire_on
+    return loyalty.join(unit, on), [loyalty.c.shortfall > 0], loyalty.c.review_on
 
 
-def enter_by_risk(conn: sa.Connection, entry: Entry, dues: Sequence[AtRisk], known: Sequence[str]) -> int:
-    """Runs for who would lose the tier soon, one for each day on which it would be lost."""
-    source, mine = _risk(entry)
-    firing = sa.literal("risk:", sa.Text()) + sa.cast(loyalty.c.review_on, sa.Text())
+def enter_by_risk(
+    conn: sa.Connection, entry: Entry, trigger: RiskTrigger, dues: Sequence[AtRisk], known: Sequence[str]
+) -> int:
+    """Runs for who would lose the tier, or points, soon: one for each day on which they would be lost."""
+    source, mine, day = _risk(entry, trigger)
+    prefix = "points:" if trigger.of == "points" else "risk:"
+    firing = sa.literal(prefix, sa.Text()) + sa.cast(day, sa.Text())
     entered = 0
     for due in dues:
-        soon = [loyalty.c.review_on > due.after, loyalty.c.review_on <= due.until]
+        # A tier is lost at the review itself; points can be spent until the day is over.
+        soon = [day >= due.after if trigger.of == "points" else day > due.after, day <= due.until]
         where = [*mine, *soon, _of_zones(entry, conn, due.zones, due.rest, known)]
         entered += _insert(conn, entry, source, where, firing=firing, order=_unit(entry).c.id)
     return entered
 
 
-def risk_count(conn: sa.Connection, entry: Entry, until: date) -> int:
-    """Who would lose the tier at a review by that day, in every zone."""
-    source, mine = _risk(entry)
-    mine += [loyalty.c.review_on <= until, _live(entry), _predicate(entry, entry.journey.audience)]
+def risk_count(conn: sa.Connection, entry: Entry, trigger: RiskTrigger, until: date) -> int:
+    """Who would lose the tier, or points, by that day, in every zone."""
+    source, mine, day = _risk(entry, trigger)
+    mine += [day <= until, _live(entry), _predicate(entry, entry.journey.audience)]
     return _count(conn, sa.select(_unit(entry).c.id).select_from(source).where(*mine))
 
 
