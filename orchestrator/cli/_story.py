@@ -154,7 +154,7 @@ def _moment(moment: Moment) -> str:
     detail = moment.detail
     match moment.what:
         case "planned":
-            return ""
+            return "the next by role takes the place of one who cannot be reached" if "because" in detail else ""
         case "left" if "messages" in detail:
             return ""
         case "left" if "outcome" in detail:

@@ -118,11 +118,12 @@ class FirstOf(Step):
         known = {m.addressee.id: m.addressee for m in mine if m.addressee.kind == "customer"}
         known |= {a.id: a for a in pool}
         turns = [self._turn(here, known.get(i), mine) for i in who]
+        at_first = len(who)
         if here.enrollment.unit == "account":
             while spare := self._spare(here, pool, who, turns, wanted):
                 who = [*who, spare.id]
                 turns.append(self._turn(here, spare, mine))
-        return self._outcome(here, turns, {"who": who, "wanted": wanted}, mine)
+        return self._outcome(here, turns, {"who": who, "wanted": wanted}, mine, len(who) > at_first)
 
     def _spare(
         self, here: Here, pool: tuple[Addressee, ...], who: list[int], turns: list[_Turn], wanted: int
@@ -133,12 +134,15 @@ class FirstOf(Step):
         free = [a for a in pool if a.id not in who]
         return next(iter(seated(free, wanted - len(kept), here.each, sitting)), None)
 
-    def _outcome(self, here: Here, turns: list[_Turn], memory: Json, mine: tuple[MessageState, ...]) -> Outcome:
+    def _outcome(
+        self, here: Here, turns: list[_Turn], memory: Json, mine: tuple[MessageState, ...], others: bool
+    ) -> Outcome:
         # Two recipients may come to one of our own people by the same send: one message says it.
         sends = {(t.send.step, t.send.addressee): t.send for t in turns if t.send is not None}
         if sends:
             told_of = [f"{s.step} to {s.addressee.kind} {s.addressee.id}" for s in sends.values()]
-            return Stay(None, memory, tuple(sends.values()), {"sends": told_of}, "planned")
+            note: Json = {"sends": told_of, **({"because": "in another's place"} if others else {})}
+            return Stay(None, memory, tuple(sends.values()), note, "planned")
         if not all(t.over for t in turns):
             instants = [t.again for t in turns if t.again is not None]
             until = min(instants) if instants else None
