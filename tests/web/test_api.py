@@ -14,14 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels.base import Medium
+from orchestrator.accepting import SCOPES
 from orchestrator.store import access
 from orchestrator.store import tables as t
 from orchestrator.web.api import key_hash, new_key
 from orchestrator.web.offer import openapi
 from tests.outgoing import World, audit, files, journey, world_of
 from tests.web.site import Asked
-
-SCOPES = ("events", "customers", "accounts", "consents", "devices", "records", "enroll")
 
 
 class Calling:
@@ -244,11 +243,15 @@ ANY = st.recursive(
 )
 _COLUMNS = """
 key class tier account email phone first_name country timezone locale type customer occurred_at topic topics medium
-action basis token platform wording ip expires_at amount order_id source properties rows customers accounts
+action basis token platform wording ip expires_at amount order_id source properties rows customers accounts code
+receipt at amount_currency reward
 """
 COLUMNS = st.sampled_from(sorted(set(_COLUMNS.split())))
 BODY = st.lists(st.dictionaries(COLUMNS, ANY, max_size=8), max_size=4) | st.dictionaries(COLUMNS, ANY) | ANY
-_PATHS = "events customers accounts devices consents records/order records/%00 journeys/called/enroll"
+_PATHS = """
+events customers accounts devices consents records/order records/%00 journeys/called/enroll vouchers/redeem
+rewards/claim
+"""
 PATHS = st.sampled_from([*_PATHS.split(), "journeys/%2e/enroll", "openapi.json"])
 
 
@@ -281,7 +284,7 @@ def test_the_document_says_what_is_so(world: World, monkeypatch: pytest.MonkeyPa
     call("customers", {"key": "ana", "class": "b2c", "email": "ana@example.com"})
     schema = schemathesis.openapi.from_dict(openapi("https://small.example"))
     operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
-    assert len(operations) == 7
+    assert len(operations) == 10
     checks = [not_a_server_error, response_schema_conformance, status_code_conformance]
     seen: set[int] = set()
     for operation in operations:
