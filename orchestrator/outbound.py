@@ -643,6 +643,8 @@ def _standing(root: str, row: Json | None) -> Json:
         value = row.get(column) if row else None
         if value is None and root == "points" and declared.kind is Kind.NUMBER:
             value = 0
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # a score of four is 4, as in conditions
         if value is not None:
             found[member] = plain(value)
         if declared.kind is Kind.MONEY and row and row.get(f"{column}_currency"):
