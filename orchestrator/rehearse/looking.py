@@ -18,7 +18,7 @@ from orchestrator.rehearse.scene import KEYS, Scene, asked_of
 from orchestrator.rehearse.verdict import Got, Reached
 from orchestrator.store import explain
 from orchestrator.store import log as send_log
-from orchestrator.store.tables import claim, enrollment, event, message, trace, voucher
+from orchestrator.store.tables import batch, claim, enrollment, event, message, trace, voucher
 from orchestrator.why import meaning
 from orchestrator.zones import instant, zone
 
@@ -31,7 +31,8 @@ _WITHDRAWN = ("denied", "expired", "cancelled")
 def messages(scene: Scene) -> list[Got]:
     """Every message so far, in order of time."""
     with scene.store.read() as conn:
-        rows = list(conn.execute(sa.select(message).order_by(message.c.id)))
+        whole = sa.select(message, batch.c.due_at.label("next_at")).join(batch, batch.c.id == message.c.batch_id)
+        rows = list(conn.execute(whole.order_by(message.c.id)))
         lines = send_log.of_messages(conn, [row.id for row in rows], KEYS)
     said: dict[int, list[Mapping[str, Any]]] = {}
     for line in lines:
@@ -50,7 +51,7 @@ def _got(row: Any, lines: Sequence[Mapping[str, Any]], names: Mapping[tuple[str,
     allowed = [line for line in lines if line["verdict"] == "allow"]
     denied = [line for line in lines if line["verdict"] == "deny"]
     fate: Literal["sent", "refused", "waiting"] = "waiting"
-    at, reason, why = row.due_at, "", ""
+    at, reason, why = row.next_at, "", ""
     if row.state in _WITHDRAWN:
         fate, at, reason = "refused", row.settled_at or row.due_at, str(row.reason or row.state)
         why = meaning(reason, reason)

@@ -101,8 +101,9 @@ class Play:
             self._apply(replace(project, journeys={}, hash=digest("given", project.hash)))
             self._grant()
             accrue(scene.store, now=scene.now)
-            rank.refresh(scene.store, now=scene.now)
-            accrue(scene.store, now=scene.now)
+            if self._is_ranked():
+                rank.refresh(scene.store, now=scene.now)
+                accrue(scene.store, now=scene.now)
         self._apply(project)
         for happening in test.happens:
             self._put(happening.at, happening)
