@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator import play
 from orchestrator.apply import in_force
-from orchestrator.store import challenges
+from orchestrator.store import challenges, merging
 from orchestrator.store import tables as t
 from tests.playing import Game, game, migrated_file, migrated_url, on_sqlite, snapshot  # noqa: F401
 
@@ -215,7 +215,7 @@ def test_two_records_of_one_person_did_what_either_did(found: Game):
     found.tell("reviewed", twin)
     found.look()
     with found.store.write() as conn:
-        challenges.merged(conn, ann, twin)
+        merging.merge(conn, ann, twin, now=found.now)
         standing = challenges.done_by(conn, "customer", [ann])[ann]
     assert set(standing) == {"first-review", "monthly"}
     assert standing["first-review"].times == 1

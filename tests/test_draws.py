@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from orchestrator import lottery
 from orchestrator.lottery import Entry, Published
-from orchestrator.store import draws
+from orchestrator.store import draws, merging
 from orchestrator.store import tables as t
 from tests.playing import Game, game, migrated_file, migrated_url, on_sqlite, snapshot  # noqa: F401
 
@@ -267,7 +267,7 @@ def test_a_merged_winner_is_who_she_was_merged_into(found: Game):
     found.now = AFTER
     found.look()
     with found.store.write() as conn:
-        conn.execute(sa.update(t.customer).where(t.customer.c.id == twin).values(merged_into=ann))
+        merging.merge(conn, ann, twin, now=found.now)
         drawn = draws.all_draws(conn)["b2c/summer"]
         assert lottery.problems(drawn.published(), draws.entries(conn, "b2c/summer")) == ()
         assert [one.unit_id for one in draws.owners(conn, "b2c/summer", drawn.winners or [])] == [ann]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from orchestrator import refer
 from orchestrator.apply import in_force
 from orchestrator.refer import Claim
-from orchestrator.store import referrals, vouchers
+from orchestrator.store import merging, referrals, rights, vouchers
 from orchestrator.store import tables as t
 from tests.playing import Game, game, migrated_file, migrated_url, on_sqlite, snapshot  # noqa: F401
 
@@ -310,15 +310,13 @@ def test_two_records_of_one_person(both: Game):
     claim(found, code_of(found, "customer", bob), cem)
     claim(found, code_of(found, "customer", cem), twin)  # ann → bob → cem → twin; and twin is ann
     with found.store.write() as conn:
-        referrals.merged(conn, ann, twin)
-        conn.execute(sa.update(t.customer).where(t.customer.c.id == twin).values(merged_into=ann))
+        merging.merge(conn, ann, twin, now=found.now)
     assert states(found) == [("pending", ""), ("pending", ""), ("refused", "loop")]
     code = code_of(found, "customer", bob)
     with found.store.write() as conn:
         force = in_force(conn)
         assert force is not None
-        referrals.merged(conn, ann, bob)  # whom she brought is herself
-        conn.execute(sa.update(t.customer).where(t.customer.c.id == bob).values(merged_into=ann))
+        merging.merge(conn, ann, bob, now=found.now)  # whom she brought is herself
         assert referrals.by_code(conn, [code])[code].unit_id == ann
     assert states(found) == [("refused", "self"), ("pending", ""), ("refused", "loop")]
 
@@ -329,7 +327,7 @@ def test_of_two_who_brought_one_person_the_first_stays(found: Game):
     found.pass_time(days=1)
     claim(found, code_of(found, "customer", bob), twin)
     with found.store.write() as conn:
-        referrals.merged(conn, twin, cem)
+        merging.merge(conn, twin, cem, now=found.now)
     assert states(found) == [("pending", ""), ("refused", "second_referrer")]
 
 
@@ -337,5 +335,6 @@ def test_the_code_of_somebody_who_is_erased_is_nobody_s(found: Game):
     ann, bob = found.people(2, consents=None)
     code = code_of(found, "customer", ann)
     with found.store.write() as conn:
-        assert referrals.forget(conn, sa.select(sa.literal(ann))) == 1
+        one = rights.by_id(conn, ann)
+        rights.empty(conn, one, one.hashes(found.keys), (), found.now)
     assert claim(found, code, bob) == ("refused", "unknown_code")

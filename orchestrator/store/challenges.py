@@ -94,13 +94,6 @@ def latest_deeds(conn: sa.Connection, unit: Unit, first_id: int, last_id: int) -
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
-def merged(conn: sa.Connection, keep: int, drop: int) -> None:
-    """What one record of a person has done, the other has: of what both did, it counts as often as it was done."""
-    a = achievement.c
-    mine = sa.and_(a.unit == "customer", a.unit_id == drop)
-    conn.execute(sa.update(achievement).where(mine).values(unit_id=keep))
-
-
 def numbers(conn: sa.Connection) -> Mapping[str, int]:
     """By challenge, how many units have done it since it was there."""
     a = achievement.c

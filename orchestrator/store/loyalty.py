@@ -22,9 +22,7 @@ from orchestrator.store.tables import (
     loyalty,
     player,
     record,
-    referral,
     referral_code,
-    ticket,
     voucher,
 )
 
@@ -153,23 +151,13 @@ def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]]
 
 def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None:
     """What the programme holds of a customer who is merged away is the one's who stays, by ids. Points stay where they
-    are, in an append-only ledger, and are read with hers (`points.owners`): the next look works out the balance."""
-    for table in (voucher, claim, achievement, ticket, referral, referral_code):
+    are, in an append-only ledger, and are read with hers (`points.owners`): the next look works out the balance. So do
+    tickets: a draw is checked by whose they were. Of referrals: `referrals.merged`."""
+    for table in (voucher, claim, achievement, referral_code):
         mine = sa.and_(table.c.unit == "customer", table.c.unit_id == drop)
         conn.execute(sa.update(table).where(mine).values(unit_id=keep))
-    for table in (voucher, claim, referral):
+    for table in (voucher, claim):
         conn.execute(sa.update(table).where(table.c.customer_id == drop).values(customer_id=keep))
-    twin, live = referral.alias("twin"), ["pending", "converted"]
-    # One of the two came by a referral before: that one stands.
-    known = sa.exists().where(
-        twin.c["class"] == referral.c["class"],
-        twin.c.referred_unit == "customer",
-        twin.c.referred_id == keep,
-        twin.c.state.in_(live),
-    )
-    hers = sa.and_(referral.c.referred_unit == "customer", referral.c.referred_id == drop)
-    free = sa.or_(referral.c.state.not_in(live), ~known)
-    conn.execute(sa.update(referral).where(hers, free).values(referred_id=keep))
     other = referral_code.alias("other")
     same = sa.exists().where(
         other.c.unit == referral_code.c.unit, other.c.unit_id == referral_code.c.unit_id, other.c.customer_id == keep

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator.store import loyalty
+from orchestrator.store import loyalty, referrals
 from orchestrator.store.database import id_list
 from orchestrator.store.journeys import add_trace, cancel_messages, wake_settled, withdraw
 from orchestrator.store.preferences import carry_over
@@ -48,6 +48,7 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
         conn.execute(sa.update(counted).where(counted.c.customer_id == drop).values(customer_id=keep))
     carry_over(conn, keep, drop, now)
     loyalty.carry_over(conn, keep, drop, now)
+    referrals.merged(conn, keep, drop)
     cancelled += _merge_queued(conn, keep, drop, now)
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long

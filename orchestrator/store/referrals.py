@@ -543,14 +543,7 @@ def items(conn: sa.Connection, since: datetime, until: datetime) -> list[Item]:
     return [Item(r[0], r[1], r[2], r[3], r[4], r[5], bool(r[6])) for r in conn.execute(query)]
 
 
-# ---- people's rights, and two records of one person -----------------------------------------------------------------
-
-
-def forget(conn: sa.Connection, hers: Any) -> int:
-    """Codes of somebody who is erased are nobody's any more; what she referred and who referred her stays, as numbers.
-    Returns how many codes. `hers`: a SELECT of customer ids."""
-    c = referral_code.c
-    return conn.execute(sa.delete(referral_code).where(c.customer_id.in_(hers))).rowcount
+# ---- two records of one person --------------------------------------------------------------------------------------
 
 
 def merged(conn: sa.Connection, keep: int, drop: int) -> None:

@@ -220,6 +220,10 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "live_key": "",
         }
         insert_many(conn, t.enrollment, [{**run, "entered_at": NOW, "since": NOW}])
+        firm = {"id": 1, "key": "firm", "class": "partner", "created_at": NOW, "updated_at": NOW}
+        insert_many(conn, t.account, [firm])
+        sale = {"id": 1, "type": "bought", "key": "o1", "occurred_at": NOW, "received_at": NOW}
+        insert_many(conn, t.event, [sale])
         rows = {
             "log": {
                 "at": NOW,
@@ -235,6 +239,8 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "tier_change": {"unit": "customer", "unit_id": 1, "class": "b2c", "direction": "up"}
             | {"at": NOW, "received_at": NOW},
             "band_change": {"unit": "customer", "unit_id": 1, "to_band": "top", "at": NOW},
+            "commission": {"key": "k", "account_id": 1, "event_id": 1, "amount": 5, "currency": "EUR"}
+            | {"at": NOW, "received_at": NOW},
             "trace": {"enrollment_id": 1, "at": NOW, "step": "", "visit": 0, "what": "arrived"},
             "consent_wording": {"hash": "h", "text": "Yes, write to me.", "created_at": NOW},
             "erased": {"kind": "key", "hash": "h", "customer_id": 1000, "at": NOW},
