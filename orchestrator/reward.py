@@ -130,12 +130,12 @@ class _Days:
         for unit, unit_id in units:
             ids[unit].add(unit_id)
         self._house = zone(vocabulary.timezone) or ZoneInfo("UTC")
-        self._zones: dict[tuple[Unit, int], ZoneInfo] = {}
+        self._zones: dict[tuple[Unit | None, int | None], ZoneInfo] = {}
         for kind, some in ids.items():
             for member in loyalty.members(conn, kind, sorted(some)).values():
                 self._zones[kind, member.id] = zone(member.zone or "") or self._house
 
-    def on(self, unit: Unit, unit_id: int, at: datetime) -> date:
+    def on(self, unit: Unit | None, unit_id: int | None, at: datetime) -> date:
         return at.astimezone(self._zones.get((unit, unit_id), self._house)).date()
 
 
@@ -218,7 +218,8 @@ def redeem(conn: sa.Connection, vocabulary: Vocabulary, rows: Sequence[Redemptio
             receipts[row.code] = row.receipt
             done.append((code, row))
     vouchers.redeemed(conn, [(code.id, row.at, row.receipt) for code, row in done])
-    record_events(conn, [_redeemed_event(code, row) for code, row in done], now=now)
+    told = [_redeemed_event(code, row) for code, row in done if code.unit is not None]  # it is nobody's of the erased
+    record_events(conn, told, now=now)
     return answers
 
 
@@ -227,7 +228,7 @@ def _refusal(code: Code, row: Redemption, receipt: str | None, days: _Days) -> s
         return "" if receipt == row.receipt else "redeemed"
     if code.void_at is not None:
         return "void"
-    if code.unit is None or code.unit_id is None:
+    if code.given_at is None:
         return "not_given"
     last = code.expires_on
     return "expired" if last is not None and days.on(code.unit, code.unit_id, row.at) > last else ""
@@ -493,7 +494,7 @@ def cancel(conn: sa.Connection, project: Project, claim_id: int, now: datetime) 
     claims.settle(conn, [claim_id], "cancelled", now)
     if found.cost and loyalty.members(conn, found.unit, [found.unit_id]):  # not of somebody erased
         back = earn.Award(
-            f"claim:{found.key}:back", found.unit, found.unit_id, found.cost, "award", found.reward,
+            f"claim:{found.id}:back", found.unit, found.unit_id, found.cost, "award", found.reward,
             found.customer_id, at=now,
         )  # fmt: skip
         earn.award(conn, project, [back], now)
