@@ -226,3 +226,24 @@ def money(text: str, digits: Callable[[str], int]) -> Money | None:
 def slug(text: str) -> str:
     """A text as part of an id: `3 days` → `3-days`."""
     return re.sub(r"[^\w.:]+", "-", text.strip().lower()).strip("-")[:60]
+
+
+_PERIOD = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(\d\d)))?", re.ASCII)
+
+
+def period(text: str) -> tuple[date, date] | None:
+    """`2027`, `2027-Q1`, `2027-03` or `2027-03-01..2027-03-15` as the first day and the last."""
+    first, _, last = text.strip().partition("..")
+    if last:
+        begin, end = day(first.strip()), day(last.strip())
+        return (begin, end) if begin is not None and end is not None and begin <= end else None
+    found = _PERIOD.fullmatch(first.upper())
+    if found is None:
+        return None
+    year, quarter, month = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    if not 0 < year < 9999 or not (0 <= month <= 12) or (found[3] and not month):
+        return None
+    months = 3 if quarter else 1 if month else 12
+    start = month or (quarter * 3 - 2 if quarter else 1)
+    after = year * 12 + start - 1 + months
+    return date(year, start, 1), date(after // 12, after % 12 + 1, 1) - timedelta(days=1)

@@ -1,15 +1,17 @@
 """Challenges: done once, or again; silent where they were fulfilled before; points, badges, who sees what."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from orchestrator import play
+from orchestrator import earn, play, pseudonym
 from orchestrator.apply import in_force
-from orchestrator.store import challenges, merging
+from orchestrator.earn import Award
+from orchestrator.store import challenges, merging, players
 from orchestrator.store import tables as t
 from tests.playing import Game, game, migrated_file, migrated_url, on_sqlite, snapshot  # noqa: F401
 
@@ -237,3 +239,97 @@ def test_statements_do_not_grow_with_people(found: Game):
     found.look()
     taken(1)
     assert taken(2) == taken(20)
+
+
+# ---- leaderboards ---------------------------------------------------------------------------------------------------
+
+
+def earns(found: Game, who: int, points: int, at: datetime | None = None, **more: Any) -> None:
+    with found.store.write() as conn:
+        force = in_force(conn)
+        assert force is not None
+        unit = more.pop("unit", "customer")
+        award = Award(f"t:{unit}:{who}:{points}:{at}", unit, who, points, counts=True, at=at or found.now, **more)
+        assert earn.award(conn, force.project, [award], found.now)
+
+
+def board(found: Game, class_name: str = "b2c", unit: Any = "customer", **more: Any) -> list[tuple[int, str, int]]:
+    with found.store.read() as conn:
+        return [(p.rank, p.name, p.points) for p in players.leaderboard(conn, class_name, unit, **more)]
+
+
+def join(found: Game, who: int, name: str = "", unit: Any = "customer") -> str:
+    with found.store.write() as conn:
+        return players.join(conn, unit, who, name, found.now)
+
+
+def test_only_who_joined_stands_on_a_leaderboard(both: Game):
+    found = both
+    ann, bob, cem, dee = found.people(4, consents=None)
+    for who, points in ((ann, 50), (bob, 90), (cem, 50), (dee, 500)):
+        earns(found, who, points)
+    join(found, ann, "Otter"), join(found, bob, "Quick Fox"), join(found, cem, "Älg")
+    eve = found.person()
+    join(found, eve, "Late-Owl")
+    assert board(found) == [(1, "Quick Fox", 90), (2, "Otter", 50), (2, "Älg", 50), (4, "Late-Owl", 0)]
+    assert board(found, limit=1, of=eve) == [(1, "Quick Fox", 90), (4, "Late-Owl", 0)]
+    earns(found, ann, 7, found.now - timedelta(days=40))
+    assert board(found, since=found.now - timedelta(days=30), limit=2)[1] == (2, "Otter", 50)
+    assert board(found, until=found.now - timedelta(days=30), limit=1) == [(1, "Otter", 7)]
+    with found.store.write() as conn:
+        assert players.leave(conn, "customer", bob) and not players.leave(conn, "customer", bob)
+    assert "Quick Fox" not in str(board(found))
+
+
+def test_awards_that_do_not_count_and_points_spent_change_no_rank(found: Game):
+    ann = found.person()
+    join(found, ann, "Otter")
+    earns(found, ann, 50)
+    with found.store.write() as conn:
+        force = in_force(conn)
+        assert force is not None
+        more = [Award("gift", "customer", ann, 1000), Award("spent", "customer", ann, -40, "spend")]
+        assert len(earn.award(conn, force.project, more, found.now)) == 2
+    assert board(found) == [(1, "Otter", 50)]
+
+
+def test_accounts_have_a_leaderboard_of_their_own(found: Game):
+    firm = found.company("nordwind")
+    found.person(first_name="Greta", **{"class": "b2b", "account_id": firm})
+    earns(found, firm, 30, unit="account")
+    for name in ("Nordwind AG", "Team Greta"):
+        with pytest.raises(players.Refused, match="recognised"):
+            join(found, firm, name, "account")
+    join(found, firm, "The Crew", "account")
+    assert board(found, "b2b", "account") == [(1, "The Crew", 30)]
+    assert board(found) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ab", "3 to 24"),
+        ("x" * 25, "3 to 24"),
+        ("me@home", "letters and figures"),
+        ("Fox <b>", "letters and figures"),
+        ("call 01713900001", "at most four figures"),
+        ("otter", "somebody else"),
+        ("Ann the Great", "recognised"),
+        ("LEE1", "recognised"),
+    ],
+)
+def test_names_that_cannot_be_had(found: Game, name: str, why: str):
+    join(found, found.person(first_name="Bob", last_name="May"), "Otter")
+    with pytest.raises(players.Refused, match=why):
+        join(found, found.person(first_name="Ann", last_name="Lee", email="ann@example.com"), name)
+
+
+def test_a_name_that_is_drawn_says_nothing(found: Game):
+    ann = found.person()
+    name = join(found, ann)
+    assert pseudonym.problem(name, ()) == "" and join(found, ann) == name
+    assert join(found, ann, "  New   Name ") == "New Name"
+    assert len({pseudonym.drawn(n) for n in range(0, pseudonym.SPACE, 9_973)}) == len(range(0, pseudonym.SPACE, 9_973))
+    assert all(len(w) >= 2 for w in pseudonym.FIRST) and len(set(pseudonym.FIRST)) == len(pseudonym.FIRST)
+    longest = max(map(len, pseudonym.FIRST)) + max(map(len, pseudonym.SECOND)) + 5
+    assert longest <= pseudonym.LONGEST
