@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 
 ORDER = (
-    ("From an empty folder to a workspace in force", ("init", "check", "plan", "apply")),
+    ("From an empty folder to a workspace in force", ("init", "check", "test", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "stats", "answers")),
@@ -62,6 +62,13 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "bands": "class → band → units",
         "notes": "what was left out, and why",
         "finished": "whether there was time for all",
+    },
+    "test": {
+        "passed": "how many tests",
+        "failed": "how many tests",
+        "tests": "`test`, `file`, `line`, `journeys`, `passed`, `failures` (`kind`, `text`, `file`, `line`, `why`), "
+        "`timeline` (`at`, `expected`, `got`, `good`) each",
+        "coverage": "with --coverage: `journey`, `share`, `steps`, `unreached`, `ways`, `untaken` (`step`, `way`) each",
     },
     "uncertain": {
         "uncertain": "how many there are",

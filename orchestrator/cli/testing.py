@@ -226,6 +226,7 @@ def _document(verdicts: Sequence[Verdict], covered: Sequence[Coverage]) -> dict[
         {
             "test": v.test.name,
             "file": v.test.path,
+            "line": v.test.span.line,
             "journeys": v.test.journeys,
             "passed": v.passed,
             "failures": [
@@ -236,7 +237,8 @@ def _document(verdicts: Sequence[Verdict], covered: Sequence[Coverage]) -> dict[
         }
         for v in verdicts
     ]
-    found: dict[str, Any] = {"passed": sum(v.passed for v in verdicts), "tests": tests}
+    passed = sum(v.passed for v in verdicts)
+    found: dict[str, Any] = {"passed": passed, "failed": len(verdicts) - passed, "tests": tests}
     if covered:
         found["coverage"] = [
             {

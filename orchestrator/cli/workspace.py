@@ -97,13 +97,14 @@ def check(folder: Path | None = None, /, *, format: Literal["text", "json"] = "t
     if not where.is_dir():
         raise CannotRun(f"there is no folder {folder or where}; `orchestrator init DIR` makes a workspace")
     problems, project = _read(where)
+    tests = _tests(where, problems, project)
     errors = [p for p in problems if p.severity == "error"]
 
     def show(console: Console) -> None:
         if problems:
             show_problems(console, problems, sources(where, tuple(problems)))
             console.print()
-        console.print(_verdict(errors, problems, project), soft_wrap=True)
+        console.print(_verdict(errors, problems, project, tests), soft_wrap=True)
 
     call.answer(lambda: _checked(where, errors, problems, project), show)
     return PROBLEMS if errors else FINE
@@ -127,13 +128,31 @@ def _read(folder: Path) -> tuple[list[Problem], Project | None]:
     return found, project
 
 
-def _verdict(errors: list[Problem], problems: list[Problem], project: Project | None) -> str:
+def _tests(folder: Path, problems: list[Problem], project: Project | None) -> int:
+    """How many tests lie beside the journeys; what is wrong in them is added to the problems."""
+    from orchestrator.cli.testing import read_tests
+    from orchestrator.problems import ProjectError
+
+    texts = read_tests(folder) if project is not None else {}
+    if project is None or not texts:
+        return 0
+    from orchestrator.rehearsal import rehearsals
+
+    try:
+        return len(rehearsals(texts, project))
+    except ProjectError as error:
+        problems += error.problems
+        return 0
+
+
+def _verdict(errors: list[Problem], problems: list[Problem], project: Project | None, tests: int) -> str:
     warnings = counted(len(problems) - len(errors), "warning") if len(problems) > len(errors) else ""
     if errors:
         files = len({p.span.file for p in errors})
         text = f"[bold red]✗[/] {counted(len(errors), 'problem')} in {counted(files, 'file')}"
         return listed([text, warnings])
     parts = [counted(n, what) for what, n in _contents(project).items()] if project is not None else []
+    parts += [counted(tests, "test")] if tests else []
     return f"[bold green]✓[/] no problems in {listed([*parts])}" + (f"; {warnings}" if warnings else "")
 
 

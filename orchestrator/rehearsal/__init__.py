@@ -4,7 +4,7 @@ A `.test.yaml` file holds one test, or a list of them. Everything in it is check
 file is: rows by the importer's own reader, events by their properties, conditions by the condition language.
 """
 
-from orchestrator.rehearsal.form import ENDING, TestForm, problems_of, rehearsals, test_schema
+from orchestrator.rehearsal.form import ENDING, TestForm, rehearsals, test_schema
 from orchestrator.rehearsal.parts import Change, Deed, Given, Person, Reaction, Rehearsal, Row
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Rehearsal",
     "Row",
     "TestForm",
-    "problems_of",
     "rehearsals",
     "test_schema",
 ]

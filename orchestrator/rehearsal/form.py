@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any, Final, Literal
 
-from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
+from orchestrator.problems import Problems, ProjectError, Span, suggest
 from orchestrator.project import Project
 from orchestrator.reading import Context, option, read, schema
 from orchestrator.rehearsal.expectation import Course, Expectation, Line, read_line
@@ -47,15 +47,6 @@ def rehearsals(texts: Mapping[str, str], project: Project) -> tuple[Rehearsal, .
     if problems.errors:
         raise ProjectError(problems.sorted())
     return tuple(found)
-
-
-def problems_of(texts: Mapping[str, str], project: Project) -> tuple[Problem, ...]:
-    """What is wrong with these test files, for `check`."""
-    try:
-        rehearsals(texts, project)
-    except ProjectError as error:
-        return error.problems
-    return ()
 
 
 def _file(path: str, text: str, project: Project, problems: Problems) -> Iterator[Rehearsal]:
