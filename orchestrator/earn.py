@@ -19,11 +19,13 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from orchestrator.apply import in_force
 from orchestrator.dates import after, day_after
 from orchestrator.ingest import record_events
 from orchestrator.ledger import Entry, Standing
 from orchestrator.ledger import settle as settled
 from orchestrator.model import Kind, Unit
+from orchestrator.opening import ImportRefused
 from orchestrator.program import ClassProgram, EarnRule, Refund
 from orchestrator.project import Project
 from orchestrator.store import loyalty, points
@@ -100,6 +102,39 @@ def _once(conn: sa.Connection, awards: Sequence[Award]) -> list[Award]:
         amount = abs(a.points) if kind == "award" else -abs(a.points)
         found.setdefault(a.key, a._replace(unit_id=unit_id, kind=kind, points=amount))
     return list(found.values())
+
+
+class Grant(NamedTuple):
+    """Points as a file or a person gives them (negative: takes them); of a customer or of an account, by id. `key`
+    carries nothing personal: what the outside calls it, hashed. `reason` stands in the ledger, too."""
+
+    key: str
+    customer_id: int | None
+    account_id: int | None
+    points: int
+    at: datetime | None = None
+    expires_on: date | None = None
+    counts: bool | None = False
+    reason: str | None = ""
+
+
+def take_in(conn: sa.Connection, grants: Sequence[Grant], now: datetime) -> int:
+    """Write these, each key once; how many were new. Where a customer's points are her account's, it is the account's.
+    Raises ImportRefused where nothing is in force: nobody would know how long they last."""
+    force = in_force(conn)
+    if force is None:
+        raise ImportRefused("nothing is in force yet: apply the workspace first, it says how long points last")
+    whose = points.whose(conn, force.project, {g.customer_id for g in grants if g.customer_id is not None})
+    wanted = []
+    for g in grants:
+        company: points.Owner | None = None if g.account_id is None else ("account", g.account_id)
+        owner = whose.get(g.customer_id) if g.customer_id is not None else company
+        if owner is not None:
+            given = Award(f"hand:{g.key}", *owner, g.points, rule=f"by hand: {g.reason or 'import'}")
+            wanted.append(
+                given._replace(customer_id=g.customer_id, counts=bool(g.counts), at=g.at, expires_on=g.expires_on)
+            )
+    return len(award(conn, force.project, wanted, now))
 
 
 # ---- one unit's books, and many at once -----------------------------------------------------------------------------

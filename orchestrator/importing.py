@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import fulfil, ingest, lineage, outcomes
+from orchestrator import earn, fulfil, ingest, lineage, outcomes
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
@@ -637,6 +637,22 @@ def _store_slips(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(became for _, became, problem in pairs if not problem), refused
 
 
+def _store_points(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """Opening balances and corrections: what an older programme says, or a person."""
+    refused: list[Refused] = []
+    found = _owners(conn, read)
+    grants = []
+    for entry, row in read:
+        owner = _owner_of(row, found)
+        if isinstance(owner, str):
+            _refuse(refused, entry, owner)
+        else:
+            whose = owner["customer_id"], owner["account_id"]
+            grants.append(earn.Grant(job.keys.hash("points", row.key), *whose, **row.values))
+    added = earn.take_in(conn, grants, job.now)
+    return Counter(inserted=added, unchanged=len(grants) - added), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -651,6 +667,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "vouchers": _store_slips,
     "redemptions": _store_slips,
     "claims": _store_slips,
+    "points": _store_points,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

@@ -45,7 +45,7 @@ from orchestrator.zones import zone
 
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "vouchers", "redemptions", "claims",
+    "vouchers", "redemptions", "claims", "points",
 ]  # fmt: skip
 KINDS: tuple[ImportKind, ...] = (
     "customers",
@@ -61,6 +61,7 @@ KINDS: tuple[ImportKind, ...] = (
     "vouchers",
     "redemptions",
     "claims",
+    "points",
 )
 
 AHEAD = timedelta(days=1)
@@ -556,7 +557,7 @@ class RowReader:
         if "at" in out.values:
             self._occurred(out.values, problems, "at")
 
-    _vouchers = _redemptions = _claims = _slips
+    _vouchers = _redemptions = _claims = _points = _slips
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

@@ -1,4 +1,5 @@
-"""Rows about vouchers and claims: codes for a pool, what tills redeemed, what became of what was handed over."""
+"""Rows about vouchers, claims and points: codes for a pool, what tills redeemed, what became of what was handed over,
+opening balances."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.cells import Parse, key, name, one_of
+from orchestrator.cells import Parse, day, key, name, number, one_of, slug, yes_no
 
 FULFILMENTS: Final = ("fulfilled", "failed")
 """What a warehouse says of a claim."""
@@ -15,6 +16,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "vouchers": ("code",),
     "redemptions": ("code", "receipt"),
     "claims": ("claim", "outcome"),
+    "points": ("key", "points"),
 }
 """By kind of row, the columns that must be there."""
 
@@ -38,12 +40,36 @@ def code(raw: Any) -> str:
     return found
 
 
+MOST_POINTS: Final = 1_000_000_000
+
+
+def amount_of_points(raw: Any) -> int:
+    """A whole number of points, negative to take some. Raises ValueError."""
+    found = number(raw)
+    if not isinstance(found, int) or not 1 <= abs(found) <= MOST_POINTS:
+        raise ValueError(f"is no whole number of points from 1 to {MOST_POINTS:,} (with a minus, to take some)")
+    return found
+
+
 def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
     """The columns of a kind of NEEDED: where its value goes, and how it is read."""
     special: tuple[str, Parse | None] = ("special", None)
     at: tuple[str, Parse | None] = ("values", moment)
     if kind == "vouchers":
         return {"code": special}
+    if kind == "points":
+        owner: tuple[str, Parse | None] = ("refs", key)
+        last: tuple[str, Parse | None] = ("values", day)
+        return {
+            "key": special,
+            "customer": owner,
+            "account": owner,
+            "points": ("values", amount_of_points),
+            "at": at,
+            "expires_on": last,
+            "counts": ("values", yes_no),
+            "reason": ("values", slug),
+        }
     if kind == "redemptions":
         receipt: tuple[str, Parse | None] = ("values", key)
         return {"code": special, "receipt": receipt, "at": at, "amount": ("value", None), "amount_currency": special}
@@ -62,6 +88,8 @@ def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetim
     for column in NEEDED[kind][1:]:
         if values.get(column) in (None, "") and not _told(column, problems):
             problems.append(f"{column} is missing")
+    if kind == "points":
+        return _grant(row, problems)
     if kind != "claims":
         try:
             return code(row.get("code"))
@@ -72,6 +100,19 @@ def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetim
     if not _CLAIM.fullmatch(number):
         problems.append("claim is no number of a claim" if number else "claim is missing")
     return number
+
+
+def _grant(row: Mapping[str, Any], problems: list[str]) -> str:
+    if bool(row.get("customer")) == bool(row.get("account")):
+        problems.append("customer or account is missing, or both are named: whose points are they?")
+    try:
+        found = key(row.get("key") if row.get("key") is not None else "")
+    except ValueError as error:
+        problems.append(f"key {error}")
+        return ""
+    if not found:
+        problems.append("key is missing: what for? The same key again is the same points")
+    return found or ""
 
 
 def _told(column: str, problems: list[str]) -> bool:

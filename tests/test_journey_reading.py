@@ -327,7 +327,10 @@ BAD = [
     (FIRM + "recipients: { role: [boss] }\nsteps:\n  - email: a\n    to: bos\n", "unknown-role", "6:5", "boss"),
     (HEAD + "steps:\n  - email: a\n    to: boss\n", "no-roles", "5:9", "account_manager"),
     (FIRM + "steps:\n  - email: a\n    to: [boss, account_manager]\n", "several-addressees", "6:9", "two steps"),
-    (HEAD + "steps:\n  - points: { award: 10 }\n", "not-yet", "4:5", "leave"),
+    (HEAD + "steps:\n  - points: { award: 0 }\n", "points-how-many", "4:22", "from 1"),
+    (HEAD + "steps:\n  - points: { key: welcome }\n", "points-how-many", "4:5", "award: 50"),
+    (HEAD + "steps:\n  - points: { award: 1, deduct: 1 }\n", "points-how-many", "4:5", "award: 50"),
+    (HEAD + "steps:\n  - points: { award: '= store' }\n", "type-mismatch", "4:25", ""),
     (API + "steps:\n  - email: a\n    only_if: event.store == 'x'\n", "not-in-scope", "5:14", "event trigger"),
 ]  # fmt: skip
 

@@ -371,3 +371,24 @@ def earned_by(conn: sa.Connection, unit: Unit, event_ids: Iterable[int]) -> dict
     for one in found.values():
         by_event[one.event_id].append(one)
     return by_event
+
+
+def foreign(conn: sa.Connection, project: Project) -> list[tuple[str, str, int]]:
+    """(rule, currency, events) of money that earned nothing, because the rule is about another currency."""
+    found: list[tuple[str, str, int]] = []
+    for program in project.program.classes.values():
+        for rule in program.points:
+            if not rule.of or not rule.currency:
+                continue
+            _, mine = _of_class(program.unit, program.class_name)
+            table = customer if program.unit == "customer" else account
+            currency = json_text(event.c.properties, f"{rule.of}_currency").label("currency")
+            query = (
+                sa.select(currency, sa.func.count())
+                .select_from(event.join(table, mine))
+                .where(event.c.type == rule.event, currency != rule.currency)
+                .group_by(currency)
+                .order_by(currency)
+            )
+            found += [(rule.text, row[0], row[1]) for row in conn.execute(query)]
+    return found
