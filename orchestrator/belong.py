@@ -76,7 +76,8 @@ class _Belonging:
                 if kind == "membership_started":
                     started.append(member)
             again = stay.wait or (after.state == "active" and after.until is not None)
-            if after != before or again:
+            waited = rows.get(i, {}).get("tier_due")
+            if after != before or again or (waited is not None and waited <= now):
                 due_at = next_midnight(now, zone_of(self.round_.project, member)) if again else None
                 written[i] = {"member": after.state, "member_since": after.since, "member_until": after.until}
                 written[i]["tier_due"] = due_at

@@ -403,9 +403,15 @@ class _Reading:
         if said is None:
             return None
         self.pool(said.benefit, "membership", "benefit")
-        if said.joins != "free" and said.event is None:
+        by_record = said.event is None and said.joins in ("contract", "subscription") and self._has_record(said.joins)
+        if by_record and said.term is not None:
+            hint = "leave `term` out, or name an `event`"
+            self.misfit(f"each {said.joins} says itself when it ends", self.at("membership", "term").span, hint)
+        if said.joins != "free" and said.event is None and not by_record:
             at = self.at("membership", "joins").span
             hint = "name the event beside it, such as `event: contract_signed`"
+            if said.joins != "purchase":
+                hint += f", or declare a record `{said.joins}` of the {self.of.unit} with a date `ends`"
             self.misfit(f"nothing says which {said.joins} makes a member", at, hint)
         if said.joins == "free" and said.event is not None:
             hint = "say `joins: purchase`, `contract` or `subscription`, or leave `event` out"
@@ -414,6 +420,11 @@ class _Reading:
             hint = "say how long it lasts: `term: 1 year`"
             self.misfit("what has no end is not renewed", self.at("membership", "renews").span, hint)
         return Membership(said.joins, said.event or "", said.benefit, said.term, said.renews)
+
+    def _has_record(self, name: str) -> bool:
+        """Whether the class's units have records of that name with a day on which they end."""
+        found = self.words.records.get(name)
+        return found is not None and found.of == self.of.unit and "ends" in found.fields
 
     def _thresholds(self, tier_by: Expression | None) -> dict[str, float]:
         self.tiers("thresholds")
