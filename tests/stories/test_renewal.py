@@ -159,8 +159,8 @@ def test_a_good_account_manager(firm: Firm) -> None:
     assert firm.at("2027-04-20 09:05") == ["email renewal-reminder to ben", "email renewal-reminder to carl"]
     firm.take("customers", {"key": "ben", "left_at": "2027-05-10T12:00:00+02:00"})
     assert firm.at("2027-05-27 12:00") == []
-    # 45 days: a call for the account manager, and her own words to who is left. Carl's mail bounces by now: Emma, of
-    # the company above, stands in; behind her Fritz would, but two offers a week are enough for one company.
+    # 45 days: a call for the account manager, and her own words to who is left. Ana's chair is Emma's now, of
+    # the company above. Carl's mail bounces, and Fritz of the holding would be next: but two offers a week are enough.
     assert firm.at("2027-05-28 09:00") == [
         "task call-before-the-end to mara@example.com",
         "email renewal-personal to carl",
