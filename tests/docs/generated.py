@@ -21,7 +21,7 @@ from channels.base import Medium
 from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
-from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_FIELDS, Field
+from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_EVENTS, LOYALTY_FIELDS, Field
 from orchestrator.policies import (
     IfUncertain,
     MediumHours,
@@ -33,12 +33,25 @@ from orchestrator.policies import (
     TrackingEntry,
 )
 from orchestrator.reading import _Map, _map_shape
+from orchestrator.scheme import (
+    ChallengeEntry,
+    ClassEntry,
+    CommissionEntry,
+    DowngradeEntry,
+    DrawEntry,
+    MembershipEntry,
+    ReferralEntry,
+    ReferralRewards,
+    RewardEntry,
+    VoucherEntry,
+)
 from orchestrator.shapes import ListShape
 from orchestrator.steps import Step, kinds
 from orchestrator.steps.sending import SendStep
-from orchestrator.trigger import _GOES_WITH, _LATER, TriggerForm
+from orchestrator.trigger import _GOES_WITH, TriggerForm
 from orchestrator.words import Duration
 from orchestrator.workspace import Class, Record, Reviewed, SegmentEntry, Sender, TopicEntry, Workspace
+from orchestrator.worth import ContractsEntry, OpportunitiesEntry, TrainingEntry, ValueEntry
 from tests.docs.legal_hours import legal_hours
 
 PART = re.compile(r"(?P<begin><!-- made of: (?P<name>[\w. ]+) -->\n)(?P<text>.*?)(?P<end><!-- /made -->)", re.DOTALL)
@@ -142,7 +155,7 @@ def triggers() -> str:
 
 
 def trigger_options() -> str:
-    return keys_of(TriggerForm, [*(k for k in _GOES_WITH if k != "at"), *_LATER])
+    return keys_of(TriggerForm, [k for k in _GOES_WITH if k != "at"])
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
@@ -183,6 +196,32 @@ LOYALTY_MEANS: Mapping[str, str] = {
 def loyalty_fields() -> str:
     lines = ["| Name | Kind | What it is |", "| --- | --- | --- |"]
     lines += [_row(f"`{name}`", field.kind.value, LOYALTY_MEANS[name]) for name, field in LOYALTY_FIELDS.items()]
+    return "\n".join(lines) + "\n"
+
+
+LOYALTY_HAPPENS: Mapping[str, str] = {
+    "membership_started": "Somebody became a member.",
+    "membership_renewed": "A membership with a term goes on.",
+    "membership_ended": "A membership's term is over.",
+    "points_expired": "Points expired.",
+    "challenge_completed": "A challenge was done.",
+    "reward_claimed": "A reward was taken.",
+    "reward_fulfilled": "A reward was handed over.",
+    "voucher_given": "A voucher was given.",
+    "voucher_redeemed": "A voucher was redeemed.",
+    "referral_made": "Somebody came by a referral code.",
+    "referral_converted": "A referral counts; once for each `side`, `referrer` and `referred`.",
+    "commission_earned": "A partner earned a commission.",
+    "draw_won": "A draw was won.",
+    "band_changed": "The place in the customer pyramid changed.",
+}
+
+
+def loyalty_events() -> str:
+    lines = ["| Event | When | Its properties |", "| --- | --- | --- |"]
+    for name, event in LOYALTY_EVENTS.items():
+        properties = ", ".join(f"`{field.name}` ({field.kind.value})" for field in event.fields.values())
+        lines.append(_row(f"`{name}`", LOYALTY_HAPPENS[name], properties))
     return "\n".join(lines) + "\n"
 
 
@@ -240,6 +279,21 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "customer fields": lambda: _fields(CUSTOMER_FIELDS),
     "account fields": lambda: _fields(ACCOUNT_FIELDS),
     "loyalty fields": loyalty_fields,
+    "loyalty events": loyalty_events,
+    "program keys": lambda: keys_of(ClassEntry),
+    "membership keys": lambda: keys_of(MembershipEntry),
+    "downgrade keys": lambda: keys_of(DowngradeEntry),
+    "challenge keys": lambda: keys_of(ChallengeEntry),
+    "reward keys": lambda: keys_of(RewardEntry),
+    "voucher keys": lambda: keys_of(VoucherEntry),
+    "referral keys": lambda: keys_of(ReferralEntry),
+    "referral reward keys": lambda: keys_of(ReferralRewards),
+    "commission keys": lambda: keys_of(CommissionEntry),
+    "draw keys": lambda: keys_of(DrawEntry),
+    "value keys": lambda: keys_of(ValueEntry),
+    "contracts keys": lambda: keys_of(ContractsEntry),
+    "opportunities keys": lambda: keys_of(OpportunitiesEntry),
+    "training keys": lambda: keys_of(TrainingEntry),
     "settings": setting_keys,
     "legal hours": legal_hours,
 }

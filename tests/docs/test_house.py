@@ -18,7 +18,7 @@ from orchestrator.model import Kind
 from orchestrator.proof import LINKS, Names
 from orchestrator.rows import KINDS, RowReader
 from orchestrator.steps import kinds
-from orchestrator.trigger import _GOES_WITH, _LATER
+from orchestrator.trigger import _GOES_WITH
 from orchestrator.workspace import nothing_declared
 from tests.docs.pages import DOCS, README, ROOT, anchors, every_page, links, name_of, prose, rows, text_of
 from tests.making import NOW
@@ -51,7 +51,7 @@ def test_every_step_kind_is_on_its_page():
 
 def test_every_trigger_is_on_its_page():
     text = section(REFERENCE / "journey.md", "## Triggers")
-    for trigger in (*_GOES_WITH, *_LATER):
+    for trigger in _GOES_WITH:
         assert f"`{trigger}`" in text, trigger
 
 
