@@ -25,7 +25,18 @@ from orchestrator.trigger import ApiTrigger
 
 MOST_ROWS = 1_000
 """Rows of one request."""
-SCOPES = ("events", "customers", "accounts", "consents", "devices", "records", "enroll", "vouchers", "rewards")
+SCOPES = (
+    "events",
+    "customers",
+    "accounts",
+    "consents",
+    "devices",
+    "records",
+    "enroll",
+    "vouchers",
+    "rewards",
+    "referrals",
+)
 """What a key may be allowed to hand in; of `vouchers` to redeem them, of `rewards` to list and to claim them."""
 
 

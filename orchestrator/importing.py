@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import earn, fulfil, ingest, lineage, outcomes
+from orchestrator import earn, fulfil, ingest, lineage, outcomes, refer
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
@@ -653,6 +653,27 @@ def _store_points(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(inserted=added, unchanged=len(grants) - added), refused
 
 
+def _store_referrals(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """Who was brought by whose code. What does not count is put aside with the reason; it is written once."""
+    refused: list[Refused] = []
+    found = _owners(conn, read)
+    claims, entries = [], []
+    for entry, row in read:
+        owner = _owner_of(row, found)
+        if isinstance(owner, str):
+            _refuse(refused, entry, owner)
+        else:
+            claims.append(refer.Claim(row.key, owner["customer_id"], owner["account_id"], row.values["at"]))
+            entries.append(entry)
+    counts: Counter[str] = Counter()
+    for entry, answer in zip(entries, refer.take_in(conn, claims, job.now), strict=True):
+        if answer.state == "refused":
+            _refuse(refused, entry, f"{answer.reason}: {refer.REASONS[answer.reason]}")
+        else:
+            counts["inserted" if answer.new else "unchanged"] += 1
+    return counts, refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -668,6 +689,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "redemptions": _store_slips,
     "claims": _store_slips,
     "points": _store_points,
+    "referrals": _store_referrals,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

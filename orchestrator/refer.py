@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from orchestrator import dates, earn, ingest, reward
+from orchestrator.apply import in_force
 from orchestrator.earn import Award
 from orchestrator.model import Kind, Unit, Vocabulary
 from orchestrator.program import ClassProgram, Refund
@@ -111,6 +112,14 @@ def record(conn: sa.Connection, project: Project, claims: Sequence[Claim], now: 
     referrals.add(conn, rows)
     ingest.record_events(conn, told, now=now)
     return [answers[number] for number in range(len(claims))]
+
+
+def take_in(conn: sa.Connection, claims: Sequence[Claim], now: datetime) -> list[Answer]:
+    """`record` by the programme in force; where there is none no code is known."""
+    force = in_force(conn)
+    if force is None:
+        return [Answer("refused", "unknown_code") for _ in claims]
+    return record(conn, force.project, claims, now)
 
 
 def _made(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from orchestrator.zones import zone
 
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "vouchers", "redemptions", "claims", "points",
+    "vouchers", "redemptions", "claims", "points", "referrals",
 ]  # fmt: skip
 KINDS: tuple[ImportKind, ...] = (
     "customers",
@@ -62,6 +62,7 @@ KINDS: tuple[ImportKind, ...] = (
     "redemptions",
     "claims",
     "points",
+    "referrals",
 )
 
 AHEAD = timedelta(days=1)
@@ -557,7 +558,7 @@ class RowReader:
         if "at" in out.values:
             self._occurred(out.values, problems, "at")
 
-    _vouchers = _redemptions = _claims = _points = _slips
+    _vouchers = _redemptions = _claims = _points = _referrals = _slips
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

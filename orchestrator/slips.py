@@ -1,5 +1,5 @@
-"""Rows about vouchers, claims and points: codes for a pool, what tills redeemed, what became of what was handed over,
-opening balances."""
+"""Rows about vouchers, claims, points and referrals: codes for a pool, what tills redeemed, what became of what was
+handed over, opening balances, who was brought by whose code."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "redemptions": ("code", "receipt"),
     "claims": ("claim", "outcome"),
     "points": ("key", "points"),
+    "referrals": ("code",),
 }
 """By kind of row, the columns that must be there."""
 
@@ -70,6 +71,9 @@ def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
             "counts": ("values", yes_no),
             "reason": ("values", slug),
         }
+    if kind == "referrals":
+        whom: tuple[str, Parse | None] = ("refs", key)
+        return {"code": special, "customer": whom, "account": whom, "at": at}
     if kind == "redemptions":
         receipt: tuple[str, Parse | None] = ("values", key)
         return {"code": special, "receipt": receipt, "at": at, "amount": ("value", None), "amount_currency": special}
@@ -90,6 +94,8 @@ def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetim
             problems.append(f"{column} is missing")
     if kind == "points":
         return _grant(row, problems)
+    if kind == "referrals" and bool(row.get("customer")) == bool(row.get("account")):
+        problems.append("customer or account is missing, or both are named: who was referred?")
     if kind != "claims":
         try:
             return code(row.get("code"))

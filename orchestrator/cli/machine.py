@@ -59,7 +59,7 @@ def import_(
     list_: Annotated[SuppressionList | None, Parameter(name="--list")] = None,
 ) -> int:
     """Take in a file of customers, accounts, records, events, consents, devices, touches, cases, suppressions, the
-    outcomes of tasks, redemptions of vouchers, what became of claims, or points. (Codes: `vouchers import`.)
+    outcomes of tasks, redemptions of vouchers, what became of claims, points, or referrals. (Codes: `vouchers import`.)
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1

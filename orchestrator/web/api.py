@@ -146,7 +146,7 @@ def routes(pages: Pages) -> APIRouter:
         handler.__name__ = f"post_{scope}"
         return handler
 
-    for kind in ("events", "customers", "accounts"):
+    for kind in ("events", "customers", "accounts", "referrals"):
         router.post(f"/{kind}")(taking(kind, _rows(kind)))
     router.post("/devices")(taking("devices", _devices))
     router.post("/consents")(taking("consents", _consents))

@@ -84,6 +84,16 @@ _ROWS: Final[dict[str, tuple[str, list[str], dict[str, Any]]]] = {
             "amount_currency": {"type": ["string", "null"], "description": "ISO 4217; without it, the workspace's"},
         },
     ),
+    "referrals": (
+        "Who was brought by whose code; what does not count is refused with the reason",
+        ["code"],
+        {
+            "code": {"type": "string", "minLength": 1, "maxLength": 100},
+            "customer": {**_VALUE, "description": "who was referred; or `account`"},
+            "account": _VALUE,
+            "at": {"type": "string", "format": "date-time", "description": "when; without it, now"},
+        },
+    ),
     "records/{record_type}": (
         "What a customer or an account has several of: contracts, invoices",
         [],
