@@ -119,7 +119,7 @@ def _bands(node: Node | None, said: Mapping[str, float], problems: Problems) -> 
 
 
 def _record_field(node: Node, begins: int, name: str, kinds: frozenset[Kind], context: Context) -> tuple[str, str]:
-    """`contract.value` as record and field, told where it is none of these kinds."""
+    """`contract.value` as record and field; told where it is none of these kinds, and then both are ""."""
     record, _, prop = name.partition(".")
     at = node.at(begins, len(name))
     declared = context.vocabulary.records.get(record)
@@ -130,11 +130,13 @@ def _record_field(node: Node, begins: int, name: str, kinds: frozenset[Kind], co
         fit = [f"{record}.{f.name}" for f in declared.fields.values() if f.kind in kinds]
         message = f"`{record}` has no {wanted} `{prop}`"
         context.problems.error("unknown-property", message, at, suggest(name, fit) or f"declare it as {wanted}")
-    return record, prop
+    else:
+        return record, prop
+    return "", ""
 
 
 def _one_record(record: str, other: str, node: Node, problems: Problems) -> None:
-    if record != other:
+    if record and other and record != other:
         message = f"`{record}` and `{other}` are two records"
         problems.error("bad-program", message, node.span, "name fields of one record")
 
