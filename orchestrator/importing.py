@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import earn, fulfil, ingest, lineage, outcomes, refer
+from orchestrator import earn, fulfil, ingest, lineage, measure, outcomes, refer
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
@@ -674,6 +674,11 @@ def _store_referrals(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return counts, refused
 
 
+def _store_costs(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    new, changed, same = measure.take_costs(conn, [row for _, row in read], job.vocabulary.currency)
+    return Counter(inserted=new, updated=changed, unchanged=same), []
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -690,6 +695,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "claims": _store_slips,
     "points": _store_points,
     "referrals": _store_referrals,
+    "costs": _store_costs,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

@@ -45,7 +45,7 @@ from orchestrator.zones import zone
 
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "vouchers", "redemptions", "claims", "points", "referrals",
+    "vouchers", "redemptions", "claims", "points", "referrals", "costs",
 ]  # fmt: skip
 KINDS: tuple[ImportKind, ...] = (
     "customers",
@@ -63,6 +63,7 @@ KINDS: tuple[ImportKind, ...] = (
     "claims",
     "points",
     "referrals",
+    "costs",
 )
 
 AHEAD = timedelta(days=1)
@@ -197,7 +198,7 @@ class RowReader:
             said = ("values", one_of(TASK_OUTCOMES, "an outcome"))
             return {"task": ("special", None), "outcome": said, "note": ("values", text), "at": ("values", moment_)}
         if self.kind in slips.NEEDED:
-            return slips.columns(self.kind, moment_)
+            return slips.columns(self.kind, moment_, self.vocabulary.classes)
         if self.kind == "suppressions":
             named = dict.fromkeys(("name", "street", "postcode", "city"), ("values", name))
             return named | {
@@ -558,7 +559,7 @@ class RowReader:
         if "at" in out.values:
             self._occurred(out.values, problems, "at")
 
-    _vouchers = _redemptions = _claims = _points = _referrals = _slips
+    _vouchers = _redemptions = _claims = _points = _referrals = _costs = _slips
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

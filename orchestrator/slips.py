@@ -1,15 +1,16 @@
 """Rows about vouchers, claims, points and referrals: codes for a pool, what tills redeemed, what became of what was
-handed over, opening balances, who was brought by whose code."""
+handed over, opening balances, who was brought by whose code; and what was spent on winning and keeping people."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.cells import Parse, day, key, name, number, one_of, slug, yes_no
 
+COSTS: Final = ("acquisition", "retention")
 FULFILMENTS: Final = ("fulfilled", "failed")
 """What a warehouse says of a claim."""
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -18,6 +19,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "claims": ("claim", "outcome"),
     "points": ("key", "points"),
     "referrals": ("code",),
+    "costs": ("kind", "since", "until", "amount"),
 }
 """By kind of row, the columns that must be there."""
 
@@ -52,7 +54,7 @@ def amount_of_points(raw: Any) -> int:
     return found
 
 
-def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
+def columns(kind: str, moment: Parse, classes: Iterable[str] = ()) -> dict[str, tuple[str, Parse | None]]:
     """The columns of a kind of NEEDED: where its value goes, and how it is read."""
     special: tuple[str, Parse | None] = ("special", None)
     at: tuple[str, Parse | None] = ("values", moment)
@@ -74,6 +76,16 @@ def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
     if kind == "referrals":
         whom: tuple[str, Parse | None] = ("refs", key)
         return {"code": special, "customer": whom, "account": whom, "at": at}
+    if kind == "costs":
+        return {
+            "key": special,
+            "kind": ("values", one_of(COSTS, "a kind of cost")),
+            "class": ("values", one_of(classes, "a declared class")),
+            "since": ("values", day),
+            "until": ("values", day),
+            "amount": ("value", None),
+            "amount_currency": special,
+        }
     if kind == "redemptions":
         receipt: tuple[str, Parse | None] = ("values", key)
         return {"code": special, "receipt": receipt, "at": at, "amount": ("value", None), "amount_currency": special}
@@ -87,6 +99,8 @@ def columns(kind: str, moment: Parse) -> dict[str, tuple[str, Parse | None]]:
 
 def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetime, problems: list[str]) -> str:
     """The row's key: the code, or the number of the claim; problems are added. Without `at`, it was now."""
+    if kind == "costs":
+        return _cost(row, values, problems)
     if kind != "vouchers" and values.get("at") is None and not _told("at", problems):
         values["at"] = now
     for column in NEEDED[kind][1:]:
@@ -119,6 +133,21 @@ def _grant(row: Mapping[str, Any], problems: list[str]) -> str:
     if not found:
         problems.append("key is missing: what for? The same key again is the same points")
     return found or ""
+
+
+def _cost(row: Mapping[str, Any], values: Mapping[str, Any], problems: list[str]) -> str:
+    """A cost's own key; without one, what it is of: the kind, the class and the days."""
+    for column in NEEDED["costs"]:
+        if values.get(column) in (None, "") and not _told(column, problems):
+            problems.append(f"{column} is missing")
+    if problems:
+        return ""
+    if values["until"] < values["since"]:
+        problems.append("until is before since")
+    if values["amount"] < 0:
+        problems.append("amount is below zero")
+    own = str(row.get("key") if row.get("key") is not None else "").strip()
+    return own or ":".join((values["kind"], values.get("class") or "", str(values["since"]), str(values["until"])))
 
 
 def _told(column: str, problems: list[str]) -> bool:

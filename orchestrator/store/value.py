@@ -68,9 +68,9 @@ def ranked(
             yield Ranked(unit_id, class_name, None)
         return
     back = refunded(conn, unit, value, refunds, currency, now)
-    bought = purchases(conn, unit, value, currency, now).subquery()
+    theirs = purchases(conn, unit, value, currency, now).subquery()
     names = ("orders", "days", "first", "last", "spent", "spent_first", "orders_year", "spent_year")
-    query = query.outerjoin(bought, bought.c.unit_id == table.c.id).add_columns(*(bought.c[name] for name in names))
+    query = query.outerjoin(theirs, theirs.c.unit_id == table.c.id).add_columns(*(theirs.c[name] for name in names))
     for unit_id, class_name, orders, days, first, last, *sums in conn.execute(query):
         if orders is None:
             yield Ranked(unit_id, class_name, None)
@@ -107,7 +107,7 @@ def purchases(conn: sa.Connection, unit: Unit, value: Value, currency: str, now:
             sa.func.sum(recent).label("orders_year"),
             sa.func.sum(amount * recent).label("spent_year"),
         )
-        .where(*_bought(whose, value.event, value.of, currency, now))
+        .where(*bought(whose, value.event, value.of, currency, now))
         .group_by(whose, day)
         .subquery()
     )
@@ -127,7 +127,8 @@ def purchases(conn: sa.Connection, unit: Unit, value: Value, currency: str, now:
     ).group_by(c.unit_id)
 
 
-def _bought(whose: Any, kind: str, of: str, currency: str, now: datetime, table: Any = event) -> list[Any]:
+def bought(whose: Any, kind: str, of: str, currency: str, now: datetime, table: Any = event) -> list[Any]:
+    """What makes an event a purchase that counts."""
     c = table.c
     return [
         c.type == kind,
@@ -148,7 +149,7 @@ def refunded(
         whose = event.c[f"{unit}_id"]
         if refund.of:
             query = sa.select(whose, sa.func.sum(json_number(event.c.properties, refund.of)))
-            query = query.where(*_bought(whose, refund.event, refund.of, currency, now)).group_by(whose)
+            query = query.where(*bought(whose, refund.event, refund.of, currency, now)).group_by(whose)
         else:
             of = event.alias("purchase")
             theirs = of.c[f"{unit}_id"]
@@ -158,7 +159,7 @@ def refunded(
                     theirs.label("unit_id"), of.c.id, sa.func.max(json_number(of.c.properties, value.of)).label("n")
                 )
                 .select_from(of.join(event, sa.and_(whose == theirs, event.c.type == refund.event, same)))
-                .where(*_bought(theirs, value.event, value.of, currency, now, of))
+                .where(*bought(theirs, value.event, value.of, currency, now, of))
                 .where(event.c.occurred_at <= now, event.c.received_at <= now)
                 .group_by(theirs, of.c.id)
                 .subquery()
@@ -275,7 +276,7 @@ def bands(conn: sa.Connection, unit: Unit, unit_ids: Sequence[int]) -> dict[int,
     )
     if unit == "customer":
         query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-    return {unit_id: band for unit_id, band in conn.execute(query).tuples()}
+    return dict(conn.execute(query).tuples().all())
 
 
 def healths(conn: sa.Connection, unit: Unit) -> dict[int, float]:
