@@ -239,6 +239,8 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "tier_change": {"unit": "customer", "unit_id": 1, "class": "b2c", "direction": "up"}
             | {"at": NOW, "received_at": NOW},
             "band_change": {"unit": "customer", "unit_id": 1, "to_band": "top", "at": NOW},
+            "point_entry": {"key": "k", "unit": "customer", "unit_id": 1000, "kind": "award", "points": 5}
+            | {"at": NOW, "received_at": NOW, "active_at": NOW},
             "commission": {"key": "k", "account_id": 1, "event_id": 1, "amount": 5, "currency": "EUR"}
             | {"at": NOW, "received_at": NOW},
             "trace": {"enrollment_id": 1, "at": NOW, "step": "", "visit": 0, "what": "arrived"},
