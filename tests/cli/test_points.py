@@ -1,0 +1,74 @@
+"""`points` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator import wiring
+from orchestrator.store import tables as t
+from tests.cli.conftest import SMALL, At, World, small_files
+
+PROGRAM = """
+program:
+  b2c:
+    points: [ 1 per 1 EUR of order_placed.amount ]
+    points_expire: 1 month
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, clock: At) -> World:
+    world = World(small_files(tmp_path / "small"), clock)
+    text = SMALL["journeys/workspace.yaml"].replace("\npolicies:", f"{PROGRAM}policies:")
+    (world.folder / "journeys/workspace.yaml").write_text(text, encoding="utf-8")
+    clock.now = clock.now.replace(year=2027, month=3, day=1)
+    assert world("apply", "--yes", "-m", "first").code == 0
+    rows = [{"key": key, "class": "b2c", "timezone": "Europe/Berlin"} for key in ("ana", "ben")]
+    assert world("import", "customers", str(world.write("people.csv", rows))).code == 0
+    return world
+
+
+def test_given_taken_and_shown(shop: World) -> None:
+    said = shop("points", "award", "ana", "50", "--reason", "late parcel", "--key", "case-1")
+    assert said.code == 0 and "customer ana has 50 points" in said.out
+    again = shop.json("points", "award", "ana", "50", "--reason", "late parcel", "--key", "case-1")
+    assert again == {"unit": "customer", "key": "ana", "written": False, "points": 50}
+    assert shop.json("points", "award", "ana", "-70", "--reason", "mistake", "--key", "case-2")["points"] == 0
+    more = ("--reason", "gift", "--key", "case-3", "--expires", "2027-12-31")
+    assert shop("points", "award", "ana", "8", *more).code == 0
+    told = shop.json("points", "show", "ana")
+    assert (told["points"], told["expiring"], told["expire_on"]) == (8, 8, "2027-12-31")
+    assert [(line["kind"], line["points"], line["what"]) for line in told["entries"]] == [
+        ("award", 8, "by hand: gift"),
+        ("deduct", -50, "by hand: mistake"),
+        ("award", 50, "by hand: late parcel"),
+    ]
+    shown = shop("points", "show", "ana").out
+    assert "8 points" in shown and "2027-12-31" in shown and "by hand: gift" in shown
+    assert shop("points", "show", "nobody").code == 3
+    assert shop("points", "award", "ana", "0", "--reason", "x", "--key", "y").code == 2
+    assert shop("points", "award", "ana", "5", "--reason", "x", "--key", "y", "--expires", "soon").code == 2
+
+
+def test_a_balance_that_is_wrong_is_named_and_written_anew(shop: World) -> None:
+    rows = [
+        {"type": "order_placed", "customer": "ana", "occurred_at": "2027-03-01", "amount": amount, "amount_currency": c}
+        for amount, c in (("20.00", "EUR"), ("30.00", "USD"))
+    ]
+    assert shop("import", "events", str(shop.write("orders.csv", rows))).code == 0
+    points = [{"customer": "ben", "points": "7", "key": "old"}, {"customer": "ben", "points": "x", "key": "odd"}]
+    assert shop("import", "points", str(shop.write("points.csv", points))).code == 1
+    shop.tick()
+    said = shop("points", "check")
+    assert said.code == 0 and "2 balances: each is what the ledger says" in said.out
+    assert "1 event in USD earned nothing by `1 per 1 EUR of order_placed.amount`" in said.out.replace("\n", " ")
+    with wiring.connected(shop.folder) as wired, wired.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).where(t.loyalty.c.points == 20).values(points=21))
+    said = shop("points", "check")
+    assert said.code == 1 and "customer ana" in said.out and "points check --rebuild" in said.out.replace("\n", " ")
+    assert shop("--json", "points", "check").data["differences"][0]["key"] == "ana"
+    assert shop("points", "check", "--rebuild").code == 0
+    assert shop("points", "check").code == 0
