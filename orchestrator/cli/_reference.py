@@ -15,6 +15,10 @@ ORDER = (
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("What customers are worth", ("value", "refresh")),
+    (
+        "Challenges, draws, referrals",
+        ("challenges", "draws", "draws show", "draws verify", "leaderboard", "referrals", "commissions"),
+    ),
     ("Uncertain sends", ("uncertain", "reconcile", "settle")),
     (
         "Auditing",
@@ -38,6 +42,47 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "challenges": {
+        "challenges": "`challenge`, `class`, `when`, `points`, `badge`, `hidden`, `again`, `until`, `done` each"
+    },
+    "draws": {
+        "draws": "`draw`, `state` (to come, open, drawn, over), `entry`, `opens`, `closes`, `tickets`, `prizes`, "
+        "`prize`, `commitment` each"
+    },
+    "draws show": {
+        "draw": "its class and name",
+        "opened_at": "when its seed was committed to",
+        "commitment": "SHA-256 of the seed",
+        "drawn_at": "when it was drawn; null before",
+        "seed": "hexadecimal; null before",
+        "entries": "SHA-256 of the list of entries; null before",
+        "tickets": "how many; null before",
+        "winners": "`ticket`, `hash`, with `--keys` `key`, in order",
+        "alternates": "the same of those who are next",
+    },
+    "draws verify": {
+        "draw": "its class and name",
+        "tickets": "how many",
+        "winners": "the numbers of their tickets, in order",
+        "problems": "what does not fit",
+    },
+    "leaderboard": {
+        "class": "whose",
+        "since": "the first instant; null from the beginning",
+        "until": "the first instant left out; null without end",
+        "places": "`rank`, `name`, `points` each",
+    },
+    "referrals": {
+        "counts": "`state`, `reason`, `referrals` each",
+        "referrals": "`referrer`, `referred`, `class`, `state`, `reason`, `at`, `converted_at` each, newest first",
+    },
+    "commissions": {
+        "period": "as it was typed",
+        "since": "its first instant",
+        "until": "the first instant behind it",
+        "partners": "`partner`, `name`, `currency`, `sales`, `earned`, `taken_back`, `total` each, in minor units",
+        "file": "what was written; null without `--out`",
+    },
     "init": {"folder": "where", "files": "paths written", "next": "commands to go on with"},
     "check": {
         "workspace": "the folder",

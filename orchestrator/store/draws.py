@@ -98,6 +98,17 @@ def owners(conn: sa.Connection, name: str, numbers: Sequence[int]) -> list[Winne
     return [Winner(place, n, *of[n]) for place, n in enumerate(numbers, 1) if n in of]
 
 
+def keys(conn: sa.Connection, name: str, numbers: Sequence[int]) -> dict[int, str]:
+    """What the outside calls the owners of these tickets."""
+    found: dict[int, str] = {}
+    for one in owners(conn, name, numbers):
+        table = customer if one.unit == "customer" else account
+        key = conn.execute(sa.select(table.c.key).where(table.c.id == one.unit_id)).scalar_one_or_none()
+        if key is not None:
+            found[one.number] = key
+    return found
+
+
 # ---- what gives tickets ---------------------------------------------------------------------------------------------
 
 

@@ -350,6 +350,18 @@ def listed(
     return [_referred(row) for row in conn.execute(query)]
 
 
+def keys_of(conn: sa.Connection, rows: Iterable[Referred]) -> dict[Node, str]:
+    """What the outside calls both sides of these."""
+    found: dict[Node, str] = {}
+    nodes = {node for row in rows for node in ((row.unit, row.unit_id), (row.referred_unit, row.referred_id))}
+    for unit in {unit for unit, _ in nodes}:
+        table = customer if unit == "customer" else account
+        wanted = id_list(conn, {unit_id for own, unit_id in nodes if own == unit})
+        query = sa.select(table.c.id, table.c.key).join(wanted, wanted.c.id == table.c.id)
+        found |= {(unit, row.id): row.key for row in conn.execute(query)}
+    return found
+
+
 def counts(conn: sa.Connection) -> dict[tuple[str, str], int]:
     """(state, reason) → how many."""
     r = referral.c
