@@ -191,8 +191,6 @@ class Scalars:
         found = point_entry.alias()
         since = before(self.now, node.window, _UTC)
         picked = [
-            found.c.unit == unit,
-            found.c.unit_id == unit_id,
             found.c.counts,
             found.c.kind.in_(("earn", "award", "reverse")),
             found.c.at > sa.literal(since, UtcDateTime()),
@@ -201,7 +199,15 @@ class Scalars:
             found.c.active_at <= self.instant,
         ]
         total: Sql = sa.func.sum(sa.cast(found.c.points, sa.Double()), type_=sa.Double())
-        return _lookup(found, sa.func.coalesce(total, 0.0, type_=sa.Double()), picked)
+        total = sa.func.coalesce(total, 0.0, type_=sa.Double())
+        own = _lookup(found, total, [found.c.unit == unit, found.c.unit_id == unit_id, *picked])
+        if frame.kind == "account" or node.owner == "account":
+            return own
+        # Of those who were merged into her, too: a sum of its own, so that both are found by an index.
+        gone = customer.alias()
+        into = [unit == "customer", gone.c.merged_into == frame.unit.c.id, found.c.unit == "customer"]
+        merged = sa.select(total).select_from(gone.join(found, found.c.unit_id == gone.c.id)).where(*into, *picked)
+        return own + merged.correlate_except(gone, found).scalar_subquery()
 
     # ---- values
 

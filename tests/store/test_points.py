@@ -8,7 +8,10 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.apply import in_force
+from orchestrator.condition import Scope, parse_expression
 from orchestrator.earn import Award
+from orchestrator.problems import Problems, Span
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
 from orchestrator.store.merging import merge
@@ -251,6 +254,20 @@ def test_nobody_who_was_erased_gets_points(shop: Shop):
     assert shop.award(Award("a", "customer", ann, 50), Award("b", "customer", bob, 5)) == ("b",)
 
 
+def earned_in_a_year(shop: Shop) -> dict[int, object]:
+    """As conditions say it."""
+    condition = parse_expression(
+        "points(365 days)", Span("x", 1, 1, 1, 17), Scope(unit="customer"), shop.project.vocabulary, Problems(), None
+    )
+    assert condition is not None
+    with shop.store.read() as conn:
+        force = in_force(conn)
+        assert force is not None
+        ids = list(conn.execute(sa.select(t.customer.c.id).where(t.customer.c.merged_into.is_(None))).scalars())
+        found = force.segments.of_units(conn, [condition], "customer", ids, shop.now)
+    return {who: values[condition.text] for who, (_, values) in found.items()}
+
+
 # ---- merged ---------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +282,7 @@ def test_points_of_two_records_of_one_person(shop: Shop):
     shop.look()
     assert shop.points(ann) == (30, 0) and shop.check() == []
     assert shop.award(Award("s", "customer", ann_too, 30, "spend")) == ("s",)
+    assert earned_in_a_year(shop) == {ann: 30}
     shop.go(2)
     shop.returns(ann, 1_000, "b")
     shop.look()
