@@ -152,7 +152,7 @@ def _moves(
                 messages=messages.get(run.id, ()),
                 zone=unit.zone,
                 workspace_zone=force.project.vocabulary.timezone,
-                recipients=_recipients(found.journey, run, unit),
+                recipients={} if run.unit == "customer" else recipients(found.journey, unit),
                 staff=_manager(unit),
                 reports=reports,
             )
@@ -189,11 +189,8 @@ def _manager(unit: UnitFacts) -> Addressee | None:
     return Addressee("staff", unit.account_id, unit.customer_id, unit.account_id)
 
 
-def _recipients(journey: Journey, run: Enrollment, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
-    """By medium an account's contacts, in the order of the journey's roles, its own before those of the accounts above;
-    of a customer's journey nobody asks."""
-    if run.unit == "customer":
-        return {}
+def recipients(journey: Journey, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
+    """By medium an account's contacts, in the order of the journey's roles, its own before those of the accounts above."""
     roles = journey.recipients.roles
     rank = {role: n for n, role in enumerate(roles)}
     above = journey.recipients.above

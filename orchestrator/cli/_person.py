@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HIDDEN = frozenset(
     {"id", "key", "account_id", "merged_into", "attributes", "created_at", "updated_at", "phone_zones", "phone_places"}
-    | {"left_at", "salt"}
+    | {"left_at", "salt", "partner_id"}
 )
 
 

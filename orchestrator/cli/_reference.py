@@ -13,7 +13,7 @@ ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "test", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
-    ("Looking", ("why", "customer", "segment", "journeys", "outbox", "log", "stats", "answers")),
+    ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("What customers are worth", ("value", "refresh")),
     (
         "Challenges, draws, referrals",
@@ -91,6 +91,18 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "problems": "`code`, `severity`, `message`, `hint`, `file`, `line`, `column`, `end_line`, `end_column` each",
         "journeys": "names; null when there are errors",
         "hash": "of all files; null when there are errors",
+    },
+    "accounts": {
+        "key": "the account's; beside it its own fields, `annual_value` in minor units, `attributes`",
+        "partner": "key of the account it buys through; null",
+        "partner_allows_contact": "whether that partner lets us write to its customers; null without one",
+        "has_customers_of_its_own": "whether it is a partner; `allows_contact`: its own word; null: never said",
+        "tree": "`key`, `name`, `class`, `tier`, `level`, `contacts`, `own` each, mothers before daughters",
+        "contacts": "`key`, `role`, `left_at`, `reached_by` (medium → yes, no, suppressed), `said_yes`, `last_written`",
+        "records": "`type`, `key`, `fields`, `stage`, `stage_since` each",
+        "standing": "what the programme knows: `health`, `band`, `clv`, …",
+        "runs": "journeys it is in: `journey`, `step`, `entered_at`, `wake_at`",
+        "journeys": "those it is for: `journey`, `writes_to`, `then` (who stands in, in order)",
     },
     "value": {
         "at": "when it was ranked",

@@ -113,52 +113,56 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
         ).all()
     }
     account_ids = {e.account_id for e in runs if e.unit == "account" and e.account_id is not None}
-    companies: dict[int, tuple[str | None, bool]] = {}
-    contacts: dict[int, list[Contact]] = defaultdict(list)
-    if account_ids:
-        tree = above(id_list(conn, account_ids))
-        for row in conn.execute(
-            sa.select(
-                tree.c.start,
-                tree.c.level,
-                account.c.timezone,
-                account.c.manager_email,
-                customer.c.id.label("contact"),
-                customer.c.role,
-                customer.c.email.isnot(None).label("email"),
-                customer.c.phone.isnot(None).label("sms"),
-                customer.c.street.isnot(None).label("mail"),
-                sa.exists()
-                .where(device.c.customer_id == customer.c.id, device.c.retired_at.is_(None))
-                .correlate(customer)
-                .label("push"),
-            )
-            .join(tree, tree.c.id == account.c.id)
-            .outerjoin(
-                customer,
-                sa.and_(
-                    customer.c.account_id == account.c.id,
-                    customer.c.left_at.is_(None),
-                    customer.c.merged_into.is_(None),
-                ),
-            )
-            .order_by(tree.c.start, tree.c.level, customer.c.id)
-        ):
-            if not row.level:
-                companies[row.start] = (row.timezone, row.manager_email is not None)
-            if row.contact is not None:
-                media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
-                contacts[row.start].append(Contact(row.contact, row.role, media, row.level))
+    companies = company_facts(conn, account_ids) if account_ids else {}
     found = {}
     for e in runs:
         if e.unit == "account":
             assert e.account_id is not None
-            zone, manager = companies.get(e.account_id, (None, False))
-            found[e.id] = UnitFacts(zone, tuple(contacts[e.account_id]), None, e.account_id, manager)
+            found[e.id] = companies.get(e.account_id) or UnitFacts(None, (), None, e.account_id, False)
         else:
             zone, account_id, manager = theirs.get(e.unit_id, (None, None, False))
             found[e.id] = UnitFacts(zone, (), e.customer_id, account_id, manager)
     return found
+
+
+def company_facts(conn: sa.Connection, account_ids: Iterable[int]) -> dict[int, UnitFacts]:
+    """By account id: its zone, its contacts and those of the accounts above, whether it has a manager. One statement."""
+    companies: dict[int, tuple[str | None, bool]] = {}
+    contacts: dict[int, list[Contact]] = defaultdict(list)
+    tree = above(id_list(conn, account_ids))
+    for row in conn.execute(
+        sa.select(
+            tree.c.start,
+            tree.c.level,
+            account.c.timezone,
+            account.c.manager_email,
+            customer.c.id.label("contact"),
+            customer.c.role,
+            customer.c.email.isnot(None).label("email"),
+            customer.c.phone.isnot(None).label("sms"),
+            customer.c.street.isnot(None).label("mail"),
+            sa.exists()
+            .where(device.c.customer_id == customer.c.id, device.c.retired_at.is_(None))
+            .correlate(customer)
+            .label("push"),
+        )
+        .join(tree, tree.c.id == account.c.id)
+        .outerjoin(
+            customer,
+            sa.and_(
+                customer.c.account_id == account.c.id,
+                customer.c.left_at.is_(None),
+                customer.c.merged_into.is_(None),
+            ),
+        )
+        .order_by(tree.c.start, tree.c.level, customer.c.id)
+    ):
+        if not row.level:
+            companies[row.start] = (row.timezone, row.manager_email is not None)
+        if row.contact is not None:
+            media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
+            contacts[row.start].append(Contact(row.contact, row.role, media, row.level))
+    return {i: UnitFacts(zone, tuple(contacts[i]), None, i, manager) for i, (zone, manager) in companies.items()}
 
 
 HIGHEST = 50
