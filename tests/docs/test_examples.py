@@ -14,16 +14,10 @@ from tests.docs.pages import DOCS, README, ROOT, Block, blocks, every_page
 
 STARTER = {path: text for path, text in read_files(ROOT).items() if path.startswith("journeys/")}
 MORE_WORDS = {
-    "  customer: { birthday": (
-        "  customer: { newsletter_series: text, status_protected_until: date, last_seen: instant, birthday"
-    ),
+    "\n  customer:\n": "\n  customer:\n    newsletter_series: text\n    last_seen: instant\n",
     "{ order_id: key, amount": "{ store: text, pages: number, order_id: key, amount",
-    "  contract_signed:": (
-        "  order_refunded: { order_id: key, amount: money }\n"
-        "  renewal_at_risk: { contract_id: key, reason: text }\n"
-        "  contract_signed:"
-    ),
-    "\npolicies:": "\nvouchers: { pool-ten: {}, summer-voucher: {} }\nprogram: { b2c: {} }\n\npolicies:",
+    "  contract_signed:": "  renewal_at_risk: { contract_id: key, reason: text }\n  contract_signed:",
+    "\n  ten-off:": "\n  pool-ten: {}\n  summer-voucher: {}\n  ten-off:",
 }
 """Declared for the pages' sake, over what the starter workspace declares."""
 ELSEWHERE = {"unknown-template", "unknown-journey", "one-alternative"}
@@ -35,14 +29,14 @@ def workspace() -> dict[str, str]:
     text = STARTER[path]
     for before, after in MORE_WORDS.items():
         assert before in text
-        text = text.replace(before, after)
+        text = text.replace(before, after, 1)
     more = "\nvip-club-two: class == b2c\n"
     return STARTER | {path: text, "journeys/segments.yaml": STARTER["journeys/segments.yaml"] + more}
 
 
-def mistakes(files: dict[str, str]) -> str:
+def mistakes(files: dict[str, str], below: dict[str, str] | None = None) -> str:
     """Problems of the workspace with these files laid over, as `check` shows them; "" when there are none."""
-    whole = workspace() | files
+    whole = (workspace() if below is None else below) | files
     found: tuple[Problem, ...] = ()
     try:
         load_files(whole)
@@ -109,8 +103,9 @@ def test_parts_of_a_workspace_on_a_page_are_such_parts(block):
     path = "journeys/workspace.yaml"
     text = workspace()[path]
     for key in re.findall(r"^(\w+):", block.text, re.MULTILINE):
-        text = re.sub(rf"^{key}:.*\n(?:[ \n].*\n|\n)*", "", text, flags=re.MULTILINE)
-    assert mistakes({path: text + block.text}) == ""
+        text = re.sub(rf"^{key}:.*\n(?: .*\n|\n)*", "", text, flags=re.MULTILINE)
+    # Alone: the starter's journeys name what its own programme has.
+    assert mistakes({path: text + block.text}, {}) == ""
 
 
 @pytest.mark.parametrize("block", shown("toml"), ids=str)
