@@ -15,7 +15,8 @@ from orchestrator.rank import refresh
 from orchestrator.store import Store, insert_ids
 from orchestrator.store import tables as t
 from orchestrator.store import value as kept
-from tests.outgoing import NOON, WORKSPACE, Statements, World, world_of
+from tests.copied import copied
+from tests.outgoing import NOON, WORKSPACE, Statements, World
 
 PROGRAM = """
 program:
@@ -48,11 +49,9 @@ events:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    found = world_of(str(request.getfixturevalue(f"{request.param}_database_url")))
-    found.apply({"journeys/workspace.yaml": DECLARED + PROGRAM})
-    yield found
-    found.store.close()
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    with copied(request, tmp_path, {"journeys/workspace.yaml": DECLARED + PROGRAM}) as found:
+        yield found
 
 
 def add(world: World, table: sa.Table, **columns: Any) -> int:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from orchestrator.centre import ANSWERED
 from orchestrator.metrics import MONTHS, JourneyTally, Size
-from orchestrator.model import Survey, Unit
+from orchestrator.model import Survey, Unit, minor_digits
 from orchestrator.program import Value
 from orchestrator.store.database import insert_many, key_list
 from orchestrator.store.dialect import json_number, json_text
@@ -343,7 +343,8 @@ def runs(conn: sa.Connection, segments: Segments, aim: Aim, currency: str, span:
         .where(*entered)
     ).scalar_one()
     (hits, worth), (held_hits, held_worth) = reached.get(0, (0, 0.0)), reached.get(1, (0, 0.0))
-    return JourneyTally(aim.journey, counts.get(0, 0), hits, before, counts.get(1, 0), held_hits, float(spent), worth,
+    paid = float(spent) * 10 ** minor_digits(currency) / 1_000_000  # kept as millionths of the currency
+    return JourneyTally(aim.journey, counts.get(0, 0), hits, before, counts.get(1, 0), held_hits, paid, worth,
                         held_worth)  # fmt: skip
 
 
