@@ -15,6 +15,7 @@ ORDER = (
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("What customers are worth", ("value", "refresh")),
+    ("Points", ("points show", "points award", "points check")),
     (
         "Challenges, draws, referrals",
         ("challenges", "draws", "draws show", "draws verify", "leaderboard", "referrals", "commissions"),
@@ -42,6 +43,28 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "points show": {
+        "unit": "customer or account: whose they are",
+        "key": "of that one",
+        "points": "to spend; negative: owed",
+        "pending": "cannot be spent yet",
+        "earned": "in all, net of what was taken back",
+        "expiring": "how many go next",
+        "expire_on": "at the end of which day; null: never",
+        "entries": "newest first: `at`, `kind`, `points` (signed), `what`, `active_at`, `expires_on` each",
+    },
+    "points award": {
+        "unit": "customer or account",
+        "key": "as it was named",
+        "written": "false: this key was used before",
+        "points": "what there is now",
+    },
+    "points check": {
+        "looked": "balances",
+        "differences": "`unit`, `key`, `what`, `stored`, `ledger` each",
+        "other_currency": "`rule`, `currency`, `events` each: money that earned nothing",
+        "rebuilt": "whether they were written anew",
+    },
     "challenges": {
         "challenges": "`challenge`, `class`, `when`, `points`, `badge`, `hidden`, `again`, `until`, `done` each"
     },
@@ -440,7 +463,7 @@ def _sections() -> dict[str, str]:
     for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
         name, _, body = section.partition("\n")
         found[name.strip()] = body.strip()
-    for group in ("db", "audit", "keys", "api"):  # they only hold others
+    for group in ("db", "audit", "keys", "api", "points"):  # they only hold others
         found.pop(group, None)
     return found
 

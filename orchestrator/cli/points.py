@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from orchestrator.cli._look import counted, table
 from orchestrator.cli._opening import as_of, opened, ruling
-from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Usage, terminal
+from orchestrator.cli.terminal import FINE, PROBLEMS, Usage, terminal
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -87,7 +87,7 @@ def _owner(conn: sa.Connection, project: Project, key: str) -> Owner:
             return owner
     account_id = people.find_accounts(conn, [key]).get(key)
     if account_id is None:
-        raise CannotRun(f"there is no customer and no account `{key}`")
+        raise Usage(f"there is no customer and no account `{key}`")
     return "account", account_id
 
 

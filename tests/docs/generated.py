@@ -61,8 +61,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "fallback": ("first_of",),
     "time": ("wait", "wait_until", "wait_for"),
     "flow": ("branch", "split", "goto", "enter", "exit"),
-    "data": ("update", "emit"),
-    "later": ("points", "voucher", "survey"),
+    "data": ("update", "emit", "points", "voucher"),
+    "later": ("survey",),
 }
 """Where each step kind stands on its page."""
 
