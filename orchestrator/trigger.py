@@ -382,7 +382,9 @@ class _Reader:
         if form.stage_change:
             return self._stage(form, form.stage_change)
         if form.tier_change:
-            self._all_of("tier", "to", self.vocabulary.tiers(), " in workspace.yaml")
+            tiers = self.vocabulary.tiers()
+            for word in self._strange("to", tiers):
+                unknown(self.problems, "tier", word.text, word.span, tiers, " in workspace.yaml")
             return TierTrigger(direction=form.tier_change, to=form.to, key=self.key, span=self.node.span)
         return ApiTrigger(key=self.key, span=self.node.span)
 
@@ -542,8 +544,9 @@ class _Reader:
             message = f"a `{name}` belongs to {_a(record.of)}, and this journey is about {_a(self.unit)}"
             self.problems.error("wrong-unit", message, self.span("stage_change"), f"write `unit: {record.of}`")
         else:
-            for key in ("to", "from"):
-                self._all_of("stage", key, record.fields[STAGE].choices, f" of `{name}` in workspace.yaml")
+            stages = record.fields[STAGE].choices
+            for word in (*self._strange("to", stages), *self._strange("from", stages)):
+                unknown(self.problems, "stage", word.text, word.span, stages, f" of `{name}` in workspace.yaml")
         if form.stalled is not None and not form.to:
             hint = "say in which stages: `to: [proposal, negotiation]`; who has won is not stalled"
             self.problems.error("stalled-where", "stalled in what stage?", self.span("stalled"), hint)
@@ -568,12 +571,11 @@ class _Reader:
             span=self.node.span,
         )
 
-    def _all_of(self, noun: str, key: str, known: Collection[str], where: str) -> None:
-        """Each word of a list is one of these; a problem for each that is not."""
+    def _strange(self, key: str, known: Collection[str]) -> list[Node]:
+        """The words of a list that are none of these."""
         said = self.node.get(key)
-        for word in () if said is None else said.items if said.kind == "list" else (said,):
-            if word.text not in known:
-                unknown(self.problems, noun, word.text, word.span, known, where)
+        words = () if said is None else said.items if said.kind == "list" else (said,)
+        return [word for word in words if word.text not in known]
 
     def _owner(self, offset: Offset) -> tuple[str, Literal["customer", "account", "record", "event"], Field] | None:
         """Whose field `contract.ends` is; None with a problem."""

@@ -63,6 +63,11 @@ PROGRAMME = {
     "journeys/workspace.yaml": GOOD["journeys/workspace.yaml"].replace(", points: number", "")
     + "program: { b2c: { challenges: { first: { when: count(order_placed) >= 1, badge: critic } } } }\n"
 }
+DEALS = {
+    "journeys/workspace.yaml": GOOD["journeys/workspace.yaml"].replace(
+        "records:\n", "records:\n  deal: { of: account, key: deal_id, stage: { one_of: [lead, won] } }\n"
+    )
+}
 PUSH = "templates/push/news.yaml"
 MORE: dict[str, dict[str, str]] = {
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
@@ -95,6 +100,10 @@ MORE: dict[str, dict[str, str]] = {
     "missing-title": {PUSH: "topic: loyalty\nbody: News\n"},
     "mixed-currency": _segment("big-spenders: 5 EUR + 3 USD > 7 EUR"),
     "money-expression": _journey('  - emit: order_placed\n    properties: { amount: "= points" }\n'),
+    "bad-variant": _workspace("templates: { variant_by: account.name }"),
+    "no-stages": _journey(trigger="{ stage_change: contract }", unit="account"),
+    "stalled-where": DEALS | _journey(trigger="{ stage_change: deal, stalled: 30 days }", unit="account"),
+    "unknown-stage": DEALS | _journey(trigger="{ stage_change: deal, to: [wonn] }", unit="account"),
     "no-roles": _journey("  - email: welcome\n    to: decision_maker\n"),
     "not-a-date": _journey(trigger="{ date: every year on favourite_store }"),
     "not-in-scope": _journey(audience="contract.auto_renew"),

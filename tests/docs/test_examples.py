@@ -87,7 +87,7 @@ def tried(steps: str) -> str:
 @pytest.mark.parametrize("block", shown("yaml triggers"), ids=str)
 def test_triggers_on_a_page_are_triggers(block):
     for line in block.text.splitlines():
-        unit = "account" if "contract." in line else "customer"
+        unit = "account" if "contract." in line or "opportunity" in line else "customer"
         text = f"journey: example\nunit: {unit}\ntrigger:\n  {line}\nsteps: [ {{ email: welcome }} ]\n"
         assert mistakes({"journeys/example.yaml": text}) == ""
 
