@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.cli._story import show_story
-from orchestrator.importing import ImportReport, import_rows
+from orchestrator.importing import ImportReport, import_rows, merge_customers
 from orchestrator.project import load_files
+from orchestrator.rank import refresh
 from orchestrator.rows import ImportKind
 from orchestrator.steps import Addressee
 from orchestrator.steps.sending import seated
@@ -266,6 +267,43 @@ def test_what_is_held_of_her_names_her_partner(world: World) -> None:
         found = held(conn, one, world.keys)
     assert [dict(row) for row in found["partner"]] == [{"key": "acme", "name": "Acme Resale"}]
     assert "partner_id" not in found["profile"][0]
+
+
+def test_a_merge_takes_no_partner_away(world: World) -> None:
+    firms(world)
+    merge_customers(world.store, world.keys, "nobodys", "single", now=world.now)
+    query = sa.select(t.account.c.key).join(t.customer, t.customer.c.partner_id == t.account.c.id)
+    assert world.one(query.where(t.customer.c.key == "nobodys")) == "acme"
+
+
+HEALTH = """
+program:
+  b2b: { health: "100 - 30 * count(bought, 90 days)" }
+"""
+
+
+def test_a_health_that_falls_begins_a_journey(world: World) -> None:
+    steps = journey("save", "- exit", "{ segment_entry: shaky }", "unit: account\nreentry: always")
+    made = workspace(save=steps)
+    name, segments = "journeys/workspace.yaml", "journeys/segments.yaml"
+    made[name] = made[name].replace("\npolicies:", f"{HEALTH}policies:", 1)
+    made[segments] += "shaky: { of: account, when: health < 40 }\n"
+    world.apply(made)
+    firms(world)
+    theirs = world.one(sa.select(t.customer.c.id).where(t.customer.c.key == "theirs"))
+    runs = sa.select(t.account.c.key).join(t.enrollment, t.enrollment.c.account_id == t.account.c.id)
+    for n in range(3):
+        refresh(world.store, now=world.now)
+        world.tick(1)
+        assert world.rows(runs) == [], "100, 70, 40"
+        if n < 2:
+            world.event([theirs], "bought", order_id=f"o{n}")
+            world.pass_time(days=1)
+    world.event([theirs], "bought", order_id="o3")
+    world.pass_time(days=1)
+    refresh(world.store, now=world.now)
+    world.tick(2)
+    assert [row.key for row in world.rows(runs)] == ["north"]
 
 
 # ---- who takes whose place ------------------------------------------------------------------------------------------

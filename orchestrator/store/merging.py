@@ -46,6 +46,10 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     # Caps count what a person got, under whichever of the two names; so do other departments' contacts and open cases.
     for counted in (reservation, touch, support_case):
         conn.execute(sa.update(counted).where(counted.c.customer_id == drop).values(customer_id=keep))
+    # Who buys through a partner does so under both names: the other way marketing would go over the partner's head.
+    theirs = sa.select(customer.c.partner_id).where(customer.c.id == drop).scalar_subquery()
+    alone = sa.and_(customer.c.id == keep, customer.c.partner_id.is_(None))
+    conn.execute(sa.update(customer).where(alone).values(partner_id=theirs))
     carry_over(conn, keep, drop, now)
     loyalty.carry_over(conn, keep, drop, now)
     referrals.merged(conn, keep, drop)
