@@ -70,7 +70,7 @@ class _Belonging:
             before, after = _kept(rows.get(i, {})), _as_kept(stay.term, today)
             silent = stay.at is None or stay.at < since
             for kind, mark in _between(before, after):
-                if kind == "membership_started" and silent:
+                if silent and (kind == "membership_started" or before.state == "none"):
                     continue
                 told.append(self._event(member, kind, mark))
                 if kind == "membership_started":

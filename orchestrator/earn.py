@@ -220,7 +220,9 @@ class _Books:
         standing = {unit_id: self.standing(unit_id) for unit_id in self.entries}
         rows = [_expiry(unit, unit_id, c, self.now) for unit_id, found in standing.items() for c in found.corrections]
         points.add(self.conn, rows)
-        loyalty.write(self.conn, unit, {unit_id: derived(found) for unit_id, found in standing.items()}, self.now)
+        # A tier may hang on points: whoever's have changed is looked at by `grade` in this look, or the next one.
+        rows_of = {unit_id: {**derived(found), "tier_due": self.now} for unit_id, found in standing.items()}
+        loyalty.write(self.conn, unit, rows_of, self.now)
         record_events(self.conn, list(self._told(unit, standing)), now=self.now)
         return len(rows)
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -181,10 +182,11 @@ def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]
     since = tiers.program_since(conn, program.class_name) or now
     for i, member in members.items():
         row = rows.get(i, {})
-        came = (
-            None if i not in begun else began(begun[i].created_at, row.get("member_since"), since, look.zone_of(member))
-        )
-        look.add(member, row, came, since)
+        came, old = None, False
+        if i in begun:
+            came = began(begun[i].created_at, row.get("member_since"), since, look.zone_of(member))
+            old = came == since and begun[i].created_at < since
+        look.add(member, row, came, old=old)
     arrived = tiers.arrivals(conn, program.unit, list(members), round_.first_id, round_.last_id, since, now)
     look.walk(_thinned(arrived, now), now)
     look.write(now)
@@ -222,15 +224,16 @@ class _Look:
     found: dict[int, Found] = field(default_factory=dict)
     since: dict[int, datetime | None] = field(default_factory=dict)
     imposed: dict[int, str | None] = field(default_factory=dict)
-    quiet: set[int] = field(default_factory=set)
+    told: dict[tuple[datetime, int], str | None] = field(default_factory=dict)  # of a replay: what was imposed when
+    quiet: dict[int, datetime] = field(default_factory=dict)  # were there before the programme: since when it is
     changes: list[TierChange] = field(default_factory=list)
 
     def zone_of(self, member: Member) -> ZoneInfo:
         return zone_of(self.project, member)
 
-    def add(self, member: Member, row: Mapping[str, object], came: datetime | None, since: datetime) -> None:
+    def add(self, member: Member, row: Mapping[str, object], came: datetime | None, *, old: bool) -> None:
         """`row`: what stands in the derived table; `came`: when she came under the programme, where this is the first
-        look at her; `since`: when the programme itself began."""
+        look at her; `old`: she was there before it."""
         i = member.id
         self.members[i] = member
         if came is None:
@@ -239,9 +242,13 @@ class _Look:
         else:
             known = Stand(None, reviewed_on=came.astimezone(self.zone_of(member)).date())
             self.since[i] = None
-            if came <= since:
-                self.quiet.add(i)
-        if member.tier != known.tier:
+            if old:
+                self.quiet[i] = came
+            elif member.tier is None and self.program.tiers:  # whoever is new begins at the foot
+                known = replace(known, tier=self.program.tiers[0])
+                self.stands[i] = known
+                self._changed(i, None, known.tier, "first", came)
+        if member.tier != (row["graded_tier"] if came is None else None):
             self.imposed[i] = member.tier
         self.stands[i] = known
 
@@ -254,6 +261,7 @@ class _Look:
             assert last is not None
             for day in reviews(self.program.downgrade.review, last, now.astimezone(tz).date()):
                 steps.setdefault(instant(day, time(), tz), {})[i] = day
+            steps.setdefault(min(now, self.quiet.get(i, now)), {}).setdefault(i, None)
             steps.setdefault(now, {}).setdefault(i, None)
         for at in sorted(steps):
             self._step(at, steps[at])
@@ -263,6 +271,8 @@ class _Look:
         for i, review in review_of.items():
             found, tz = self.found[i], self.zone_of(self.members[i])
             stand = self.stands[i]
+            if (at, i) in self.told:
+                self.imposed[i] = self.told[at, i]
             if i in self.imposed:
                 stand = self._told(i, stand, at.astimezone(tz).date())
                 self.since[i] = at if stand.tier is not None else self.since[i]
@@ -292,10 +302,8 @@ class _Look:
         return said(self.program, stand, tier, self.found[i], today)
 
     def _first(self, i: int, stand: Stand, at: datetime) -> Stand:
-        """No tier yet. Whoever is new begins at the foot, and goes up from there; others get what their score is enough
-        for, and nothing is made of it."""
-        new = stand.tier is None and self.since[i] is None and i not in self.quiet
-        tier = None if new else reached_by(self.program, self.found[i].score)
+        """No tier of this class: she gets what her score is enough for, and nothing is made of it."""
+        tier = reached_by(self.program, self.found[i].score)
         tier = tier or (self.program.tiers[0] if self.program.tiers else None)
         self._changed(i, self.members[i].tier, tier, "first", at)
         return replace(stand, tier=tier, below_since=None, held_until=None)
@@ -338,3 +346,53 @@ class _Look:
                 "tier_due": next_midnight(now, self.zone_of(self.members[i])),
             }
         loyalty.write(self.conn, unit, rows, now)
+
+
+# ---- from scratch ---------------------------------------------------------------------------------------------------
+
+
+class Rebuilt(NamedTuple):
+    """What a replay comes to: where the unit stands, and its changes as (tier, why, when), oldest first."""
+
+    stand: Stand
+    changes: tuple[tuple[str | None, str, datetime], ...]
+
+
+def rebuilt(
+    conn: sa.Connection, project: Project, segments: Segments, class_name: str, ids: Sequence[int], now: datetime
+) -> dict[int, Rebuilt]:
+    """Tiers from the beginning: events and imported tiers, each at the instant at which it was known, and the reviews
+    between them. KeyError where the class has no programme.
+
+    What is kept equals this, where every arrival got a look before the next one came (as with `STEPS` arrivals between
+    two looks it does). What is no event, such as attributes and zones, counts as it is now.
+    """
+    program = project.program.classes[class_name]
+    members = loyalty.members(conn, program.unit, ids)
+    look = _Look(conn, segments, program, project)
+    begun, rows = tiers.begun(conn, program.unit, ids), loyalty.standing(conn, program.unit, ids)
+    since = tiers.program_since(conn, class_name) or now
+    arrived: dict[datetime, list[int]] = {}
+    imposed = tiers.set_by_others(conn, program.unit, ids)
+    for i, member in members.items():
+        came = began(begun[i].created_at, rows.get(i, {}).get("member_since"), since, look.zone_of(member))
+        told_before = [tier for at, tier in imposed.get(i, []) if at <= came]
+        old = came == since and begun[i].created_at < since
+        look.add(replace(member, tier=told_before[-1] if told_before else None), {}, came, old=old)
+        for at, tier in imposed.get(i, []):
+            if at > came:
+                look.told[at, i] = tier
+                arrived.setdefault(at, []).append(i)
+    newest = versions.newest_event(conn)
+    for found in (
+        tiers.arrivals(conn, program.unit, ids, 0, newest, since, now),
+        tiers.point_arrivals(conn, program.unit, ids, since, now),
+    ):
+        for i, instants in found.items():
+            for at in instants:
+                arrived.setdefault(at, []).append(i)
+    look.walk({at: found for at, found in arrived.items() if at < now}, now)
+    told: dict[int, list[tuple[str | None, str, datetime]]] = {i: [] for i in members}
+    for change in look.changes:
+        told[change.unit_id].append((change.to_tier, change.reason, change.at or now))
+    return {i: Rebuilt(look.stands[i], tuple(told[i])) for i in members}

@@ -12,7 +12,7 @@ from orchestrator.model import Unit, Vocabulary
 from orchestrator.store import versions
 from orchestrator.store.database import id_list, update_many
 from orchestrator.store.dialect import json_bool, json_date
-from orchestrator.store.tables import account, customer, event, loyalty, record, tier_change
+from orchestrator.store.tables import account, customer, event, loyalty, point_entry, record, tier_change
 from orchestrator.store.triggers import insert_select
 
 
@@ -104,6 +104,24 @@ def arrivals(
     for unit_id, occurred, received in conn.execute(query):
         at = max(occurred, received)
         if since < at <= now:
+            found.setdefault(unit_id, set()).add(at)
+    return found
+
+
+def point_arrivals(
+    conn: sa.Connection, unit: Unit, ids: Sequence[int], since: datetime, now: datetime
+) -> dict[int, set[datetime]]:
+    """When points came to count for these units, in (since, now]."""
+    listed, e = id_list(conn, ids), point_entry.c
+    query = (
+        sa.select(e.unit_id, e.at, e.received_at, e.active_at)
+        .join(listed, listed.c.id == e.unit_id)
+        .where(e.unit == unit)
+        .distinct()
+    )
+    found: dict[int, set[datetime]] = {}
+    for unit_id, *instants in conn.execute(query):
+        if since < (at := max(instants)) <= now:
             found.setdefault(unit_id, set()).add(at)
     return found
 
