@@ -28,7 +28,7 @@ from orchestrator.metrics import (
     journey_figures,
     triangle,
 )
-from orchestrator.model import Kind, Unit
+from orchestrator.model import BANDS, Kind, Unit
 from orchestrator.program import Value
 from orchestrator.rows import ReadRow
 from orchestrator.store import measures
@@ -137,7 +137,7 @@ class _Measuring:
             self.period,
             float(self.value.margin),
             total,
-            dict(sorted(groups.items())),
+            {name: groups[name] for name in sorted(groups, key=self._place)},
             tuple(self._journeys()),
             tuple(self._cohorts()),
             tuple(self.notes),
@@ -148,6 +148,19 @@ class _Measuring:
             return NOBODY if one.month is None else cohort_name(self._floored(one.month), self.size)
         found = {"class": one.class_name, "tier": one.tier, "band": one.band}[self.by or "class"]
         return f"{one.class_name} {found}" if found and self.by == "tier" else found or NOBODY
+
+    def _place(self, group: str) -> tuple[int, str]:
+        """Bands from the top, classes and tiers as they are declared, cohorts by time; nobody's last."""
+        known: list[str] = []
+        if self.by == "band":
+            known = list(reversed(BANDS))
+        elif self.by == "class":
+            known = list(self.vocabulary.classes)
+        elif self.by == "tier":
+            known = [f"{name} {tier}" for name, of in self.vocabulary.classes.items() for tier in of.tiers]
+        if group == NOBODY:
+            return len(known) + 1, group
+        return known.index(group) if group in known else len(known), group
 
     def _floored(self, month: int) -> int:
         step = {"month": 1, "quarter": 3, "year": 12}[self.size]

@@ -1,0 +1,91 @@
+"""`metrics`, `metrics what-if`: what is measured at the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.metrics import MEASURES
+from tests.cli.conftest import World
+
+PROGRAM = "program:\n  value: { orders: order_placed.amount, inactive_after: 12 months, margin: 50% }\n"
+
+
+@pytest.fixture
+def shop(small: World) -> World:
+    """Ten customers bought for 100 EUR in 2025; customers 1 to 8, three of whom are gold, in 2026 again."""
+    path = small.folder / "journeys/workspace.yaml"
+    path.write_text(path.read_text() + PROGRAM)
+    people = [
+        {"key": f"k{n}", "class": "b2c", "tier": "gold" if n < 4 else "bronze", "email": f"k{n}@example.com"}
+        for n in range(1, 11)
+    ]
+    small.write("people.csv", people)
+    orders = [
+        {"type": "order_placed", "event_id": f"o{n}-{year}", "customer": f"k{n}", "amount": "100 EUR",
+         "occurred_at": f"{year}-02-01T10:00:00Z"}
+        for n in range(1, 11) for year in (2025, 2026) if year == 2025 or n < 9
+    ]  # fmt: skip
+    small.write("orders.csv", orders)
+    costs = [
+        {"kind": "acquisition", "since": "2025-01-01", "until": "2025-12-31", "amount": "50 EUR"},
+        {"kind": "retention", "since": "2026-01-01", "until": "2026-12-31", "amount": "80 EUR"},
+    ]
+    small.write("costs.csv", costs)
+    assert small("apply", "-m", "x", "--yes").code == 0
+    for kind, name in (("customers", "people.csv"), ("events", "orders.csv"), ("costs", "costs.csv")):
+        assert small("import", kind, str(small.folder / name)).code == 0
+    return small
+
+
+def test_as_a_document(shop: World) -> None:
+    data = shop.json("metrics", "--period", "2026")
+    churn = data["figures"]["churn_rate"]
+    assert (churn["value"], churn["n"], churn["of"]) == (0.2, 10, 2) and churn["low"] < 0.2 < churn["high"]
+    assert data["figures"]["retention_cost"]["value"] == 1_000 and data["figures"]["nps"]["value"] is None
+    assert data["period"] == {"first": "2026-01-01", "last": "2026-12-31"}
+    assert set(data["figures"]) == set(MEASURES) < set(data["definitions"])
+    assert data["cohorts"]["rows"][0]["cohort"] == "2025-02"
+    assert shop.json("metrics", "--period", "2025")["figures"]["acquisition_cost"]["value"] == 500
+    tiers = shop.json("metrics", "--period", "2026", "--by", "tier")["groups"]
+    assert [(g["group"], g["figures"]["churn_rate"]["n"]) for g in tiers] == [("b2c bronze", 7), ("b2c gold", 3)]
+    gold = shop.json("metrics", "--period", "2026", "--tier", "gold", "--class", "b2c", "--cohort", "2025-02")
+    assert gold["figures"]["churn_rate"]["value"] == 0
+
+
+def test_in_the_terminal(shop: World) -> None:
+    said = shop("metrics", "--period", "2026", "--cohorts", "year", width=110)
+    assert said.code == 0
+    rows = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    assert "20.0%" in rows["Churn rate"] and "██░░░░░░░░" in rows["Churn rate"] and "5.7% … 51.0%" in rows["Churn rate"]
+    assert "n = 0" in rows["Net promoter score"] and "–" in rows["Net promoter score"]
+    assert "100.00 EUR" in rows["Average order value"]
+    assert "80%" in rows["2025"] and "100%" in rows["2025"]
+    for measure in MEASURES.values():
+        assert f"{measure.title} {measure.definition}" in said.out, "every figure says what it is"
+    by = shop("metrics", "--period", "2026", "--by", "tier", width=110).out
+    assert "b2c gold" in by and by.count("Net promoter score") == 2  # a row of its own, and its definition
+
+
+def test_what_more_retention_would_do(shop: World) -> None:
+    data = shop.json("metrics", "what-if", "--retention", "+5%", "--period", "2026")
+    assert data["retention"] == pytest.approx(0.8) and data["retention_then"] == pytest.approx(0.85)
+    assert data["value"] == pytest.approx(10_000 * 0.5 * 5) and data["value_then"] == pytest.approx(5_000 / 0.15)
+    assert data["saved"] is None
+    out = shop("metrics", "what-if", "--retention=-10%", "--period", "2026").out
+    assert "80.0%" in out and "70.0%" in out and "1 ÷ (1 − retention)" in out
+
+
+def test_what_it_does_not_take(shop: World) -> None:
+    for arguments, why in (
+        (("--period", "soon"), "--period takes 2027"),
+        (("--period", "2031"), "has not begun"),
+        (("--class", "b2x"), "there is no class `b2x`"),
+        (("--tier", "golden"), "there is no tier `golden`"),
+        (("--band", "huge"), "there is no band `huge`"),
+        (("--cohort", "long ago"), "--cohort takes"),
+        (("what-if", "--retention", "more"), "percentage points"),
+    ):
+        said = shop("metrics", *arguments)
+        assert said.code == 2 and why in said.err, (arguments, said)
+    said = shop("metrics", "what-if", "--retention", "+30%", "--period", "2026")
+    assert said.code == 3 and "below 100 %" in said.err
