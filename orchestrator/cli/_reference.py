@@ -16,6 +16,8 @@ ORDER = (
     ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("What customers are worth", ("value", "refresh", "metrics", "metrics what-if")),
     ("Points", ("points show", "points award", "points check")),
+    ("Rewards", ("rewards", "rewards claim", "rewards cancel", "rewards fulfil")),
+    ("Vouchers", ("vouchers import", "vouchers list", "vouchers redeem", "vouchers void")),
     (
         "Challenges, draws, referrals",
         ("challenges", "draws", "draws show", "draws verify", "leaderboard", "referrals", "commissions"),
@@ -43,6 +45,57 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "rewards": {
+        "rewards": "`reward`, `class`, `kind`, `costs`, `tiers`, `left` (null: any number), `stock`, `voucher` (its pool), "
+        "`claimed` (open), `handed_over`, `fulfilled`, `cancelled` each",
+        "not_declared": "claims of rewards that are gone: `reward` and the same counts each",
+    },
+    "rewards claim": {
+        "claim": "its number; null where it is refused",
+        "reward": "its name",
+        "cost": "points",
+        "state": "claimed, or fulfilled by its voucher",
+        "voucher": "`code` and `expires`, where it has one",
+        "reason": "why it is refused, as a word; exit code 1",
+        "text": "the same in words",
+    },
+    "rewards cancel": {
+        "claim": "its number",
+        "cancelled": "whether it is",
+        "reason": "why not: unknown, redeemed, fulfilled; exit code 1",
+    },
+    "rewards fulfil": {
+        "files": "file → claims in it",
+        "claims": "handed over",
+        "cancelled": "claims of people who were erased",
+        "finished": "files of an earlier run that had died",
+    },
+    "vouchers import": {
+        "kind": "vouchers",
+        "rows": "inserted + quarantined",
+        "inserted": "new codes",
+        "quarantined": "put aside; exit code 1 when there are any",
+        "updated": "none",
+        "unchanged": "none",
+        **dict.fromkeys(("already", "resumed_at", "quarantine_file", "reasons", "warnings"), "as of `import`"),
+    },
+    "vouchers list": {
+        "pools": "`pool`, `declared`, `free`, `given` (with somebody, and good), `redeemed`, `expired`, `void`, "
+        "`valid_days`, `warn_below` each",
+        "problems": "pools that run short, in words; exit code 1 when there are any",
+    },
+    "vouchers redeem": {
+        "done": "whether it is redeemed, by this receipt",
+        "reason": "why not: unknown, not_given, expired, void, redeemed; exit code 1",
+        "pool": "whose code it is",
+        "expires_on": "its last day; null: for ever",
+    },
+    "vouchers void": {
+        "done": "whether it is void",
+        "reason": "why not: unknown, redeemed; exit code 1",
+        "pool": "whose code it is",
+        "expires_on": "null",
+    },
     "points show": {
         "unit": "customer or account: whose they are",
         "key": "of that one",

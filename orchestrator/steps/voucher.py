@@ -14,10 +14,10 @@ from orchestrator.steps import Give, Go, Here, Outcome, Step
 class Voucher(Step):
     """Gives a voucher code from a pool of workspace.yaml, once for this run (once for each time a loop comes by).
 
-    Texts behind this step name it: `{{ voucher }}` is the code, `{{ voucher.expires }}` the last day on which it can be
-    redeemed, which is as many days after the day of the giving, where its owner is, as the pool's `valid` says. What
-    follows is judged with the code given. Where the pool is empty, nothing is given and the run goes on: its diary and
-    the tick's report say so, and texts that name the voucher are refused (`missing_variable`).
+    Texts behind this step name it: `{{ voucher.code }}` is the code, `{{ voucher.expires }}` the last day on which it
+    can be redeemed, which is as many days after the day of the giving, where its owner is, as the pool's `valid` says.
+    What follows is judged with the code given. Where the pool is empty, nothing is given and the run goes on: its diary
+    and the tick's report say so, and texts that name the voucher are refused (`missing_variable`).
 
     ```yaml
     - voucher: pool-ten
