@@ -21,6 +21,7 @@ from channels.base import Medium
 from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
+from orchestrator.metrics import MEASURES, OF_JOURNEYS, Measure
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_EVENTS, LOYALTY_FIELDS, Field
 from orchestrator.policies import (
     IfUncertain,
@@ -225,6 +226,13 @@ def loyalty_events() -> str:
     return "\n".join(lines) + "\n"
 
 
+def measures_of(measures: Mapping[str, Measure]) -> str:
+    """Measures: name, title, what `n` counts, what it is."""
+    lines = ["| Measure | `--json` | n | What it is |", "| --- | --- | --- | --- |"]
+    lines += [_row(m.title, f"`{m.name}`", m.of or "—", m.definition) for m in measures.values()]
+    return "\n".join(lines) + "\n"
+
+
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -294,6 +302,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "contracts keys": lambda: keys_of(ContractsEntry),
     "opportunities keys": lambda: keys_of(OpportunitiesEntry),
     "training keys": lambda: keys_of(TrainingEntry),
+    "measures": lambda: measures_of(MEASURES),
+    "measures of journeys": lambda: measures_of(OF_JOURNEYS),
     "settings": setting_keys,
     "legal hours": legal_hours,
 }
