@@ -32,8 +32,8 @@ _PATIENCE = timedelta(days=60)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A challenge as its unit may see it: one that is hidden, only when it is done. `times` None: done before it was
-    there."""
+    """A challenge as its unit may see it: one that is hidden, only when it is done. `badge`: which it gives or has
+    given; "" of one that was done silently."""
 
     name: str
     title: str
@@ -106,7 +106,7 @@ def _achieved(
     program: ClassProgram, one: Challenge, unit_id: int, times: int, at: datetime, *, silent: bool = False
 ) -> Achieved:
     key = f"challenge:{program.class_name}:{one.name}:{program.unit}:{unit_id}:{times}"
-    points, badge = (0 if silent else one.points), one.badge
+    points, badge = (0, "") if silent else (one.points, one.badge)
     return Achieved(key, one.name, program.unit, unit_id, points, badge, silent, at)
 
 
@@ -214,7 +214,7 @@ def progress(
             one.name,
             title(one.name, locale or project.vocabulary.locale),
             one.points,
-            one.badge,
+            "" if one.name in done and done[one.name].silent else one.badge,
             one.hidden,
             done[one.name].at if one.name in done else None,
             done[one.name].times if one.name in done else 0,

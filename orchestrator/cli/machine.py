@@ -29,7 +29,7 @@ FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "redemptions", "claims", "points", "costs",
+    "redemptions", "claims", "points", "referrals", "costs",
 ]  # fmt: skip
 
 SuppressionList = Literal["mps", "robinson", "dma_choice", "do_not_call", "do_not_mail", "deceased", "house"]

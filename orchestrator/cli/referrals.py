@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,7 +93,6 @@ def commissions(*, period: str, out: Path | None = None, partner: str | None = N
     """
     from orchestrator.model import minor_digits
     from orchestrator.store import referrals as stored
-    from orchestrator.terms import money_text
 
     call = terminal()
     with opened(call.workspace) as wired, wired.store.read() as conn:
@@ -103,7 +103,8 @@ def commissions(*, period: str, out: Path | None = None, partner: str | None = N
         items = [one for one in stored.items(conn, since, until) if partner in (None, one.partner)] if out else []
 
     def money(minor: int, currency: str) -> str:
-        return money_text(minor, minor_digits(currency))
+        digits = minor_digits(currency)
+        return f"{Decimal(minor).scaleb(-digits):.{digits}f}"
 
     if out is not None:
         _write(out, found, items, money)
