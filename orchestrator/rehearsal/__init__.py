@@ -4,7 +4,7 @@ A `.test.yaml` file holds one test, or a list of them. Everything in it is check
 file is: rows by the importer's own reader, events by their properties, conditions by the condition language.
 """
 
-from orchestrator.rehearsal.form import ENDING, TestForm, rehearsals, test_schema
+from orchestrator.rehearsal.form import ENDING, RehearsalForm, rehearsal_schema, rehearsals
 from orchestrator.rehearsal.parts import Change, Deed, Given, Person, Reaction, Rehearsal, Row
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "Person",
     "Reaction",
     "Rehearsal",
+    "RehearsalForm",
     "Row",
-    "TestForm",
+    "rehearsal_schema",
     "rehearsals",
-    "test_schema",
 ]

@@ -25,7 +25,7 @@ QUIET: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestForm:
+class RehearsalForm:
     """A test of journeys: who is given, what happens, which messages are expected, and when."""
 
     span: Span
@@ -53,14 +53,14 @@ def _file(path: str, text: str, project: Project, problems: Problems) -> Iterato
     root = parse(text, path, problems)
     for node in several(root):
         mine = Problems()
-        form = read(TestForm, node, Context(mine, project.vocabulary))
+        form = read(RehearsalForm, node, Context(mine, project.vocabulary))
         made = _made(form, node, project, mine) if form is not None else None
         problems.found += mine.found
         if made is not None and not mine.errors:
             yield made
 
 
-def _made(form: TestForm, node: Node, project: Project, problems: Problems) -> Rehearsal | None:
+def _made(form: RehearsalForm, node: Node, project: Project, problems: Problems) -> Rehearsal | None:
     page = _page(form, node, project, problems)
     if page is None:
         return None
@@ -90,7 +90,7 @@ def _made(form: TestForm, node: Node, project: Project, problems: Problems) -> R
     )
 
 
-def _page(form: TestForm, node: Node, project: Project, problems: Problems) -> Page | None:
+def _page(form: RehearsalForm, node: Node, project: Project, problems: Problems) -> Page | None:
     name = form.clock.zone or project.vocabulary.timezone
     tz = zone(name) if name != "recipient" else None
     if tz is None:
@@ -117,7 +117,7 @@ def _line(page: Page, node: Node, *, never: bool) -> Expectation | None:
 
 
 def _until(
-    page: Page, form: TestForm, node: Node, happens: Sequence[Happening], expect: Sequence[Expectation]
+    page: Page, form: RehearsalForm, node: Node, happens: Sequence[Happening], expect: Sequence[Expectation]
 ) -> datetime | None:
     """The instant at which it ends: what is said, else the end of the last day that any line names."""
     if form.until is not None:
@@ -136,9 +136,9 @@ def _until(
     return page.at(max(instants).astimezone(page.tz).date() + timedelta(days=1), time())
 
 
-def test_schema() -> dict[str, Any]:
+def rehearsal_schema() -> dict[str, Any]:
     """The JSON Schema of a test file: one test, or a list of them."""
-    found = schema(TestForm)
+    found = schema(RehearsalForm)
     definitions, draft = found.pop("definitions"), found.pop("$schema")
     rows = {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "object"}]}
     numbers = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from orchestrator import earn, grade, play
-from orchestrator.apply import Force, in_force
+from orchestrator import play
+from orchestrator.apply import in_force
 from orchestrator.condition import Condition
 from orchestrator.dates import after
 from orchestrator.journey import (
@@ -43,10 +43,11 @@ _MANY: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The next instant at which there may be something to do. `light`: somebody may enter, and nothing else."""
+    """The next instant at which there may be something to do. `only`: that is all that may be: somebody may enter, or
+    the programme may have something to count; "": anything."""
 
     at: datetime
-    light: bool = False
+    only: Literal["", "enter", "count"] = ""
 
 
 @dataclass
@@ -63,53 +64,85 @@ class Ahead:
 
     def stop(self, end: datetime) -> Stop:
         """The next one, `end` at the latest."""
-        now = self.scene.now
-        full = min([end, *([self._daily(NIGHT, (self.scene.project.vocabulary.timezone,))] if self.ranks else [])])
+        home = (self.scene.project.vocabulary.timezone,)
+        soonest = self.scene.now + timedelta(microseconds=1)
         with self.scene.store.read() as conn:
-            full = min([full, *self._stored(conn)])
-            force = in_force(conn)
-            assert force is not None
-            full = self._probed(conn, force, full)
-        full = max(full, now + timedelta(microseconds=1))
+            full = min([end, *([self._daily(NIGHT, home)] if self.ranks else []), *self._waits(conn)])
+            full = max(soonest, self._changes(conn, full))
+            counts = max(soonest, self._counts(conn, full))
         journeys = self.scene.project.journeys.values()
-        look = min((self._look(j, t) for j in journeys for t in j.triggers), default=full)
-        return Stop(look, light=True) if look < full else Stop(full)
+        enters = min((self._look(j, t) for j in journeys for t in j.triggers), default=full)
+        first = min(full, counts, enters)
+        if first == full or counts == enters:
+            return Stop(first)
+        return Stop(first, "count" if first == counts else "enter")
 
     def is_night(self) -> bool:
         """Whether the nightly ranking is due at the scene's present."""
         tz = zone(self.scene.project.vocabulary.timezone)
-        wall = self.scene.now.astimezone(tz)
-        return self.ranks and self.scene.now == instant(wall.date(), NIGHT, wall.tzinfo)  # type: ignore[arg-type]
+        assert tz is not None
+        return self.ranks and self.scene.now == instant(self.scene.now.astimezone(tz).date(), NIGHT, tz)
 
-    def _stored(self, conn: sa.Connection) -> list[datetime]:
-        """When sleepers wake, batches are due, points change."""
+    def _waits(self, conn: sa.Connection) -> list[datetime]:
+        """When sleepers wake and batches are due."""
         now = self.scene.now
         asked = (
             sa.select(sa.func.min(enrollment.c.wake_at)).where(
                 enrollment.c.ended_at.is_(None), enrollment.c.wake_at > now
             ),
             sa.select(sa.func.min(batch.c.due_at)).where(batch.c.done_at.is_(None), batch.c.due_at > now),
-            sa.select(sa.func.min(loyalty.c.points_due)).where(loyalty.c.points_due > now),
         )
         row = conn.execute(sa.select(*(query.scalar_subquery() for query in asked))).one()
         return [at for at in row if at is not None]
 
-    # ---- what time alone changes
-
-    def _probed(self, conn: sa.Connection, force: Force, end: datetime) -> datetime:
-        """The first minute before `end` at which time alone makes a difference: to who is in a segment, to a condition
-        that ends a run, to what the programme has to do. Nothing is written until then, so the future can be asked."""
-        asked = self._conditions(conn)
-        project = self.scene.project
-        programme = bool(project.program.classes)
-        if not asked and not programme:
+    def _counts(self, conn: sa.Connection, end: datetime) -> datetime:
+        """When the programme has something to do: points begin or end to count, somebody's tier is looked at, a day
+        begins on which challenges are, a draw opens or closes."""
+        project, now = self.scene.project, self.scene.now
+        programs = project.program.classes.values()
+        if not programs:
+            return end
+        asked = [
+            sa.select(sa.func.min(column)).where(column > now).scalar_subquery()
+            for column in (loyalty.c.points_due, loyalty.c.tier_due)
+        ]
+        stops = [at for at in conn.execute(sa.select(*asked)).one() if at is not None]
+        stops += [
+            at for p in programs for d in p.draws for at in play.times_of(d, project.vocabulary) if at is not None
+        ]
+        end = min([end, *(at for at in stops if at > now)])
+        challenges = [(c, p.unit) for p in programs for c in p.challenges]
+        force = in_force(conn) if challenges else None
+        if force is None:
             return end
 
-        def seen(at: datetime) -> tuple[Any, ...]:
-            found: list[Any] = [force.segments.sample(conn, c, unit, at, _MANY) for c, unit in asked]
-            if programme:
-                found.append(earn.is_due(conn, at) or grade.is_due(conn, project, at) or play.is_due(conn, project, at))
-            return tuple(found)
+        def done(at: datetime) -> list[list[int]]:
+            return [force.segments.sample(conn, c.when, unit, at, _MANY) for c, unit in challenges]
+
+        # Every night all challenges are looked at. That comes to something only where time has made one true, or where
+        # one that is true may be done again.
+        tz = zone(project.vocabulary.timezone)
+        assert tz is not None
+        day, was = now.astimezone(tz).date() + _DAY, done(now)
+        again = any(who and c.again is not None for (c, _), who in zip(challenges, was, strict=True))
+        while (midnight := instant(day, time(), tz)) < end:
+            if again or done(midnight) != was:
+                return midnight
+            day += _DAY
+        return end
+
+    # ---- what time alone changes
+
+    def _changes(self, conn: sa.Connection, end: datetime) -> datetime:
+        """The first minute before `end` at which somebody comes into a segment, or a condition that ends a run comes
+        true, by time alone. Nothing is written until then, so the future can be asked."""
+        asked = self._conditions(conn)
+        force = in_force(conn)
+        if not asked or force is None:
+            return end
+
+        def seen(at: datetime) -> list[Any]:
+            return [force.segments.sample(conn, c, unit, at, _MANY) for c, unit in asked]
 
         low, was = self.scene.now, seen(self.scene.now)
         while low < end:

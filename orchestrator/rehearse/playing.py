@@ -25,7 +25,7 @@ from orchestrator.project import Project
 from orchestrator.rehearsal import Change, Deed, Reaction
 from orchestrator.rehearsal.expectation import Course, Has, Line, Moment, State
 from orchestrator.rehearse.acting import act
-from orchestrator.rehearse.ahead import Ahead
+from orchestrator.rehearse.ahead import Ahead, Stop
 from orchestrator.rehearse.looking import attempt, found, messages
 from orchestrator.rehearse.scene import KEYS, Impossible, Scene
 from orchestrator.rehearse.verdict import Got
@@ -155,7 +155,7 @@ class Play:
             if stop.at >= scene.test.until:
                 return
             scene.now, self.stops = stop.at, self.stops + 1
-            if stop.light and not any(enroll(scene.store, now=scene.now).values()):
+            if stop.only and not self._anything(stop):
                 continue
             if ahead.is_night():
                 rank.refresh(scene.store, now=scene.now)
@@ -166,6 +166,14 @@ class Play:
                 if not so:
                     scene.fail("untrue", check.expected.text, check.expected.span, *why)
         raise Impossible(f"more than {STOPS:,} moments at which something is due: it never comes to rest")
+
+    def _anything(self, stop: Stop) -> bool:
+        """Whether the one thing that may be due there came to anything."""
+        store, now = self.scene.store, self.scene.now
+        if stop.only == "enter":
+            return any(enroll(store, now=now).values())
+        done = accrue(store, now=now)
+        return bool(done.points or done.played or done.referred or done.graded)
 
     def _is_ranked(self) -> bool:
         """Whether these journeys, or what is expected, ask for what the nightly ranking finds."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 from channels.base import Channel, Medium
 from orchestrator.journey import Journey
 from orchestrator.project import Project
-from orchestrator.rehearsal import Rehearsal
+from orchestrator.rehearsal import Change, Rehearsal
 from orchestrator.rehearse.judging import judge
 from orchestrator.rehearse.looking import reached
 from orchestrator.rehearse.playing import Play
@@ -29,22 +28,28 @@ class Stage:
     """Made once for any number of tests. `folder` is the caller's, and hers to remove."""
 
     def __init__(self, folder: Path, channels: Mapping[Medium, Channel]) -> None:
-        self._folder, self._channels = folder, channels
-        self._empty = folder / "empty.db"
-        self._number = count(1)
+        self._channels = channels
+        self._empty, self._scratch = folder / "empty.db", folder / "scratch.db"
         store = Store.open(f"sqlite:///{self._empty}", create=True)
         store.migrate()
         store.close()
+        self._clear()
+        # One for all tests: it keeps its compiled statements, which are a half of what a test costs.
+        self._store = Store.open(f"sqlite:///{self._scratch}")
+        sa.event.listen(self._store.engine, "connect", _hurry)
+
+    def _clear(self) -> None:
+        """An empty database in place of the last test's."""
+        for ending in ("-wal", "-shm"):
+            self._scratch.with_name(self._scratch.name + ending).unlink(missing_ok=True)
+        shutil.copyfile(self._empty, self._scratch)
 
     def run(self, test: Rehearsal, project: Project) -> Verdict:
         """One test. Raises what the verbs raise; what it asks for and cannot be had is a failure of it."""
-        path = self._folder / f"{next(self._number)}.db"
-        shutil.copyfile(self._empty, path)
-        store = Store.open(f"sqlite:///{path}")
-        sa.event.listen(store.engine, "connect", _hurry)
         tz = zone(test.zone)
         assert tz is not None
-        scene = Scene(test, narrowed(project, test.journeys), store, test.clock, tz)
+        self._clear()
+        scene = Scene(test, narrowed(project, test.journeys, _classes(test)), self._store, test.clock, tz)
         try:
             play = Play(scene, self._channels)
             play.run()
@@ -52,9 +57,7 @@ class Stage:
             failures = tuple(sorted(scene.failures, key=lambda f: f.span))
             return Verdict(test, failures, turns, reached(scene), play.stops)
         finally:
-            store.close()
-            for ending in ("", "-wal", "-shm"):
-                path.with_name(path.name + ending).unlink(missing_ok=True)
+            self._store.close()
 
 
 def _hurry(connection: Any, _: Any) -> None:
@@ -62,8 +65,16 @@ def _hurry(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA synchronous = OFF")
 
 
-def narrowed(project: Project, names: Sequence[str]) -> Project:
-    """The workspace with these journeys alone, and those that they enter."""
+def _classes(test: Rehearsal) -> set[str]:
+    """Of everybody given, now or later."""
+    rows = [p.row for p in test.given.people.values()]
+    rows += [row for h in test.happens if isinstance(h, Change) for row in h.rows]
+    return {str(row.values.get("class") or "") for row in rows}
+
+
+def narrowed(project: Project, names: Sequence[str], present: Collection[str]) -> Project:
+    """The workspace with these journeys alone, and those that they enter; with the programmes of the classes that are
+    present. The others would find nobody, and looking for them takes time."""
     wanted: dict[str, Journey] = {}
     waiting = list(names)
     while waiting:
@@ -71,5 +82,7 @@ def narrowed(project: Project, names: Sequence[str]) -> Project:
         if name not in wanted and name in project.journeys:
             wanted[name] = project.journeys[name]
             waiting += [other for step in wanted[name].every_step() for other in step.enters()]
-    mark = digest("rehearsal", project.hash, *sorted(wanted))
-    return replace(project, journeys=dict(sorted(wanted.items())), hash=mark)
+    classes = sorted(name for name in project.program.classes if name in present)
+    program = replace(project.program, classes={name: project.program.classes[name] for name in classes})
+    mark = digest("rehearsal", project.hash, *sorted(wanted), "", *classes)
+    return replace(project, journeys=dict(sorted(wanted.items())), program=program, hash=mark)
