@@ -15,6 +15,7 @@ ORDER = (
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers")),
     ("What customers are worth", ("value", "refresh", "metrics", "metrics what-if")),
+    ("Tiers", ("tiers",)),
     ("Points", ("points show", "points award", "points check")),
     ("Rewards", ("rewards", "rewards claim", "rewards cancel", "rewards fulfil")),
     ("Vouchers", ("vouchers import", "vouchers list", "vouchers redeem", "vouchers void")),
@@ -95,6 +96,28 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "reason": "why not: unknown, redeemed; exit code 1",
         "pool": "whose code it is",
         "expires_on": "null",
+    },
+    "tiers": {
+        "classes": "without a key: `class`, `unit`, `tiers` (`tier`, `units`, `at_risk`, `protected`) each",
+        "unit": "customer or account: whose the tier is",
+        "key": "of that one",
+        "class": "its class",
+        "tier": "as it is now",
+        "since": "when it was reached",
+        "by": "what the class's tiers go by; null: they are imported",
+        "score": "what that comes to now; null: not known",
+        "next": "the next tier",
+        "missing": "what is missing to it",
+        "shortfall": "what is missing to keep the present one",
+        "lost_on": "the review that would take it, as things stand; null: none",
+        "grace_since": "the review on which the grace began",
+        "held_until": "until then a lower tier that was imported stays",
+        "protected": "whether no review takes it",
+        "membership": "none, active or lapsed; null: the class has none",
+        "member_since": "its first day",
+        "member_until": "its last day",
+        "changes": "newest first: `at`, `from`, `to`, `direction`, `why` (empty: an import) each",
+        "replayed": "with `--replay`: the tier worked out from the first event",
     },
     "points show": {
         "unit": "customer or account: whose they are",
@@ -541,7 +564,7 @@ def _sections() -> dict[str, str]:
     for section in re.split(r"\n#{2,4} orchestrator ", text)[1:]:
         name, _, body = section.partition("\n")
         found[name.strip()] = body.strip()
-    for group in ("db", "audit", "keys", "api", "points"):  # they only hold others
+    for group in ("db", "audit", "keys", "api", "points", "vouchers"):  # they only hold others
         found.pop(group, None)
     return found
 
