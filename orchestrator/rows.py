@@ -37,7 +37,7 @@ from orchestrator.cells import (
     text,
     yes_no,
 )
-from orchestrator.model import CONSENT_BASES, Field, Kind, Unit, Vocabulary
+from orchestrator.model import CONSENT_BASES, LOYALTY_EVENTS, Field, Kind, Unit, Vocabulary
 from orchestrator.phone import numbered
 from orchestrator.places import phone_places
 from orchestrator.problems import suggest
@@ -404,6 +404,8 @@ class RowReader:
             hint = suggest(str(said).strip(), known)
             what = "event" if self.kind == "events" else "record"
             problems.append(f"type `{str(said)[:40]}` is no declared {what}" + (f"; {hint}" if hint else ""))
+        elif self.kind == "events" and said.strip() in LOYALTY_EVENTS and self.vocabulary.loyalty.declared:
+            problems.append(f"type `{said.strip()}` is an event that the programme itself records")
         else:
             return said.strip()
         return ""

@@ -1,5 +1,6 @@
 """What a row from outside may say: a table of cases, and properties against the libraries we take short cuts around."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from phonenumbers import timezone as phone_timezone
 
 from orchestrator.cells import address_region, email, moment, money
+from orchestrator.model import LOYALTY_EVENTS, Loyalty
 from orchestrator.phone import phone
 from orchestrator.rows import KINDS, ImportKind, ReadRow, RowReader, direction, fingerprint, tier_problem
 from tests.store.vocabulary import VOCABULARY
@@ -478,3 +480,11 @@ def test_an_import_a_condition_and_a_text_mean_the_same_amount(currency: str):
     part = Part("text", "{{ customer.credit | money(customer.credit_currency) }}")
     written = compile_parts(Sandbox({}), [part], "en").render({"customer": {"credit": stored, "credit_currency": code}})
     assert "1,234" in written["text"] and "1,234,0" not in written["text"]
+
+
+def test_what_the_programme_records_itself_comes_from_nobody_else():
+    events = {**VOCABULARY.events, **LOYALTY_EVENTS}
+    row = {"type": "draw_won", "customer": "a", "occurred_at": "2026-11-01T12:00:00Z", "place": "1"}
+    declared = replace(VOCABULARY, events=events, loyalty=Loyalty(declared=True))
+    found = RowReader("events", declared, NOW).read(row)
+    assert isinstance(found, str) and "the programme itself records" in found

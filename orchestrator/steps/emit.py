@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from orchestrator.condition import Condition, Expression
+from orchestrator.model import LOYALTY_EVENTS
 from orchestrator.reading import Context, EventName, option
 from orchestrator.source import Node
 from orchestrator.steps import Emit as Emitted
@@ -34,6 +35,10 @@ class Emit(Step):
     settings: tuple[Setting, ...] = option(skip=True, default=())
 
     def check(self, node: Node, context: Context) -> None:
+        if self.emit in LOYALTY_EVENTS and context.vocabulary.loyalty.declared:
+            message = f"`{self.emit}` is an event that the programme itself records"
+            context.problems.error("emit-of-the-programme", message, self.span, "declare an event of your own")
+            return
         fields = context.vocabulary.events[self.emit].fields
         found = read_settings(self.properties, fields, f"the event `{self.emit}`", "property", context)
         object.__setattr__(self, "settings", found)
