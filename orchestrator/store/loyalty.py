@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.model import Unit
 from orchestrator.project import Project
+from orchestrator.store.counting import among
 from orchestrator.store.database import id_list, insert_many, update_many
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
@@ -127,9 +128,9 @@ def standing(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, M
     """The derived rows of these units, by unit id."""
     if not ids:
         return {}
-    listed = id_list(conn, ids)
+    # No join: SQLite would go through the whole list for every row of that kind of unit.
     rows = conn.execute(
-        sa.select(loyalty).join(listed, listed.c.id == loyalty.c.unit_id).where(loyalty.c.unit == unit)
+        sa.select(loyalty).where(loyalty.c.unit == unit, among(conn, loyalty.c.unit_id, ids))
     ).mappings()
     return {row["unit_id"]: dict(row) for row in rows}
 

@@ -12,6 +12,7 @@ from orchestrator.earn import Award
 from orchestrator.importing import import_rows
 from orchestrator.store import holdings, insert_ids, rights
 from orchestrator.store import tables as t
+from orchestrator.store.merging import merge
 from tests.outgoing import NOON, journey
 from tests.points_world import Shop
 
@@ -42,6 +43,20 @@ def test_a_journey_gives_once_for_a_key_and_once_for_each_run(shop: Shop):
     traces = shop.world.rows(sa.select(t.trace.c.what, t.trace.c.detail).order_by(t.trace.c.id))
     said = [(what, detail.get("points")) for what, detail in traces if what in ("awarded", "no_points")]
     assert said == [("awarded", 5), ("awarded", 6), ("awarded", 5), ("no_points", None), ("awarded", 8)]
+
+
+def test_what_one_record_of_a_person_was_given_the_other_is_not(shop: Shop):
+    into(shop, "thanks", "- points: { award: 5, key: first }")
+    ann, ann_too = shop.world.people(2)
+    shop.happens(ann_too, "reviewed", stars=1)
+    shop.world.move()
+    with shop.store.write() as conn:
+        merge(conn, ann, ann_too, now=shop.now)
+    into(shop, "more", "- points: { award: 5, key: first }")
+    shop.happens(ann, "reviewed", stars=1)
+    shop.world.move()
+    shop.look()
+    assert shop.ledger() == [("award", 5), ("earn", 50)] and shop.points(ann) == (55, 0)
 
 
 def test_a_deduction_of_a_journey_takes_what_is_there_and_nothing_is_given_for_nought(shop: Shop):
