@@ -287,6 +287,22 @@ def _give(
     return shortages(conn, force.project.vocabulary, {g.pool for _, g in gives})
 
 
+def _once_for(of: points.Owner, key: str) -> str:
+    return f"journey:{of[0]}:{of[1]}:{key}"
+
+
+def _used_before_a_merge(conn: sa.Connection, awards: Sequence[earn.Award]) -> set[str]:
+    """Keys of those who had it under another name: of a record that was merged into theirs."""
+    merged = points.owners(conn, "customer", {a.unit_id for a in awards if a.unit == "customer"})
+    old: dict[str, str] = {}
+    for a in awards:
+        own = a.key.removeprefix(_once_for((a.unit, a.unit_id), ""))
+        for other, owner in merged.items():
+            if a.unit == "customer" and owner == a.unit_id != other:
+                old[_once_for(("customer", other), own)] = a.key
+    return {old[key] for key in points.known(conn, old)} if old else set()
+
+
 def _award(conn: sa.Connection, force: Force, awards: Sequence[tuple[Enrollment, Award]], now: datetime) -> None:
     """Points for runs that came to such a step; a line in the diary of those whose key had been used before."""
     if not awards:
@@ -298,10 +314,11 @@ def _award(conn: sa.Connection, force: Force, awards: Sequence[tuple[Enrollment,
         if run.unit == "account":
             of = ("account", run.unit_id)
         if of is not None:
-            key = f"step:{run.id}:{a.step}:{a.visit}" if not a.key else f"journey:{of[0]}:{of[1]}:{a.key}"
+            key = f"step:{run.id}:{a.step}:{a.visit}" if not a.key else _once_for(of, a.key)
             rule = f"{run.journey}/{a.step}"
             wanted.append((run, a, earn.Award(key, *of, a.points, rule=rule, customer_id=run.customer_id)))
-    written = set(earn.award(conn, force.project, [award for _, _, award in wanted], now))
+    used = _used_before_a_merge(conn, [award for _, a, award in wanted if a.key])
+    written = set(earn.award(conn, force.project, [award for _, _, award in wanted if award.key not in used], now))
     left_out = [
         (run.id, now, a.step, a.visit, "no_points", {"because": "given for this key before"})
         for run, a, award in wanted
