@@ -47,8 +47,8 @@ ORDER = (
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
     "rewards": {
-        "rewards": "`reward`, `class`, `kind`, `costs`, `tiers`, `left` (null: any number), `stock`, `voucher` (its pool), "
-        "`claimed` (open), `handed_over`, `fulfilled`, `cancelled` each",
+        "rewards": "`reward`, `class`, `kind`, `costs`, `tiers`, `left` (null: any number), `stock`, `voucher` (its "
+        "pool), `claimed` (open), `handed_over`, `fulfilled`, `cancelled` each",
         "not_declared": "claims of rewards that are gone: `reward` and the same counts each",
     },
     "rewards claim": {
