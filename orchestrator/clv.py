@@ -18,6 +18,8 @@ from typing import Final, NamedTuple, TypeVar
 
 ENOUGH: Final = 50
 """Customers who came back: with fewer, no model is fitted."""
+MOST: Final = 50_000
+"""Different histories that are fitted as they are; more are grouped."""
 YEAR: Final = 365.25
 WEEK: Final = 7.0
 _FAR: Final = 12.0  # parameters stay within exp(±12): where data say "never" or "always" the likelihood has no end
@@ -355,7 +357,29 @@ def fit(pasts: Iterable[Past], today: date, minor: int = 100) -> Model | None:
             means[(past.days - 1, mean)] += 1
     if means.total() < ENOUGH:
         return None
-    return Model(fit_bg_nbd(histories), fit_gamma_gamma(means), minor)
+    return Model(fit_bg_nbd(by_week(histories)), fit_gamma_gamma(by_digits(means)), minor)
+
+
+def by_week(histories: Counter[History], most: int = MOST) -> Counter[History]:
+    """The same where there are no more than `most` different ones, else with times rounded to whole weeks: a fit goes
+    through all different ones a few hundred times."""
+    if len(histories) <= most:
+        return histories
+    found: Counter[History] = Counter()
+    for who, n in histories.items():
+        recency = max(1.0, float(round(who.recency))) if who.repeats else 0.0
+        found[History(who.repeats, recency, max(recency, float(round(who.age))))] += n
+    return found
+
+
+def by_digits(means: Counter[tuple[int, float]], most: int = MOST) -> Counter[tuple[int, float]]:
+    """The same of mean values: rounded to two digits."""
+    if len(means) <= most:
+        return means
+    found: Counter[tuple[int, float]] = Counter()
+    for (repeats, mean), n in means.items():
+        found[repeats, float(f"{mean:.1e}")] += n
+    return found
 
 
 # ---- contracts ------------------------------------------------------------------------------------------------------

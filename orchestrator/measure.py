@@ -184,7 +184,7 @@ class _Measuring:
         acting, referring = measures.taking_part(conn, unit, span), measures.advocates(conn, unit, span)
         trained = measures.trained(conn, unit, self.value.training, span)
         scores: dict[int, list[float]] = {}
-        for (customer_id, account_id), score in measures.scores(conn, self.vocabulary.surveys, span).items():
+        for customer_id, (account_id, score) in measures.scores(conn, self.vocabulary.surveys, span).items():
             scores.setdefault((customer_id if unit == "customer" else account_id) or 0, []).append(score)
         joinable = {n for n, c in self.project.program.classes.items() if c.membership is not None}
         for one in meant:

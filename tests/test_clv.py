@@ -59,6 +59,21 @@ def test_the_published_parameters_of_spending() -> None:
     assert (found.p, found.q, found.v) == pytest.approx((6.25, 3.74, 15.44), rel=0.01)
 
 
+@with_sample
+def test_grouped_by_week_the_parameters_are_nearly_the_same() -> None:
+    """What is done where there are too many different histories to go through each."""
+    pasts = list(sample())
+    histories = Counter(past.history(CALIBRATED) for past in pasts)
+    weekly = clv.by_week(histories, most=10)
+    assert len(weekly) < len(histories) * 0.7 and weekly.total() == 2_357
+    assert clv.by_week(histories) is histories
+    found = clv.fit_bg_nbd(weekly)
+    assert (found.r, found.alpha, found.a, found.b) == pytest.approx((0.243, 4.414, 0.793, 2.426), rel=0.05)
+    means = Counter((past.days - 1, past.mean_repeat() / 100) for past in pasts if past.days > 1)
+    rough = clv.fit_gamma_gamma(clv.by_digits(means, most=10))
+    assert (rough.p, rough.q, rough.v) == pytest.approx((6.25, 3.74, 15.44), rel=0.02)
+
+
 def test_the_published_expectation() -> None:
     """Fader, Hardie and Lee (2005): who bought twice again, last in week 30.43 of 38.86, is expected to buy 1.226 times
     in the 39 weeks to come."""

@@ -179,8 +179,8 @@ def trained(conn: sa.Connection, unit: Unit, training: tuple[str, str], span: Sp
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 
-def scores(conn: sa.Connection, surveys: Mapping[str, Survey], span: Span) -> dict[tuple[int, int | None], float]:
-    """Everybody's latest answer to a question of kind nps in the period: by (customer id, account id)."""
+def scores(conn: sa.Connection, surveys: Mapping[str, Survey], span: Span) -> dict[int, tuple[int | None, float]]:
+    """Everybody's latest answer to a question of kind nps in the period: customer id → (account id, score)."""
     asked = _asked(surveys)
     if not asked:
         return {}
@@ -196,12 +196,11 @@ def scores(conn: sa.Connection, surveys: Mapping[str, Survey], span: Span) -> di
         .where(e.occurred_at >= span.start, e.occurred_at < span.end)
         .order_by(e.occurred_at, e.id)
     )
-    found: dict[tuple[int, int | None], float] = {}
+    found: dict[int, tuple[int | None, float]] = {}
     for customer_id, account_id, survey, *given in conn.execute(query):
         score = given[names.index(asked[survey])] if survey in asked else None
         if score is not None:
-            found.pop((customer_id, account_id), None)
-            found[customer_id, account_id] = score
+            found[customer_id] = (account_id, score)
     return found
 
 
