@@ -18,8 +18,8 @@ from orchestrator.ingest import record_events, wake_new
 from orchestrator.journey import Journey
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
-from orchestrator.reward import Asked, give, shortages
-from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, Update
+from orchestrator.reward import Asked, give, shortages, take_back
+from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, TakeBack, Update
 from orchestrator.store import journeys as running
 from orchestrator.store import points, versions
 from orchestrator.store import triggers as entering
@@ -225,6 +225,7 @@ def _write(
     patches: dict[str, dict[int, Json]] = {"customer": {}, "account": {}}
     emits: list[dict[str, Any]] = []
     gives: list[tuple[Enrollment, Give]] = []
+    backs: list[tuple[Enrollment, TakeBack]] = []
     awards: list[tuple[Enrollment, Award]] = []
     entries: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     slots = _Slots(conn, now)
@@ -248,6 +249,8 @@ def _write(
                     emits.append(_emitted(run, effect, now))
                 case Give():
                     gives.append((run, effect))
+                case TakeBack():
+                    backs.append((run, effect))
                 case Award():
                     awards.append((run, effect))
                 case EnterJourney():
@@ -257,6 +260,7 @@ def _write(
     running.set_attributes(conn, account, patches["account"], now)
     running.cancel_messages(conn, cancels, now)
     planned = running.add_messages(conn, sends, now)
+    _take_back(conn, backs, now)  # before what is given: somebody may have it at once
     problems = _give(conn, force, gives, now)
     _award(conn, force, awards, now)
     record_events(conn, emits, now=now)
@@ -285,6 +289,19 @@ def _give(
     ]
     running.add_trace(conn, left_out)
     return shortages(conn, force.project.vocabulary, {g.pool for _, g in gives})
+
+
+def _take_back(conn: sa.Connection, backs: Sequence[tuple[Enrollment, TakeBack]], now: datetime) -> None:
+    """Codes that go back into their pools; a line in the diary of those who had none to give back."""
+    if not backs:
+        return
+    done = take_back(conn, [(b.pool, run.unit, run.unit_id) for run, b in backs], now)
+    left_out = [
+        (run.id, now, b.step, b.visit, "no_voucher", {"pool": b.pool, "because": "there is none to take back"})
+        for run, b in backs
+        if (b.pool, run.unit, run.unit_id) not in done
+    ]
+    running.add_trace(conn, left_out)
 
 
 def _once_for(of: points.Owner, key: str) -> str:

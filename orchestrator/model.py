@@ -489,6 +489,7 @@ LOYALTY_EVENTS: Mapping[str, EventType] = {
         _event("reward_fulfilled", claim=Kind.KEY, reward=Kind.TEXT),
         _event("voucher_given", pool=Kind.TEXT, expires=Kind.DATE),
         _event("voucher_redeemed", pool=Kind.TEXT, amount=Kind.MONEY),
+        _event("voucher_returned", pool=Kind.TEXT),
         _event("referral_made", state=Kind.TEXT),
         _event("referral_converted", side=Kind.TEXT, points=Kind.NUMBER),
         _event("commission_earned", amount=Kind.MONEY),

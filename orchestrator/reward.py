@@ -122,6 +122,26 @@ def _last_day(vocabulary: Vocabulary, pool: str, day: date) -> date | None:
     return None if declared is None or declared.valid is None else day + timedelta(days=declared.valid)
 
 
+def take_back(
+    conn: sa.Connection, rows: Sequence[tuple[str, Unit, int]], now: datetime
+) -> frozenset[tuple[str, Unit, int]]:
+    """Of each (pool, unit, unit id) the last code that a journey gave and that is not redeemed goes back into its pool;
+    returns those who had one. What was claimed or won is not touched. A fixed number of statements.
+
+    The giving stays on record, void and under another code; the code itself is a new row, as one just imported.
+    """
+    found = vouchers.last_given(conn, rows)
+    if not found:
+        return frozenset()
+    vouchers.put_back(conn, sorted(found.values(), key=lambda code: code.id), now)
+    told = [
+        event_of("voucher_returned", f"voucher:{code.id}", (unit, unit_id, code.customer_id), now, {"pool": pool})
+        for (pool, unit, unit_id), code in found.items()
+    ]
+    record_events(conn, told, now=now)
+    return frozenset(found)
+
+
 class _Days:
     """Which day it is for these units: by their own zone, else the workspace's. A statement for each kind of unit."""
 

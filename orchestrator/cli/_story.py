@@ -183,6 +183,10 @@ def _moment(moment: Moment) -> str:
             return f"wrote {', '.join(map(str, detail.get('fields', ())))}"
         case "voucher":
             return f"asks for a code of the voucher pool `{detail.get('pool')}`"
+        case "took_back":
+            return f"a code of the voucher pool `{detail.get('pool')}` goes back"
+        case "no_voucher" if "because" in detail:
+            return f"no code of the voucher pool `{detail.get('pool')}` was there to go back"
         case "no_voucher":
             return f"no code was given: the voucher pool `{detail.get('pool')}` was empty"
         case _:

@@ -153,7 +153,16 @@ class Give:
     pool: str
 
 
-Effect = Send | Update | Emit | EnterJourney | Cancel | Award | Give
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """The last code of that pool that a step gave to this unit goes back, where it was not redeemed."""
+
+    step: str
+    visit: int
+    pool: str
+
+
+Effect = Send | Update | Emit | EnterJourney | Cancel | Award | Give | TakeBack
 
 
 # ---- outcomes -------------------------------------------------------------------------------------------------------

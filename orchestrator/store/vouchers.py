@@ -108,6 +108,36 @@ def hand_out(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     update_many(conn, voucher, rows, where=("id",))
 
 
+def last_given(conn: sa.Connection, rows: Iterable[tuple[str, Unit, int]]) -> dict[tuple[str, Unit, int], Code]:
+    """Of each (pool, unit, unit id) the code that a step gave last, neither redeemed nor void, locked. One
+    statement."""
+    wanted = set(rows)
+    pools, ids = key_list(conn, {pool for pool, _, _ in wanted}), id_list(conn, {unit_id for _, _, unit_id in wanted})
+    v = voucher.c
+    query = (
+        sa.select(*_COLUMNS)
+        .where(
+            v.pool.in_(sa.select(pools.c.key)),
+            v.unit_id.in_(sa.select(ids.c.id)),
+            v.enrollment_id.is_not(None),
+            v.redeemed_at.is_(None),
+            v.void_at.is_(None),
+        )
+        .order_by(v.given_at, v.id)
+        .with_for_update()
+    )
+    found = [Code(*row) for row in conn.execute(query)]
+    by_owner = {(code.pool, code.unit, code.unit_id): code for code in found}
+    return {key: by_owner[key] for key in sorted(wanted) if key in by_owner}
+
+
+def put_back(conn: sa.Connection, codes: Sequence[Code], now: datetime) -> None:
+    """Make locked codes free again: each is a new row, and the old one, which says who had it, is void and keeps the
+    code with its own id behind it. Two statements."""
+    update_many(conn, voucher, [{"id": c.id, "code": f"{c.code}~{c.id}", "void_at": now} for c in codes], where=("id",))
+    insert_many(conn, voucher, [(c.pool, c.code, now) for c in codes], columns=("pool", "code", "created_at"))
+
+
 # ---- what became of them --------------------------------------------------------------------------------------------
 
 

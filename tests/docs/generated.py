@@ -210,6 +210,7 @@ LOYALTY_HAPPENS: Mapping[str, str] = {
     "reward_fulfilled": "A reward was handed over.",
     "voucher_given": "A voucher was given.",
     "voucher_redeemed": "A voucher was redeemed.",
+    "voucher_returned": "A journey took a voucher back into its pool.",
     "referral_made": "Somebody came by a referral code.",
     "referral_converted": "A referral counts; once for each `side`, `referrer` and `referred`.",
     "commission_earned": "A partner earned a commission.",
