@@ -275,10 +275,9 @@ class _Line:
         if (said := _HAS.fullmatch(text)) is not None:
             names = {"voucher": known.pools, "reward": known.rewards}.get(said["what"])
             if names is not None and said["name"] not in names:
-                code = "unknown-pool" if said["what"] == "voucher" else "unknown-reward"
-                self._tell(
-                    code, f"there is no {said['what']} `{said['name']}`", suggest(said["name"], names), said["name"]
-                )
+                noun = "pool of vouchers" if said["what"] == "voucher" else "reward"
+                hint = suggest(said["name"], names)
+                self._tell("not-in-programme", f"there is no {noun} `{said['name']}`", hint, said["name"])
                 return None
             return Has(*told, said["what"], said["name"])  # type: ignore[arg-type]
         if (said := _DONE.fullmatch(text)) is not None:
@@ -286,7 +285,7 @@ class _Line:
                 return Course(*told, said["name"], "left", "", "completed")
             if said["name"] not in known.challenges:
                 hint = suggest(said["name"], {*known.challenges, *self.project.journeys})
-                self._tell("unknown-challenge", f"there is no challenge `{said['name']}`", hint, said["name"])
+                self._tell("not-in-programme", f"there is no challenge `{said['name']}`", hint, said["name"])
                 return None
             return Has(*told, "challenge", said["name"])
         return None

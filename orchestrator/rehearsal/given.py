@@ -80,7 +80,7 @@ def _numbers(
         number = entry.value.value
         if entry.key not in known and noun == "pool":
             hint = suggest(entry.key, known) or "declare it under `program` in workspace.yaml"
-            page.tell("unknown-pool", f"there is no pool of vouchers `{entry.key}`", entry.key_span, hint)
+            page.tell("not-in-programme", f"there is no pool of vouchers `{entry.key}`", entry.key_span, hint)
         elif entry.key not in known:
             page.nobody(entry.key, entry.key_span)
         elif not isinstance(number, int) or isinstance(number, bool) or number < 1:

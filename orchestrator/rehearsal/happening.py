@@ -119,9 +119,9 @@ def _known(page: Page, verb: str, details: list[Entry]) -> bool:
             case "customer":
                 page.nobody(name, span)
             case "voucher":
-                page.tell("unknown-pool", f"there is no pool of vouchers `{name}`", span, hint)
+                page.tell("not-in-programme", f"there is no pool of vouchers `{name}`", span, hint)
             case "reward":
-                page.tell("unknown-reward", f"there is no reward `{name}`", span, hint)
+                page.tell("not-in-programme", f"there is no reward `{name}`", span, hint)
             case "survey":
                 page.tell("unknown-survey", f"there is no survey `{name}`", span, hint)
             case _:

@@ -74,14 +74,15 @@ def _forbidden(scene: Scene, got: Sequence[Got]) -> set[int]:
             if so:
                 scene.fail("forbidden", line.text, line.span, *why)
             continue
-        for g in got:
-            if _is(scene, replace(line, fate="sent", reason=""), g):
-                found.add(g.id)
-                scene.fail("forbidden", line.text, line.span, f"it went out {scene.shown(g.at)}: {g.line}")
+        sent = [g for g in got if _is(scene, replace(line, fate="sent", reason=""), g)]
+        found |= {g.id for g in sent}
+        if sent:
+            told = [f"it went out {scene.shown(g.at)}: {g.line}" for g in sent]
+            scene.fail("forbidden", line.text, line.span, *told)
         refused = [g for g in got if _is(scene, replace(line, fate="refused", reason=""), g)]
         if line.reason and refused and not any(g.reason == line.reason for g in refused):
-            told = f"it was refused {scene.shown(refused[0].at)} because {refused[0].reason}: {refused[0].why}"
-            scene.fail("forbidden", line.text, line.span, told)
+            other = f"it was refused {scene.shown(refused[0].at)} because {refused[0].reason}: {refused[0].why}"
+            scene.fail("forbidden", line.text, line.span, other)
     return found
 
 

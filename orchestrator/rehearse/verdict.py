@@ -38,6 +38,8 @@ class Got:
         """As a line of a test would say it."""
         step = self.step.removeprefix(f"{self.medium}:")
         name = self.template or ("" if step == self.to else step)
+        if self.template and step != self.template:
+            name = f"{name} ({step})"
         return " ".join(part for part in (self.medium, name, "to", self.to) if part)
 
 

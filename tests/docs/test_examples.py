@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
+from channels.base import Medium
+from channels.null import Null
 from orchestrator.problems import Problem, Problems, ProjectError, render
 from orchestrator.project import load_files, read_files
+from orchestrator.rehearsal import rehearsals
+from orchestrator.rehearse import Stage
 from orchestrator.settings import parse_settings
 from tests.docs.pages import DOCS, README, ROOT, Block, blocks, every_page
 
@@ -108,6 +114,16 @@ def test_parts_of_a_workspace_on_a_page_are_such_parts(block):
     assert mistakes({path: text + block.text}, {}) == ""
 
 
+@pytest.mark.parametrize("block", shown("yaml test"), ids=str)
+def test_tests_on_a_page_pass(block):
+    """Read against the starter workspace, and run."""
+    project = load_files(dict(read_files(ROOT)))
+    (test,) = rehearsals({"journeys/example.test.yaml": block.text}, project)
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+        verdict = Stage(Path(folder), {medium: Null(medium) for medium in Medium}).run(test, project)
+    assert verdict.passed, verdict.failures
+
+
 @pytest.mark.parametrize("block", shown("toml"), ids=str)
 def test_settings_on_a_page_are_settings(block):
     problems = Problems()
@@ -115,7 +131,7 @@ def test_settings_on_a_page_are_settings(block):
 
 
 def test_every_yaml_block_is_one_that_is_tested():
-    kinds = {"yaml journey", "yaml steps", "yaml triggers", "yaml segments", "yaml workspace"}
+    kinds = {"yaml journey", "yaml steps", "yaml triggers", "yaml segments", "yaml workspace", "yaml test"}
     steps = set(map(str, blocks(DOCS / "reference" / "steps.md", "yaml")))
     for page in every_page():
         for block in blocks(page):
