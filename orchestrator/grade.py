@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -189,7 +189,7 @@ def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]
         look.add(member, row, came, old=old)
     arrived = tiers.arrivals(conn, program.unit, list(members), round_.first_id, round_.last_id, since, now)
     look.walk(_thinned(arrived, now), now)
-    look.write(now)
+    look.write(rows, now)
     return len(look.changes)
 
 
@@ -322,16 +322,18 @@ class _Look:
         today = now.astimezone(self.zone_of(self.members[i])).date()
         return progress(self.program, self.stands[i], self.found[i], today)
 
-    def write(self, now: datetime) -> None:
-        """The tiers, their ledger, and the derived rows: a fixed number of statements."""
+    def write(self, known: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
+        """The tiers, their ledger, and the derived rows that are not as `known`: a fixed number of statements, and one
+        for each zone's midnight."""
         unit = self.program.unit
         risen = {i: s.tier for i, s in self.stands.items() if s.tier != self.members[i].tier}
         tiers.set_tiers(self.conn, unit, risen)
         people.add_tier_changes(self.conn, self.changes, now)
         rows = {}
+        again: dict[datetime, list[int]] = {}
         for i, stand in self.stands.items():
             told = self.progress_of(i, now)
-            rows[i] = {
+            row = {
                 "score": told.score,
                 "next_tier": told.next_tier,
                 "missing": told.missing,
@@ -343,9 +345,15 @@ class _Look:
                 "held_until": stand.held_until,
                 "reviewed_on": stand.reviewed_on,
                 "graded_tier": stand.tier,
-                "tier_due": next_midnight(now, self.zone_of(self.members[i])),
             }
+            due_at = next_midnight(now, self.zone_of(self.members[i]))
+            there = known.get(i)
+            if there is not None and all(there[name] == value for name, value in row.items()):
+                again.setdefault(due_at, []).append(i)  # most nights nothing has changed for most
+            else:
+                rows[i] = {**row, "tier_due": due_at}
         loyalty.write(self.conn, unit, rows, now)
+        tiers.look_again(self.conn, unit, again)
 
 
 # ---- from scratch ---------------------------------------------------------------------------------------------------

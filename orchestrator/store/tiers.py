@@ -198,6 +198,14 @@ def set_tiers(conn: sa.Connection, unit: Unit, tiers: Mapping[int, str | None]) 
     update_many(conn, _table(unit), [{"id": i, "tier": tier} for i, tier in tiers.items()], where=("id",))
 
 
+def look_again(conn: sa.Connection, unit: Unit, due: Mapping[datetime, Sequence[int]]) -> None:
+    """When these units are due next, by instant: nothing else of them has changed."""
+    for at, ids in sorted(due.items()):
+        listed = id_list(conn, ids)
+        mine = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id.in_(sa.select(listed.c.id)))
+        conn.execute(loyalty.update().where(mine).values(tier_due=at))
+
+
 def set_classes(conn: sa.Connection, unit: Unit, classes: Mapping[int, str]) -> None:
     """Another class, and no tier: the old one's says nothing in it."""
     rows = [{"id": i, "class": name, "tier": None} for i, name in classes.items()]
