@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
     from orchestrator.project import Project
     from orchestrator.rehearsal import Rehearsal
-    from orchestrator.rehearse import Coverage, Turn, Verdict
+    from orchestrator.rehearse import Coverage, Stage, Turn, Verdict
+
+A_PROCESS = 8
+"""So many tests are worth a process of their own."""
 
 
 def register(app: App) -> None:
@@ -102,17 +107,64 @@ def _chosen(texts: Mapping[str, str], project: Project, journey: str | None, onl
 
 
 def _played(call: Terminal, tests: Sequence[Rehearsal], project: Project) -> Iterator[Verdict]:
-    """Each verdict as it comes, with a bar for people at a terminal."""
+    """Each verdict in order, with a bar for people at a terminal; many tests by several processes."""
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder, ExitStack() as stack:
+        verdicts = _by_processes(stack, Path(folder), tests, project) or _one_by_one(Path(folder), tests, project)
+        step = stack.enter_context(_progress(call, len(tests)))
+        for one, verdict in zip(tests, verdicts, strict=True):
+            step(one.name, 1)
+            yield verdict
+
+
+def _one_by_one(folder: Path, tests: Sequence[Rehearsal], project: Project) -> Iterator[Verdict]:
+    stage = _stage(folder)
+    return (stage.run(one, project) for one in tests)
+
+
+def _stage(folder: Path) -> Stage:
     from channels.base import Medium
     from orchestrator.rehearse import Stage
 
     null: Any = importlib.import_module("channels.null")
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder, _progress(call, len(tests)) as step:
-        stage = Stage(Path(folder), {medium: null.Null(medium) for medium in Medium})
-        for one in tests:
-            step(one.name, 0)
-            yield stage.run(one, project)
-            step(one.name, 1)
+    return Stage(folder, {medium: null.Null(medium) for medium in Medium})
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What processes have in common from the moment they are forked, and each one's own stage."""
+
+    folder: Path = Path()
+    tests: Sequence[Rehearsal] = ()
+    project: Project | None = None
+    stage: Stage | None = None
+
+
+_shared = _Shared()
+
+
+def _by_processes(
+    stack: ExitStack, folder: Path, tests: Sequence[Rehearsal], project: Project
+) -> Iterator[Verdict] | None:
+    """None where there are too few tests, or processes cannot share what is loaded."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    processes = min(os.cpu_count() or 1, len(tests) // A_PROCESS)
+    if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    _shared.folder, _shared.tests, _shared.project = folder, tests, project
+    pool = stack.enter_context(ProcessPoolExecutor(processes, multiprocessing.get_context("fork")))
+    # All of them at once, and before the bar has a thread: a fork must not take a lock with it that somebody holds.
+    return pool.map(_in_a_process, range(len(tests)))
+
+
+def _in_a_process(number: int) -> Verdict:
+    assert _shared.project is not None
+    if _shared.stage is None:
+        mine = _shared.folder / str(os.getpid())
+        mine.mkdir()
+        _shared.stage = _stage(mine)
+    return _shared.stage.run(_shared.tests[number], _shared.project)
 
 
 @contextmanager

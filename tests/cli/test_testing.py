@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from orchestrator.cli import testing
 from tests.cli.conftest import World, golden
 
 GIVEN = """\
@@ -118,3 +120,14 @@ def test_some_of_them(small):
 def test_where_there_is_none(small):
     said = small("test")
     assert said.code == 3 and "NAME.test.yaml" in said.err
+
+
+def test_many_are_run_by_several_processes_and_told_in_order(small, monkeypatch):
+    monkeypatch.setattr(testing, "A_PROCESS", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    put(small, PASSES)
+    put(small, FAILS, "fails.test.yaml")
+    together = small("test")
+    monkeypatch.setattr(testing, "A_PROCESS", 100)
+    assert together == small("test")
+    assert (together.code, "1 of 3 tests failed" in together.out) == (1, True)
