@@ -6,8 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from orchestrator import earn
 from orchestrator.accrue import accrue
+from orchestrator.apply import in_force
 from orchestrator.store import tables as t
 from orchestrator.store import tiers
 from tests.outgoing import World, files
@@ -203,3 +206,35 @@ def test_a_look_that_finds_nothing_new_writes_nothing(world: World) -> None:
         accrue(world.store, now=world.now)
     assert accrue(world.store, now=world.now + timedelta(minutes=1)).looks == 0
     assert len(changes(world, ann)) == before
+
+
+def test_points_of_a_year_are_found_by_an_index(world: World) -> None:
+    """Whose points they are, merged records too: never by reading everybody's."""
+    world.apply(texts("\n    points: [ 1 for bought ]\n    tier_by: points(365 days)\n    thresholds: { gold: 2 }\n"))
+    ids = world.people(3, tier=None)
+    seen: list[tuple[str, Any]] = []
+    with world.store.read() as conn:
+        force = in_force(conn)
+        assert force is not None
+        if conn.dialect.name != "sqlite":
+            return  # PostgreSQL chooses by its statistics
+        score = force.project.program.classes["b2c"].tier_by
+        assert score is not None
+        sa.event.listen(conn, "before_cursor_execute", lambda *told: seen.append((told[2], told[3])))
+        force.segments.of_units(conn, [score], "customer", ids, world.now)
+        statement, bound = seen[-1]
+        plan = [line[3] for line in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound)]
+    points = [line for line in plan if "point_entry" in line]
+    assert len(points) == 2 and all("unit_id=?" in line for line in points)
+
+
+def test_points_by_hand_raise_the_tier_with_the_next_look(world: World) -> None:
+    world.apply(texts("\n    points: [ 1 for bought ]\n    tier_by: points(365 days)\n    thresholds: { gold: 2 }\n"))
+    (ann,) = world.people(tier=None)
+    accrue(world.store, now=world.now)
+    with world.store.write() as conn:
+        force = in_force(conn)
+        assert force is not None
+        earn.award(conn, force.project, [earn.Award("gift", "customer", ann, 5, counts=True)], world.now)
+    accrue(world.store, now=world.now)
+    assert tier(world, ann) == "gold"
