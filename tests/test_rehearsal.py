@@ -13,10 +13,11 @@ import pytest
 
 from channels.base import EventKind
 from orchestrator.problems import Problem, Problems, ProjectError
-from orchestrator.project import Project, load
+from orchestrator.project import Project, load_files
 from orchestrator.rehearsal import Change, Deed, Reaction, Rehearsal, rehearsal_schema, rehearsals
 from orchestrator.rehearsal.expectation import Course, Line, State
 from orchestrator.source import parse
+from tests.outgoing import email, journey
 
 ROOT = Path(__file__).resolve().parent.parent
 PATH = "journeys/some.test.yaml"
@@ -32,9 +33,43 @@ given:
 NEVER = "never: [ email to ana ]\n"
 
 
+WORKSPACE = """
+workspace: acme
+timezone: Europe/Berlin
+currency: EUR
+sender: { name: Acme, postal_address: "Acme GmbH, Hauptstr. 1, 10115 Berlin, DE" }
+attributes: { customer: { birthday: date }, account: { status: { one_of: [active, churned] } } }
+records: { contract: { of: account, key: contract_id, ends: date, auto_renew: yes_no } }
+events:
+  signed_up: { source: text }
+  order_placed: { order_id: key, amount: money }
+  first_login: { device: text }
+  contract_signed: { contract_id: key }
+  contract_renewed: { contract_id: key }
+classes: { b2c: { tiers: [bronze, silver, gold] }, b2b: { tiers: [standard, strategic], unit: account } }
+topics: { offers: { purpose: marketing, title: Offers } }
+"""
+
+
 @lru_cache(maxsize=1)
 def acme() -> Project:
-    return load(ROOT)
+    return load_files(
+        {
+            "journeys/workspace.yaml": WORKSPACE,
+            "journeys/segments.yaml": "vip-club: class == b2c and tier >= gold\n",
+            "journeys/welcome.yaml": journey("welcome", "- email: welcome\n- wait: 1 day\n- sms: welcome-stores"),
+            "journeys/b2b-onboarding.yaml": journey(
+                "b2b-onboarding",
+                "- email: welcome\n"
+                "- wait_for: { event: first_login, timeout: 4 days }\n"
+                "- task: account_manager\n  id: nobody-signed-in\n  message: Call them",
+                "{ event: contract_signed }",
+                "unit: account\nrecipients: { role: [admin] }",
+            ),
+            "templates/email/welcome.mjml": email("Welcome", "Good to see you."),
+            "templates/sms/welcome-stores.txt": "---\ntopic: offers\n---\nHello. Reply STOP to opt out\n",
+        }
+    )
 
 
 def one(text: str) -> Rehearsal:
@@ -245,6 +280,11 @@ def test_what_is_given_has_happened_and_what_happens_is_before_the_end():
     assert code(HEAD + early + NEVER)[0] == "wrong-type"
     late = "when: [ { after: 20 days, ana: order_placed } ]\nuntil: 10 days\n"
     assert code(HEAD + GIVEN + late + NEVER)[0] == "wrong-type"
+
+
+def test_a_line_is_of_a_day_of_the_test():
+    assert code(HEAD + GIVEN + "expect: [ 2027-02-28 email to ana ]\n")[0] == "bad-expectation"
+    assert code(HEAD + GIVEN + "until: 5 days\nexpect: [ 2027-03-20 email to ana ]\n")[0] == "wrong-type"
 
 
 def test_all_problems_of_all_files_are_told_at_once():

@@ -15,6 +15,8 @@ from orchestrator.rehearsal import rehearsals
 from orchestrator.rehearse import Stage, Verdict, coverage
 from tests.outgoing import files, journey
 
+pytestmark = pytest.mark.slow
+
 JOURNEYS = {
     "welcome": journey("welcome", "- email: hello\n- wait: 3 days\n- sms: short"),
     "fallback": journey(
@@ -235,6 +237,83 @@ def test_an_arm_that_no_split_has_cannot_be_dealt(run):
     given = ANA.replace("tier: silver", "tier: silver, takes: third")
     verdict = run("split", given + "never: [ email ]\n")
     assert failures(verdict)[0][0] == "impossible" and "`third`" in failures(verdict)[0][1]
+
+
+# ---- the programme --------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+vouchers: { ten-off: { title: Ten off, valid: 90 days } }
+surveys: { nps: { title: How was it?, questions: { recommend: { kind: nps, ask: Would you?, needed: yes } } } }
+program:
+  b2c:
+    tier_by: points(365 days)
+    thresholds: { silver: 0, gold: 500 }
+    points: [ 1 per 1 EUR of bought.amount ]
+    challenges: { second: { when: count(bought) >= 2, points: 100, badge: regular } }
+    rewards: { mug: { costs: 200, stock: 1 }, ten: { costs: 100, voucher: ten-off } }
+    referral: { code: per customer, converts_on: bought, within: 90 days, reward: { referrer: 50 } }
+"""
+MEMBERS = """given:
+  customers: [ { key: ana, class: b2c, consent: [email] }, { key: ben, class: b2c, joined: today } ]
+  points: { ana: 300 }
+  vouchers: { ten-off: 2 }
+  events: [ { at: 9 days ago, ana: bought, amount: 150 EUR } ]
+until: 30 days
+also: allowed
+"""
+
+
+@pytest.fixture(scope="module")
+def loyal() -> Project:
+    texts = files({"risen": journey("risen", "- email: hello", "{ tier_change: up }"), "welcome": JOURNEYS["welcome"]})
+    texts["journeys/workspace.yaml"] += PROGRAM
+    return load_files(texts)
+
+
+def test_what_is_given_is_counted_before_the_clock_begins(stage, loyal):
+    points = "  - 2027-03-01 10:00 points of ana are 450\n"
+    verdict = Runs(stage, loyal)("risen", f"{MEMBERS}expect:\n{points}never: [ ana enters risen ]\n")
+    assert verdict.passed, verdict.failures
+    nothing = Runs(stage, loyal)("risen", f"{MEMBERS}expect:\n{points}  - ana has voucher ten-off\n")
+    assert failures(nothing) == [("untrue", "ana has voucher ten-off")] and why(nothing) == "vouchers of ana: none"
+
+
+def test_people_claim_redeem_refer_answer_and_rise(stage, loyal):
+    text = """when:
+  - { after: 1 day, ana: bought, amount: 60 EUR }
+  - { after: 2 days, ana: claims, reward: mug }
+  - { after: 2 days, ana: claims, reward: ten }
+  - { after: 3 days, ana: redeems, voucher: ten-off }
+  - { after: 4 days, ana: refers, customer: ben }
+  - { after: 5 days, ben: bought, amount: 20 EUR }
+  - { after: 6 days, ana: answers, survey: nps, score: 9 }
+expect:
+  - 2027-03-02 10:00 points of ana are 610
+  - ana completed second
+  - ana has badge regular
+  - 2027-03-02 tier of ana is gold
+  - 2027-03-02 10:00 email hello to ana
+  - 2027-03-03 points of ana are 310
+  - ana has reward mug
+  - ana has voucher ten-off
+  - 2027-03-06 points of ana are 360
+  - ana matches nps == 9
+"""
+    verdict = Runs(stage, loyal)("risen", MEMBERS + text)
+    assert verdict.passed, verdict.failures
+
+
+def test_what_somebody_may_not_do_is_told_with_its_reason(stage, loyal):
+    text = """when:
+  - { after: 1 day, ben: claims, reward: mug }
+  - { after: 2 days, ben: redeems, voucher: ten-off }
+  - { after: 3 days, ana: refers, customer: ana }
+never: [ sms ]
+"""
+    verdict = Runs(stage, loyal)("risen", MEMBERS + text)
+    told = [text for kind, text in failures(verdict) if kind == "impossible"]
+    assert [t.partition(":")[0] for t in told] == ["ben claims", "ben redeems", "ana refers"]
+    assert "because points" in told[0] and "no code of `ten-off`" in told[1] and "because self" in told[2]
 
 
 # ---- states, and what tests came to ---------------------------------------------------------------------------------

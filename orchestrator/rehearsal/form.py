@@ -71,6 +71,9 @@ def _made(form: RehearsalForm, node: Node, project: Project, problems: Problems)
     if not form.expect and not form.never:
         hint = "write under `expect` what must come, or under `never` what must not"
         page.tell("missing-key", "this test expects nothing", form.span, hint)
+    for line in (*expect, *never):
+        if line.when is not None and line.when.day < page.clock.astimezone(page.tz).date():
+            page.tell("bad-expectation", "this is before the test begins", line.span, "it begins when `clock` says")
     until = _until(page, form, node, happens, expect)
     if until is None or problems.errors:
         return None
@@ -127,8 +130,10 @@ def _until(
             hint = "a day behind the clock's, or how long: `90 days`"
             page.tell("wrong-type", "`until` says when the test ends", (node.get("until") or node).span, hint)
             return None
-        for late in (h for h in happens if h.at >= found):
-            page.tell("wrong-type", "this is after the test's end", late.span, "let it run longer: `until`")
+        late = [h.span for h in happens if h.at >= found]
+        late += [e.span for e in expect if e.when is not None and page.at(e.when.day, time()) >= found]
+        for span in late:
+            page.tell("wrong-type", "this is after the test's end", span, "let it run longer: `until`")
         return found
     instants = [page.clock, *(h.at for h in happens), *(e.when.at for e in expect if e.when is not None)]
     if not any(e.when is not None for e in expect):

@@ -12,7 +12,8 @@ from orchestrator.enroll import enroll_units
 from orchestrator.ingest import record_events
 from orchestrator.rehearsal import Deed
 from orchestrator.rehearse.scene import Scene
-from orchestrator.store.tables import referral_code, voucher
+from orchestrator.store import referrals
+from orchestrator.store.tables import voucher
 
 
 def act(scene: Scene, deed: Deed, number: int) -> str:
@@ -73,18 +74,13 @@ def _refers(scene: Scene, deed: Deed) -> str:
     referred = str(deed.details["customer"])
     person = scene.test.given.people[referred]
     with scene.store.write() as conn:
-        code = f"TEST-{unit}-{unit_id}-{customer_id}".upper()
-        row = {"code": code, "unit": unit, "unit_id": unit_id, "customer_id": customer_id, "created_at": scene.now}
-        known = sa.select(referral_code.c.code).where(
-            referral_code.c.unit == unit, referral_code.c.unit_id == unit_id, referral_code.c.customer_id == customer_id
-        )
-        found = conn.execute(known).scalar()
-        if found is None:
-            conn.execute(referral_code.insert().values(**row))
+        whose = (unit, unit_id, customer_id)
+        code = referrals.codes(conn, scene.project, [whose], scene.now).get(whose)
+        if code is None:
+            return "her class has no referral programme"
         whom = scene.ids[referred]
         customer, account = (whom, None) if person.unit == "customer" else (None, whom)
-        said = refer.Claim(found or code, customer, account, scene.now)
-        answer = refer.record(conn, scene.project, [said], scene.now)[0]
+        answer = refer.record(conn, scene.project, [refer.Claim(code, customer, account, scene.now)], scene.now)[0]
     if answer.state == "refused":
         return f"refused because {answer.reason}: {refer.REASONS.get(answer.reason, '')}"
     return ""

@@ -148,8 +148,7 @@ class Play:
 
     def _on(self) -> None:
         scene, ahead = self.scene, Ahead(self.scene, self._is_ranked())
-        self._happen()
-        self._settle()
+        self._settled()
         while self.stops < STOPS:
             stop = ahead.stop(min([scene.test.until, *(at for at, _, _ in self._queue[:1])]))
             if stop.at >= scene.test.until:
@@ -159,13 +158,17 @@ class Play:
                 continue
             if ahead.is_night():
                 rank.refresh(scene.store, now=scene.now)
-            checks = self._happen()
-            self._settle()
-            for check in checks:
-                so, why = found(scene, check.expected)
-                if not so:
-                    scene.fail("untrue", check.expected.text, check.expected.span, *why)
+            self._settled()
         raise Impossible(f"more than {STOPS:,} moments at which something is due: it never comes to rest")
+
+    def _settled(self) -> None:
+        """What happens now, all that follows from it, and a look at what should be so by then."""
+        checks = self._happen()
+        self._settle()
+        for check in checks:
+            so, why = found(self.scene, check.expected)
+            if not so:
+                self.scene.fail("untrue", check.expected.text, check.expected.span, *why)
 
     def _anything(self, stop: Stop) -> bool:
         """Whether the one thing that may be due there came to anything."""
