@@ -177,7 +177,7 @@ class Links(Mapping[str, str]):
 
     PAGES: ClassVar[Mapping[str, str]] = {
         "unsubscribe": "u", "preferences": "p", "confirm": "c", "survey": "s", "data": "d", "one_click": "o",
-        FOLLOWED: "r",
+        "rewards": "w", FOLLOWED: "r",
     }  # fmt: skip
 
     __slots__ = ("_made", "_make")

@@ -168,10 +168,23 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """Something to read, watch or use for members of these tiers (empty: all) on their page. `title` and `text` by
+    language; `url`: where it is, "" nowhere but here."""
+
+    name: str
+    title: Mapping[str, str]
+    text: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    tiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ClassProgram:
     """The programme of one class. `unit`: whose points and tier these are. `tier_by` gives a number, or money in
     the workspace's currency (then thresholds are minor units); None: tiers are imported. `thresholds`: tier → least
-    score, lowest tier first. `expire` None: points never do. `health`: an account's score, 0 to 100 by custom."""
+    score, lowest tier first. `expire` None: points never do. `health`: an account's score, 0 to 100 by custom.
+    `claimed_by`: roles of the contacts who take rewards for an account on their page; empty: every contact."""
 
     class_name: str
     unit: Unit
@@ -190,6 +203,8 @@ class ClassProgram:
     draws: tuple[Draw, ...] = ()
     health: Expression | None = None
     leaderboard: bool = False
+    content: tuple[Content, ...] = ()
+    claimed_by: tuple[str, ...] = ()
 
     def tier_of(self, score: float | None) -> str | None:
         """The tier a score is enough for; the lowest where the score is not known or below everything."""

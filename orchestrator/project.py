@@ -23,6 +23,7 @@ from orchestrator.scheme import conditions, read_program
 from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
+from orchestrator.steps.survey import Survey
 from orchestrator.template import Template, Templates, compile_text, load_templates
 from orchestrator.workspace import (
     check_name,
@@ -341,25 +342,60 @@ class _Loading:
                 if step.head is None or step.head.kind != "scalar":
                     continue
                 if issubclass(step.kind, TemplateStep):
-                    self._template(step, by_path.get(path), templates, written)
+                    self._template(step, step.head, step.head.text, by_path.get(path), templates, written)
+                elif issubclass(step.kind, Survey):
+                    self._survey(step, step.head, by_path.get(path), templates, written)
                 elif getattr(step.kind, "medium", None) is not None:
                     self._own_text(step)
 
     def _template(
-        self, step: Outlined, journey: Journey | None, templates: Templates, written: Mapping[Medium, set[str]]
-    ) -> None:
-        head, medium = cast("Node", step.head), cast("Medium", step.kind.medium)
-        template = templates.get(medium, head.text)
+        self,
+        step: Outlined,
+        head: Node,
+        name: str,
+        journey: Journey | None,
+        templates: Templates,
+        written: Mapping[Medium, set[str]],
+    ) -> bool:
+        """Whether there is such a text, and it could be read."""
+        medium = cast("Medium", step.kind.medium)
+        template = templates.get(medium, name)
         if template is None:
-            if head.text not in written[medium]:
-                near = suggest(head.text, templates.names(medium))
-                hint = near if near.startswith("did") else f"add `{_PLACE[medium].format(head.text)}`"
-                message = f"there is no {medium} text `{head.text}`"
+            if name not in written[medium]:
+                near = suggest(name, templates.names(medium))
+                hint = near if near.startswith("did") else f"add `{_PLACE[medium].format(name)}`"
+                message = f"there is no {medium} text `{name}`"
                 self.problems.error("unknown-template", message, head.span, hint)
-            return
+            return False
         if journey is not None:
-            for text in templates.every(medium, head.text):
+            for text in templates.every(medium, name):
                 self._text_in_scope(head, journey, text)
+        return True
+
+    def _survey(
+        self,
+        step: Outlined,
+        head: Node,
+        journey: Journey | None,
+        templates: Templates,
+        written: Mapping[Medium, set[str]],
+    ) -> None:
+        """The text of a survey that is asked, which leads to that very survey in every language."""
+        survey = head.text
+        own = step.node.get("text") if step.node.kind == "map" else None
+        at, name = (own, own.text) if own is not None and own.kind == "scalar" else (head, f"survey-{survey}")
+        known = survey in self.vocabulary.surveys
+        if not known or not self._template(step, at, name, journey, templates, written):
+            return
+        link = re.compile(rf"links\s*\.\s*survey\s*\(\s*(['\"]){re.escape(survey)}\1\s*\)")
+        for text in templates.every(Medium.EMAIL, name):
+            shared = any(link.search(self.files.get(path, "")) for path in text.files if "/snippets/" in path)
+            for path in text.files:
+                if "/snippets/" not in path and not shared and not link.search(self.files.get(path, "")):
+                    message = f"the text `{name}` has no link to the survey `{survey}`: {path}"
+                    hint = f'put `{{{{ links.survey("{survey}") }}}}` into it'
+                    self.problems.error("survey-without-link", message, at.span, hint)
+                    return
 
     def _text_in_scope(self, head: Node, journey: Journey, template: Template) -> None:
         if (journey.path, template.files[0]) in self.told:
@@ -427,7 +463,7 @@ def _within(span: Span, outer: Span) -> bool:
 
 
 _PROGRAM: Final = frozenset({"points", "membership", "progress", "value", "benefits", "voucher"})
-_MADE: Final = frozenset({"unsubscribe", "preferences", "referral"})
+_MADE: Final = frozenset({"unsubscribe", "preferences", "referral", "rewards"})
 """The links that `deliver` makes; the others wait for the pages they lead to."""
 _PLACE: Final = {
     Medium.EMAIL: "templates/email/{}.mjml",
@@ -464,7 +500,7 @@ def _out_of_scope(name: str, journey: Journey, vocabulary: Vocabulary) -> str:
         return "only the message that somebody asked for on the preference centre leads to her data"
     if name == "links.confirm":
         return "a journey asks for nothing that could be confirmed: only the text of `double_opt_in` does"
-    if (root in _PROGRAM or name == "links.referral") and not (
+    if (root in _PROGRAM or name in ("links.referral", "links.rewards")) and not (
         vocabulary.loyalty.declared or root in vocabulary.records
     ):
         return "workspace.yaml declares no `program`"

@@ -21,7 +21,7 @@ TagKind = Literal["print", "control"]
 LEXING = Environment(keep_trailing_newline=True)  # reads, never renders
 DEEPEST, LOOPS_WITHIN = 60, 15
 """Levels of one text's tree, and of its loops: Python compiles 20 loops inside each other, and 90 blocks or so."""
-LINKS = frozenset({"unsubscribe", "preferences", "view", "confirm", "survey", "click", "referral", "data"})
+LINKS = frozenset({"unsubscribe", "preferences", "view", "confirm", "survey", "click", "referral", "data", "rewards"})
 _TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "include", "raw")
 _REFUSED = (
     nodes.Macro,

@@ -25,6 +25,7 @@ from orchestrator.program import (
     Challenge,
     ClassProgram,
     Commission,
+    Content,
     Downgrade,
     Draw,
     Membership,
@@ -142,6 +143,16 @@ class DrawEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentEntry:
+    """Something on the page of members alone."""
+
+    title: Words = option("what it is called: text, or one for each language")
+    text: Words = option("what it says: text, or one for each language", default="")
+    url: str = option("where it leads: an address that begins with `https://`", default="")
+    tiers: tuple[TierName, ...] = option("for whom; without it, for all tiers", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassEntry:
     """The programme of one class."""
 
@@ -160,8 +171,13 @@ class ClassEntry:
     draws: Mapping[str, DrawEntry] = option("draws of lots, by name", factory=dict)
     health: Expression | None = option("an account's score, such as 0 to 100", default=None)
     leaderboard: YesNo = option("whether who wants to can stand on a list of the best", default=False)
+    content: Mapping[str, ContentEntry] = option("what members alone find on their page, by name", factory=dict)
+    claimed_by: tuple[str, ...] = option(
+        "roles of the contacts who take an account's rewards on their page; without it, every contact", default=()
+    )
     titles: Mapping[str, Words] = option(
-        "what benefits, rewards, challenges, badges and draws are called: text, or one for each language",
+        "what benefits, rewards, challenges, badges, draws and events that earn are called: text, or one for each "
+        "language",
         factory=dict,
     )
 
@@ -278,7 +294,7 @@ def _names(entry: Entry, of: CustomerClass, naming: _Naming) -> dict[str, tuple[
                 naming.check(badge.text, "badge", badge.span, naming.problems, dashes=True)
                 naming.badges.add(badge.text)
                 own.add(badge.text)
-    _titles(entry.value.get("titles"), own, naming)
+    _titles(entry.value.get("titles"), own | _earning(entry.value.get("points")), naming)
     found: dict[str, tuple[str, ...]] = {}
     reached: list[str] = []
     for tier in of.tiers:
@@ -287,11 +303,19 @@ def _names(entry: Entry, of: CustomerClass, naming: _Naming) -> dict[str, tuple[
     return found
 
 
+def _earning(node: Node | None) -> set[str]:
+    """The events that rules of points are about."""
+    lines = (node.items or (node,)) if node is not None else ()
+    found = (re.search(r"\b(?:of|for) ([a-z][a-z0-9_]*)", line.text) for line in lines if line.kind == "scalar")
+    return {match[1] for match in found if match is not None}
+
+
 def _titles(node: Node | None, known: set[str], naming: _Naming) -> None:
     for entry in _entries(node):
         if entry.key not in known:
             message = f"nothing here is called `{entry.key}`"
-            hint = suggest(entry.key, known) or "titles are of benefits, rewards, challenges, badges and draws"
+            hint = suggest(entry.key, known)
+            hint = hint or "titles are of benefits, rewards, challenges, badges, draws, and events that earn points"
             naming.problems.error("unknown-title", message, entry.key_span, hint)
             continue
         value = entry.value
@@ -377,6 +401,8 @@ class _Reading:
             draws=tuple(self._draw(name, said) for name, said in got("draws", {}).items()),
             health=self._health(got("health")),
             leaderboard=_yes(got("leaderboard", False)),
+            content=tuple(self._content(name, said) for name, said in got("content", {}).items()),
+            claimed_by=self._claimed_by(got("claimed_by", ())),
         )
 
     def at(self, *keys: str) -> Node:
@@ -488,12 +514,36 @@ class _Reading:
 
     def _reward(self, name: str, said: RewardEntry) -> Reward:
         self.pool(said.voucher, "rewards", name, "voucher")
-        listed = self.at("rewards", name).get("tiers")
+        self._own_tiers(self.at("rewards", name).get("tiers"))
+        kind: RewardKind = said.kind or ("discount" if said.voucher else "merchandise")
+        return Reward(name, kind, said.costs, said.stock, said.tiers, said.voucher, said.each, said.only_if)
+
+    def _own_tiers(self, listed: Node | None) -> None:
+        """Tiers of another class are told of; what is no tier at all was told of when it was read."""
         for item in (listed.items or (listed,)) if listed is not None else ():
             if item.text in self.words.tiers() and item.text not in self.of.tiers:
                 unknown(self.problems, "tier", item.text, item.span, self.of.tiers)
-        kind: RewardKind = said.kind or ("discount" if said.voucher else "merchandise")
-        return Reward(name, kind, said.costs, said.stock, said.tiers, said.voucher, said.each, said.only_if)
+
+    def _content(self, name: str, said: ContentEntry) -> Content:
+        node, locale = self.at("content", name), self.words.locale
+        self._own_tiers(node.get("tiers"))
+        url = said.url.strip()
+        if url and not re.fullmatch(r"https://[^\s/?#@\\\"<>]+\.[^\s@\\\"<>]+", url):
+            self.misfit("this is no address that a page can lead to", self.at("content", name, "url").span,
+                        "such as `https://acme.example/members/guide`")  # fmt: skip
+            url = ""
+        title = read_words(node.get("title"), said.title, locale, self.problems)
+        if not any(title.values()):
+            self.misfit("this has no title", node.key_span or node.span, "add `title: A guide for members`")
+        text = read_words(node.get("text"), said.text, locale, self.problems)
+        return Content(name, title, text, url, said.tiers)
+
+    def _claimed_by(self, said: tuple[str, ...]) -> tuple[str, ...]:
+        node = self.node.get("claimed_by")
+        if node is not None and self.of.unit != "account":
+            hint = "leave it out, or give the class `unit: account`"
+            self.misfit("these points are each customer's own", node.key_span or node.span, hint)
+        return tuple(" ".join(role.split()) for role in said if role.strip())
 
     def _referral(self, said: ReferralEntry | None) -> Referral | None:
         if said is None:

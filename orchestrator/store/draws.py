@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.lottery import Entry, Published, commitment, entry
 from orchestrator.model import Unit
+from orchestrator.program import Draw
 from orchestrator.store.database import insert_many
 from orchestrator.store.tables import account, achievement, customer, draw, point_entry, ticket
 
@@ -123,9 +124,43 @@ def by_challenges(
     return [Chance(*row) for row in conn.execute(query)]
 
 
-def earned(unit: Unit, since: datetime | None, until: datetime | None) -> sa.Select[Any]:
+def own_chances(
+    conn: sa.Connection,
+    rule: Draw,
+    names: Iterable[str],
+    unit: Unit,
+    ids: Sequence[int],
+    since: datetime,
+    until: datetime,
+) -> int:
+    """How many tickets one unit would have. `names`: the challenges that give one; `ids`: of the unit, and of who was
+    merged into it. One statement."""
+    if rule.entry == "each":
+        return 1
+    if rule.entry == "points":
+        rows = conn.execute(earned(unit, since, until, ids)).all()
+        return sum(int(row.points) // max(rule.per_points, 1) for row in rows if row.points > 0)
+    a = achievement.c
+    mine = (a.unit == unit, a.unit_id.in_(list(ids)), a.challenge.in_(sorted(names)), ~a.silent)
+    query = sa.select(sa.func.count()).where(*mine, a.at >= since, a.at < until)
+    return int(conn.execute(query).scalar_one())
+
+
+def own_tickets(conn: sa.Connection, names: Sequence[str], unit: Unit, ids: Sequence[int]) -> dict[str, list[int]]:
+    """The numbers of one unit's tickets in draws that are over, by draw."""
+    t = ticket.c
+    query = sa.select(t.draw, t.number).where(t.draw.in_(list(names)), t.unit == unit, t.unit_id.in_(list(ids)))
+    found: dict[str, list[int]] = {}
+    for name, number in conn.execute(query.order_by(t.draw, t.number)):
+        found.setdefault(name, []).append(number)
+    return found
+
+
+def earned(
+    unit: Unit, since: datetime | None, until: datetime | None, ids: Sequence[int] | None = None
+) -> sa.Select[Any]:
     """SELECT unit_id, points, at: points earned in [since, until), net of what was taken back of them; `at` the last
-    earning. Of a merged customer, the one she was merged into."""
+    earning. Of a merged customer, the one she was merged into. `ids`: in these units' entries alone."""
     e, of = point_entry, point_entry.alias("of")
     at, kind, counts = (sa.func.coalesce(of.c[name], e.c[name]) for name in ("at", "kind", "counts"))
     source = e.outerjoin(of, of.c.id == e.c.of_id)
@@ -137,6 +172,8 @@ def earned(unit: Unit, since: datetime | None, until: datetime | None) -> sa.Sel
     query = query.select_from(source).where(
         e.c.unit == unit, kind.in_(EARNED), counts, e.c.kind.in_((*EARNED, "reverse"))
     )
+    if ids is not None:
+        query = query.where(e.c.unit_id.in_(list(ids)))
     if since is not None:
         query = query.where(at >= since)
     if until is not None:

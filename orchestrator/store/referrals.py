@@ -116,6 +116,14 @@ def codes(conn: sa.Connection, project: Project, wanted: Iterable[Whose], now: d
     return {whose: known[kept] for whose, kept in own.items()}
 
 
+def code_of(conn: sa.Connection, program: ClassProgram, whose: Whose) -> str | None:
+    """The code of one whose programme this is; None where none was made yet."""
+    if program.referral is None:
+        return None
+    owner = _owner(whose, program)
+    return _known(conn, {owner}).get(owner)
+
+
 def _owner(whose: Whose, program: ClassProgram) -> Whose:
     unit, unit_id, customer_id = whose
     if unit == "customer":
