@@ -133,7 +133,7 @@ MORE: dict[str, dict[str, str]] = {
     "unused-at": _journey("  - wait_until: { time: 09:00 }\n    at: 10:00\n"),
     "unused-key": _journey(trigger="{ event: signed_up, waves: 3 }"),
     "update-contact": _journey("  - update: { customer.favourite_store: Berlin }\n", unit="account"),
-    "emit-of-the-programme": _journey("  - emit: draw_won\n"),
+    "emit-of-the-programme": PROGRAMME | _journey("  - emit: draw_won\n"),
     "update-standard-field": _journey("  - update: { email: x@example.com }\n"),
     "wait-for-what": _journey("  - wait_for: { timeout: 3 days }\n"),
     "waves-without-every": _journey(trigger="{ at: 2027-03-01 09:00, waves: 3 }"),
