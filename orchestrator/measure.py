@@ -5,6 +5,7 @@ Classes, tiers, bands and memberships are those of now; who was what a year ago 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -119,6 +120,7 @@ class _Measuring:
         self.span = Span(start, min(end, now), now)
         self.inactive = self.value.inactive_after or Duration(months=12)
         self.notes: list[str] = []
+        self.firsts: dict[Unit, dict[int, int]] = {}  # by unit and its id, the month of the first purchase
 
     def report(self) -> Report:
         if not self.value.event and not self.value.contract:
@@ -180,6 +182,7 @@ class _Measuring:
         conn, span = self.conn, self.span
         found = measures.facts(conn, classes, unit, self.value, self.currency, span)
         meant = [one for one in found if self.only.fits(one)]
+        self.firsts[unit] = {one.id: self._floored(one.month) for one in meant if one.month is not None}
         contracts = _Contracts.read(conn, self, unit)
         acting, referring = measures.taking_part(conn, unit, span), measures.advocates(conn, unit, span)
         trained = measures.trained(conn, unit, self.value.training, span)
@@ -287,23 +290,15 @@ class _Measuring:
         return money[0] if len(money) == 1 else ""
 
     def _cohorts(self) -> list[Cohort]:
-        counts: dict[tuple[int, int], int] = {}
-        for unit in _UNITS if self.value.event else ():
-            classes = [
-                name
-                for name, of in self.vocabulary.classes.items()
-                if of.unit == unit and self.only.class_name in ("", name)
-            ]
-            found = measures.cohorts(
-                self.conn, unit, classes, self.value, self.currency, self.size, self.span,
-                self.only.tier or None, self.only.band or None,
-            )  # fmt: skip
-            for key, n in found.items():
-                counts[key] = counts.get(key, 0) + n
-        if self.only.cohort is not None:
-            first = self.only.cohort.first.year * 12 + self.only.cohort.first.month - 1
-            last = self.only.cohort.last.year * 12 + self.only.cohort.last.month - 1
-            counts = {key: n for key, n in counts.items() if self._floored(first) <= key[0] <= last}
+        """Of the units that are meant; the first month of each is that of its first purchase."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for unit, first in self.firsts.items():
+            if self.value.event and first:
+                for unit_id, month in measures.bought_in(
+                    self.conn, unit, self.value, self.currency, self.size, self.span
+                ):
+                    if unit_id in first:
+                        counts[first[unit_id], month] += 1
         return triangle(counts, self.size, (self.span.end - timedelta(microseconds=1)).date())
 
 

@@ -507,7 +507,9 @@ def update_many(
     aliases = ", ".join(quote_name(n) for n in names)
     cast = {n: f"CAST(v.{quote_name(n)} AS jsonb)" if types[n] == "JSONB" else f"v.{quote_name(n)}" for n in names}
     sets = ", ".join(f"{listed_of[n][0]} = {cast[n]}" for n in names if n not in where)
-    tests = " AND ".join(f"{target}.{listed_of[n][0]} IS NOT DISTINCT FROM {cast[n]}" for n in where[1:])
+    # Only an equality is looked up in an index: of what is never NULL both mean the same.
+    equals = {n: "IS NOT DISTINCT FROM" if table.c[column_of[n]].nullable else "=" for n in where[1:]}
+    tests = " AND ".join(f"{target}.{listed_of[n][0]} {equals[n]} {cast[n]}" for n in where[1:])
     key = where[0]  # an equality, so that the index on it serves
     statement = (
         f"UPDATE {target} SET {sets} FROM unnest({arrays}) AS v({aliases}) "

@@ -102,38 +102,33 @@ def facts(
     d = days.c
     sums = [sa.func.sum(d[n]).label(n) for n in ("orders", "spent", "orders_ever", "spent_ever", "orders_year",
                                                  "spent_year")]  # fmt: skip
-    each = (
-        sa.select(
-            d.unit_id,
-            sa.func.min(d.first).label("first"),
-            sa.func.max(d.last).label("last"),
-            sa.func.max(d.last_before).label("last_before"),
-            sa.func.count().label("days"),
-            *sums,
-        )
-        .group_by(d.unit_id)
-        .subquery()
-    )
-    e = each.c
-    first, last, before = (sa.type_coerce(c, UtcDateTime()) for c in (e.first, e.last, e.last_before))
+    each = sa.select(
+        d.unit_id,
+        sa.func.min(d.first).label("first"),
+        sa.func.max(d.last).label("last"),
+        sa.func.max(d.last_before).label("last_before"),
+        sa.func.count().label("days"),
+        *sums,
+    ).group_by(d.unit_id)
+    # Not joined: a database that has not looked at fresh tables yet takes one row for all of it, and loops.
+    bought_by = {row.unit_id: row for row in conn.execute(each)} if value.event else {}
     query = (
-        sa.select(
-            table.c.id, table.c["class"], table.c.tier, loyalty.c.band, loyalty.c.member, loyalty.c.clv,
-            first, last, before, e.days, e.orders, e.spent, e.orders_ever, e.spent_ever, e.orders_year, e.spent_year,
-        )
+        sa.select(table.c.id, table.c["class"], table.c.tier, loyalty.c.band, loyalty.c.member, loyalty.c.clv)
         .join(loyalty, sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == table.c.id), isouter=True)
-        .join(each, e.unit_id == table.c.id, isouter=True)
         .where(table.c["class"].in_(classes))
         .order_by(table.c.id)
-    )  # fmt: skip
+    )
     if unit == "customer":
         query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-    for row in conn.execute(query):
-        known, (begin, end, before_at, n, orders, spent, *sums_) = row[:6], row[6:]
-        month = None if begin is None else begin.year * 12 + begin.month - 1
-        ever, year = (int(sums_[0] or 0), sums_[1] or 0.0), (int(sums_[2] or 0), sums_[3] or 0.0)
-        found = (begin, end, before_at, n or 0, int(orders or 0), spent or 0.0, *ever, *year, month)
-        yield Facts._make((*known, *found))
+    for known in conn.execute(query):
+        row = bought_by.get(known.id)
+        if row is None:
+            yield Facts._make((*known, None, None, None, 0, 0, 0.0, 0, 0.0, 0, 0.0, None))
+            continue
+        month = row.first.year * 12 + row.first.month - 1
+        now_ = (row.first, row.last, row.last_before, row.days, int(row.orders), float(row.spent))
+        ever = (int(row.orders_ever), float(row.spent_ever), int(row.orders_year), float(row.spent_year))
+        yield Facts._make((*known, *now_, *ever, month))
 
 
 def taking_part(conn: sa.Connection, unit: Unit, span: Span) -> set[int]:
@@ -265,36 +260,17 @@ def keep_costs(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[
 # ---- cohorts --------------------------------------------------------------------------------------------------------
 
 
-def cohorts(
-    conn: sa.Connection, unit: Unit, classes: Sequence[str], value: Value, currency: str, size: Size, span: Span,
-    tier: str | None = None, band: str | None = None,
-) -> dict[tuple[int, int], int]:  # fmt: skip
-    """How many who first bought in one month (quarter, year) bought in another: both as the number of their first
-    month, year × 12 + month − 1, by UTC."""
-    table: sa.Table = customer if unit == "customer" else account
+def bought_in(
+    conn: sa.Connection, unit: Unit, value: Value, currency: str, size: Size, span: Span
+) -> Iterator[tuple[int, int]]:
+    """(unit id, number of a month in which it bought), each once, in no order; of a quarter or year, its first month.
+    Numbers are year × 12 + month − 1, by UTC."""
     whose = event.c[f"{unit}_id"]
-    step = MONTHS[size]
-    at = _month(conn, event.c.occurred_at)
+    step, at = MONTHS[size], _month(conn, event.c.occurred_at)
     number = (at // step) * step if step > 1 else at
-    seen = (
-        sa.select(whose.label("unit_id"), number.label("month"))
-        .where(*bought(whose, value.event, value.of, currency, span.now), event.c.occurred_at < span.end)
-        .distinct()
-        .subquery()
-    )
-    first = sa.func.min(seen.c.month).over(partition_by=seen.c.unit_id).label("first")
-    each = sa.select(seen.c.unit_id, seen.c.month, first).subquery()
-    query = sa.select(each.c.first, each.c.month, sa.func.count()).join(table, table.c.id == each.c.unit_id)
-    query = query.where(table.c["class"].in_(classes))
-    if unit == "customer":
-        query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-    if tier is not None:
-        query = query.where(table.c.tier == tier)
-    if band is not None:
-        query = query.join(loyalty, sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == table.c.id))
-        query = query.where(loyalty.c.band == band)
-    rows = conn.execute(query.group_by(each.c.first, each.c.month))
-    return {(int(begin), int(month)): n for begin, month, n in rows}
+    where = (*bought(whose, value.event, value.of, currency, span.now), event.c.occurred_at < span.end)
+    for unit_id, month in conn.execute(sa.select(whose, number).where(*where).distinct()):
+        yield unit_id, int(month)
 
 
 def _month(conn: sa.Connection, at: Any) -> Any:

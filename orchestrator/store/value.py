@@ -57,31 +57,34 @@ def ranked(
 ) -> Iterator[Ranked]:
     """Every unit of these classes with what it bought in `currency` until now, refunds taken off; in order of id.
 
-    Customers that were merged away or erased are left out. Read as a stream: what is held is for the caller to say.
+    Customers that were merged away or erased are left out.
     """
     table: sa.Table = customer if unit == "customer" else account
     query = sa.select(table.c.id, table.c["class"]).where(table.c["class"].in_(classes)).order_by(table.c.id)
     if unit == "customer":
         query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-    if not value.event:
-        for unit_id, class_name in conn.execute(query):
-            yield Ranked(unit_id, class_name, None)
-        return
-    back = refunded(conn, unit, value, refunds, currency, now)
-    theirs = purchases(conn, unit, value, currency, now).subquery()
-    names = ("orders", "days", "first", "last", "spent", "spent_first", "orders_year", "spent_year")
-    query = query.outerjoin(theirs, theirs.c.unit_id == table.c.id).add_columns(*(theirs.c[name] for name in names))
-    for unit_id, class_name, orders, days, first, last, *sums in conn.execute(query):
-        if orders is None:
+    # Not joined: a database that has not looked at fresh tables yet takes one row for all of it, and loops.
+    bought_by: dict[int, Any] = {}
+    back: dict[int, float] = {}
+    if value.event:
+        bought_by = {row.unit_id: row for row in conn.execute(purchases(conn, unit, value, currency, now))}
+        back = refunded(conn, unit, value, refunds, currency, now)
+    for unit_id, class_name in conn.execute(query):
+        row = bought_by.get(unit_id)
+        if row is None:
             yield Ranked(unit_id, class_name, None)
             continue
-        spent, spent_first, orders_year, spent_year = (int(n or 0) for n in sums)
+        spent, spent_first, orders_year, spent_year = (
+            int(n or 0) for n in (row.spent, row.spent_first, row.orders_year, row.spent_year)
+        )
         if unit_id in back and spent > 0:
             # Taken off evenly: which of the purchases it was is not asked.
             kept = max(0.0, 1 - back[unit_id] / spent)
             spent, spent_first, spent_year = (round(n * kept) for n in (spent, spent_first, spent_year))
-        past = Past(orders, days, _day(first), _day(last), spent, spent_first, orders_year, spent_year)
-        yield Ranked(unit_id, class_name, past)
+        days = _day(row.first), _day(row.last)
+        yield Ranked(
+            unit_id, class_name, Past(int(row.orders), row.days, *days, spent, spent_first, orders_year, spent_year)
+        )
 
 
 def of_class(conn: sa.Connection, class_name: str, unit: Unit) -> list[int]:
