@@ -25,7 +25,7 @@ class Voucher(Step):
     Texts behind this step name it: `{{ voucher.code }}` is the code, `{{ voucher.expires }}` the last day on which it
     can be redeemed, which is as many days after the day of the giving, where its owner is, as the pool's `valid` says.
     What follows is judged with the code given. Where the pool is empty, nothing is given and the run goes on: its diary
-    and the tick's report say so, and texts that name the voucher are refused (`missing_variable`).
+    and the tick's report say so, and texts that name the voucher are refused (`missing_value`).
 
     ```yaml
     - voucher: pool-ten
