@@ -12,7 +12,7 @@ PROGRAM = """
 program:
   b2c:
     tier_by: count(order_placed, 365 days)
-    thresholds: { silver: 0, gold: 2 }
+    thresholds: { bronze: 0, gold: 2 }
     downgrade: { grace: 30 days, steps: one }
 """
 
@@ -39,16 +39,16 @@ def test_where_one_stands_and_how_it_came(shop: World, clock: At) -> None:
     told = shop.json("tiers", "ana")
     assert (told["tier"], told["score"], told["next"], told["lost_on"]) == ("gold", 2, None, None)
     assert [(c["from"], c["to"], c["why"]) for c in told["changes"]] == [
-        ("silver", "gold", "score"),
-        (None, "silver", "first"),
+        ("bronze", "gold", "score"),
+        (None, "bronze", "first"),
     ]
     spread = {c["class"]: c["tiers"] for c in shop.json("tiers")["classes"]}["b2c"]
-    assert {share["tier"]: share["units"] for share in spread} == {"gold": 1, "silver": 1}
+    assert {s["tier"]: s["units"] for s in spread if s["units"]} == {"gold": 1, "bronze": 1}
     clock.now = clock.now.replace(year=2028, month=3, day=10)
     assert shop("run").code == 0
     told = shop.json("tiers", "ana", "--replay")
-    assert (told["lost_on"], told["shortfall"], told["replayed"]) == ("2028-05-01", 2, "gold")
+    assert (told["lost_on"], told["shortfall"], told["replayed"]) == ("2028-04-01", 2, "gold")
     shown = shop("tiers", "ana").out
-    assert "at risk" in shown and "2028-05-01" in shown and "the score was enough" in shown
+    assert "at risk" in shown and "2028-04-01" in shown and "the score was enough" in shown
     assert "at risk" in shop("tiers").out
     assert shop("tiers", "nobody").code == 2
