@@ -16,6 +16,10 @@ from orchestrator.source import Entry, Node
 
 ANSWERED: Final = "survey_answered"
 """The event that an answered survey becomes."""
+ASKED: Final = "survey_asked"
+"""The event that a `survey` step records when its question has gone out."""
+SOURCES: Final = ("phone", "fax", "mail")
+"""How an answer came that was not given on the page."""
 OPEN_COLUMNS: Final = (
     "first_name", "last_name", "company", "street", "postcode", "city", "region", "country",
 )  # fmt: skip
@@ -176,7 +180,7 @@ def spoken(texts: Mapping[str, str], locale: str | None, fallback: str) -> str:
 # ---- surveys --------------------------------------------------------------------------------------------------------
 
 _TITLE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_TAKEN: Final = frozenset({"survey", "score"})
+_TAKEN: Final = frozenset({"survey", "score", "source"})
 CheckName = Callable[[str, str, Span, Problems], bool]
 """Tells of a name that cannot be one: name, what of, where."""
 
@@ -251,12 +255,20 @@ def _question(name: str, node: Node, entry: QuestionEntry, locale: str, problems
 
 
 def answered_event(surveys: Mapping[str, Survey]) -> EventType:
-    """The event that answers become: which survey, the first number given, and each question's answer."""
+    """The event that answers become: which survey, the first number given, how it came where that was not the page, and
+    each question's answer. Of anonymous surveys no event tells."""
+    named = {name: survey for name, survey in surveys.items() if not survey.anonymous}
     fields = {
-        "survey": Field("survey", Kind.CHOICE, tuple(surveys)),
+        "survey": Field("survey", Kind.CHOICE, tuple(named)),
         "score": Field("score", Kind.NUMBER),
+        "source": Field("source", Kind.CHOICE, SOURCES),
     }
-    for survey in surveys.values():
+    for survey in named.values():
         for question in survey.questions:
             fields.setdefault(question.name, Field(question.name, _KINDS[question.kind]))
     return EventType(ANSWERED, fields)
+
+
+def asked_event(surveys: Mapping[str, Survey]) -> EventType:
+    """The event of having been asked, of every survey: that somebody was asked says nothing of an answer."""
+    return EventType(ASKED, {"survey": Field("survey", Kind.CHOICE, tuple(surveys))})

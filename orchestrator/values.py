@@ -431,7 +431,11 @@ class Values(Names):
         if isinstance(ref, Ref) and is_class(ref):
             return self.error("unknown-class", f"there is no class `{word}`", at, suggest(word, choices))
         name = ref.name if isinstance(ref, Ref) else "it"
-        return self.error("unknown-choice", f"`{name}` is never `{word}`", at, suggest(word, choices))
+        hint = suggest(word, choices)
+        asked = self.words.surveys.get(word) if name == "survey" else None
+        if asked is not None and asked.anonymous:
+            hint = "it is anonymous, and no event tells of an answer; what is given for it, give everybody who is asked"
+        return self.error("unknown-choice", f"`{name}` is never `{word}`", at, hint)
 
     def _text(self, value: str, other: Scalar, at: Parsed) -> Scalar | None:
         is_country = isinstance(other, Ref) and other.column == "country"

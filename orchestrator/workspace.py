@@ -10,11 +10,13 @@ from typing import Any, Final, Literal, get_args
 
 from orchestrator.centre import (
     ANSWERED,
+    ASKED,
     LOCALE,
     PreferencesEntry,
     SurveyEntry,
     Words,
     answered_event,
+    asked_event,
     read_preferences,
     read_surveys,
     read_words,
@@ -192,7 +194,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     surveys = read_surveys(node.get("surveys"), locale, mine, parts.get("surveys", {}), check_name)
     events = with_stages(events, records, node.get("events"), mine)
     if surveys:
-        events = _with_answers(events, answered_event(surveys), node.get("events"), mine)
+        events = _with_answers(events, [answered_event(surveys), asked_event(surveys)], node.get("events"), mine)
     program = node.get("program")
     loyalty = read_loyalty(program, node.get("vouchers"), parts.get("vouchers", {}), classes, locale, mine, check_name)
     if loyalty.declared:
@@ -401,14 +403,15 @@ def _classes(node: Node | None, read_ones: Any, context: Context) -> dict[str, C
 
 
 def _with_answers(
-    events: dict[str, EventType], answered: EventType, node: Node | None, problems: Problems
+    events: dict[str, EventType], own: Iterable[EventType], node: Node | None, problems: Problems
 ) -> dict[str, EventType]:
-    """The declared events, and the one that answers become."""
+    """The declared events, and those that asking and answering are."""
+    told = {ANSWERED: "that answers to the surveys become", ASKED: "of having been asked by a `survey` step"}
     for entry in _entries(node):
-        if entry.key == ANSWERED:
-            message = f"`{ANSWERED}` is the event that answers to the surveys become: it is there by itself"
+        if entry.key in told:
+            message = f"`{entry.key}` is the event {told[entry.key]}: it is there by itself"
             problems.error("name-taken", message, entry.key_span, "take it out of `events`")
-    return {**events, ANSWERED: answered}
+    return {**events, **{event.name: event for event in own}}
 
 
 def _topics(node: Node | None, read_ones: Any, locale: str, problems: Problems) -> dict[str, Topic]:

@@ -279,7 +279,6 @@ BAD = [
     ("journey: j\ntrigger: { at: 2027-03-01 09:00, waves: 3 }\nsteps: [ { email: a } ]\n", "waves-without-every", "2:41", "every"),
     ("journey: j\ntrigger: { event: order_placed, segment_entry: vips }\nsteps: [ { email: a } ]\n", "one-trigger", "2:10", "list"),
     ("journey: j\ntrigger: { event: order_placed, waves: 2 }\nsteps: [ { email: a } ]\n", "unused-key", "2:33", "where"),
-    ("journey: j\ntrigger: { milestone: { orders: 10 } }\nsteps: [ { email: a } ]\n", "not-yet", "2:12", "leave"),
     (HEAD + "reentry: once per order\nsteps: [ { email: a } ]\n", "unknown-key-of-run", "3:10", "order_id"),
     (HEAD + "reentry: sometimes\nsteps: [ { email: a } ]\n", "bad-reentry", "3:10", "after 30 days"),
     (HEAD + "reentry: after 2 months\nsteps: [ { email: a } ]\n", "bad-reentry", "3:10", "months differ"),

@@ -355,7 +355,7 @@ def test_texts_by_language_and_the_event_of_answers() -> None:
     assert found.preferences.overwrite == timedelta(days=366) and found.preferences.labels["favourite_store"]
     answered = found.events["survey_answered"].fields
     assert {n: f.kind for n, f in answered.items()} == {
-        "survey": Kind.CHOICE, "score": Kind.NUMBER, "likely": Kind.NUMBER, "why": Kind.TEXT,
+        "survey": Kind.CHOICE, "score": Kind.NUMBER, "source": Kind.CHOICE, "likely": Kind.NUMBER, "why": Kind.TEXT,
     }  # fmt: skip
     assert answered["survey"].choices == ("nps",)
     twice = WORKSPACE.replace("events:\n", "events:\n  survey_answered: {}\n")

@@ -77,6 +77,9 @@ class FirstOf(Step):
     within: Duration = option("how long each of them has, counted from its hand-over: 2 days")
 
     def check(self, node: Node, context: Context) -> None:
+        for asked in (send for send in self.first_of if send.keyword == "survey"):
+            hint = 'send texts that hold `{{ links.survey("NAME") }}` instead'
+            context.problems.error("misplaced-step", "a survey is a step of its own", asked.span, hint)
         if len(self.first_of) == 1:
             hint = "add what to try next, or write the send as a step of its own"
             message = "`first_of` with a single send falls back to nothing"

@@ -58,12 +58,11 @@ from tests.docs.legal_hours import legal_hours
 PART = re.compile(r"(?P<begin><!-- made of: (?P<name>[\w. ]+) -->\n)(?P<text>.*?)(?P<end><!-- /made -->)", re.DOTALL)
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "send": ("email", "sms", "push", "mail", "task", "webhook"),
+    "send": ("email", "sms", "push", "mail", "task", "webhook", "survey"),
     "fallback": ("first_of",),
     "time": ("wait", "wait_until", "wait_for"),
     "flow": ("branch", "split", "goto", "enter", "exit"),
     "data": ("update", "emit", "points", "voucher"),
-    "later": ("survey",),
 }
 """Where each step kind stands on its page."""
 
@@ -132,8 +131,6 @@ def steps_of(group: str) -> str:
 
 def _step(kind: type[Step]) -> str:
     doc = (inspect.getdoc(kind) or "").strip()
-    if kind.keyword in GROUPS["later"]:
-        return f"- `{kind.keyword}`: {doc}\n"
     shared = set(_map_shape(SendStep).plan) if issubclass(kind, SendStep) else set()
     table = _table(_map_shape(kind), frozenset(shared))
     return f"### `{kind.keyword}`\n\n{doc}\n\n{table}"

@@ -70,6 +70,12 @@ DEALS = {
 }
 PUSH = "templates/push/news.yaml"
 MORE: dict[str, dict[str, str]] = {
+    "survey-without-link": {
+        "journeys/workspace.yaml": GOOD["journeys/workspace.yaml"]
+        + "surveys: { nps: { title: T, questions: { likely: { kind: nps, ask: How? } } } }\n",
+        "templates/email/survey-nps.mjml": GOOD["templates/email/welcome.mjml"],
+    }
+    | _journey("  - survey: nps\n"),
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
     "bad-key": _journey() | {"journeys/odd.yaml": "journey: odd\n? [a, b]\n: c\n"},
     "bad-locale": _workspace("locale: English"),
