@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from channels.base import Medium
 from orchestrator.problems import Span
+from orchestrator.words import Duration
 
 Unit = Literal["customer", "account"]
 Purpose = Literal["marketing", "transactional"]
@@ -235,6 +236,7 @@ class Cap:
     within: timedelta | None = None
     tier: str | None = None
     topic: str | None = None
+    band: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,22 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
+class Complaints:
+    """What is a complaint, what settles it, and who takes it up by when. `to`: account_manager, a team or an address;
+    `otherwise`: where there is no manager. `key`: the property of both events that tells one from another, or ""."""
+
+    event: str
+    closed_by: str
+    within: Duration
+    text: str
+    to: str
+    otherwise: str
+    title: str
+    key: str = ""
+    pause: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Preferences:
     """What the preference centre offers beside topics. `fields`: own data that can be corrected; `labels`: what
     attributes are called, by language; `call_me`: who calls back, "" nobody.
@@ -386,6 +404,7 @@ class Vocabulary:
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     loyalty: Loyalty = field(default_factory=Loyalty)
     variant_by: str = ""  # the choice that texts have variants by: account.industry
+    complaints: Complaints | None = None
 
     def tiers(self) -> frozenset[str]:
         return frozenset(t for c in self.classes.values() for t in c.tiers)

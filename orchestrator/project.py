@@ -14,6 +14,7 @@ from channels.base import Medium
 from orchestrator.attached import FOLDER, MOST, packed
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
+from orchestrator.listening import check_complaints
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
 from orchestrator.program import ClassRule, Program
@@ -279,6 +280,7 @@ class _Loading:
             self.segments = read_segments(segments, self.vocabulary, self.problems)
         self.program = read_program(root.get("program"), self.vocabulary, self.problems)
         self.class_rules = read_class_rules(root.get("classes"), self.vocabulary, self.problems)
+        check_complaints(root.get("complaints"), self.vocabulary, self.problems)
         for rule in self.class_rules.values():
             check_segment_units(rule.customers, self.segments, self.problems)
         for condition in conditions(self.program):

@@ -14,7 +14,7 @@ from orchestrator.outbound import Asked
 from orchestrator.store import outbox
 from orchestrator.store.database import Store
 from orchestrator.store.keys import Attempt, Keys
-from orchestrator.store.tables import account, message
+from orchestrator.store.tables import account, message, support_case
 from orchestrator.zones import local
 
 ORIGIN = "task_digest"
@@ -57,13 +57,14 @@ class DigestReport:
 
 
 def open_tasks(conn: sa.Connection, now: datetime) -> list[Open]:
-    """By due date, those without one last. One statement."""
+    """By due date, those without one last; not those of complaints that were settled meanwhile. One statement."""
     m = message.c
+    settled = sa.exists().where(support_case.c.key == m.origin_key, support_case.c.closed_at.is_not(None))
     query = (
         sa.select(m.id, m.attempts, m.payload, m.journey, m.step, m.settled_at, m.account_id, m.addressee_id)
         .add_columns(account.c.manager_email, account.c.manager_name)
         .select_from(message.outerjoin(account, account.c.id == m.account_id))
-        .where(m.medium == Medium.TASK.value, m.state == "sent", m.settled_at > now - OLDEST)
+        .where(m.medium == Medium.TASK.value, m.state == "sent", m.settled_at > now - OLDEST, ~settled)
     )
     found = []
     for row in conn.execute(query):

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from channels.base import Channel, Medium
+from orchestrator import listen
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
 from orchestrator.deliver import Line, Permits, Senders, deliver
@@ -195,6 +196,8 @@ def tick(
         problems.update(dict.fromkeys(sent.problems))
         paused.update(sent.paused)
         finished = not over() and not (accrued.looks or any(entered.values()) or moved.moved or sent.judged)
+    with store.read() as conn:
+        problems.update(listen.told(conn, clock()))
     sealed = _sealed(store, keys, clock(), over, problems)
     report = TickReport(
         tick_id,

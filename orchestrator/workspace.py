@@ -23,6 +23,7 @@ from orchestrator.centre import (
     spoken,
 )
 from orchestrator.condition import Condition, Scope, segments_named
+from orchestrator.listening import ComplaintsEntry, read_complaints
 from orchestrator.model import (
     ACCOUNT_FIELDS,
     CUSTOMER_FIELDS,
@@ -154,6 +155,7 @@ class Workspace:
         "what people may tell and choose on the preference centre", default=None
     )
     surveys: Mapping[str, SurveyEntry] = option("short questions, each survey on a page of its own", factory=dict)
+    complaints: ComplaintsEntry | None = option("what is a complaint, and who takes it up by when", default=None)
     templates: TemplatesEntry | None = option("what texts have in common", default=None)
     policies: PolicyEntries | None = option("rules for every journey", default=None)
 
@@ -213,7 +215,9 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
     policies = read_policies(
         node.get("policies"), parts.get("policies"), tiers, topic_names, context, money, clock, customer
     )
-    policies = replace(policies, over_partner=_over_partner(parts.get("topics", {})))
+    complaints = read_complaints(node.get("complaints"), parts.get("complaints"), events, mine)
+    pauses = policies.pause_on_case or (complaints is not None and complaints.pause)
+    policies = replace(policies, over_partner=_over_partner(parts.get("topics", {})), pause_on_case=pauses)
     preferences = read_preferences(
         node.get("preferences"), parts.get("preferences"), {**CUSTOMER_FIELDS, **customer}, locale, mine
     )
@@ -239,6 +243,7 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         surveys=surveys,
         loyalty=loyalty,
         variant_by=variant_by,
+        complaints=complaints,
     )
     return vocabulary, sound
 
@@ -254,6 +259,9 @@ _RESERVED: Final = frozenset({
     "segment", "journey", "workspace", "any", "all", "count", "sum", "avg", "min", "max", "first", "last", "never",
     "days_since", "set", "now", "today",
 })  # fmt: skip
+
+_OF_EVERY_EVENT: Final = frozenset({"event_id", "type", "occurred_at", "properties"})
+"""Columns of an import of events."""
 
 
 def check_name(name: str, noun: str, span: Span, problems: Problems, *, dashes: bool = False) -> bool:
@@ -376,7 +384,13 @@ def _events(node: Node | None, context: Context, taken: dict[str, Span]) -> dict
             hint = "such as `{ amount: money, channel: text }`, or `{}` for none"
             context.problems.error("wrong-type", f"`{entry.key}` needs its properties", entry.value.span, hint)
             continue
-        found[entry.key] = EventType(entry.key, _fields(entry.value, "event's property", context))
+        fields = _fields(entry.value, "event's property", context)
+        for name in (n for n in fields if n in _OF_EVERY_EVENT):
+            # A file's column of that name is the event's own: the property would never be filled, and the number of an
+            # evening would be taken for the number of an event, of which the second is thrown away.
+            at = fields[name].span or entry.key_span
+            context.problems.error("name-taken", f"`{name}` is what every event has", at, "choose another name")
+        found[entry.key] = EventType(entry.key, fields)
     return found
 
 

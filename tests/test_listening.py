@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.accrue import accrue
+from orchestrator.ingest import record_events
+from orchestrator.listen import overdue, told
 from orchestrator.problems import ProjectError
 from orchestrator.project import load_files
+from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
+from orchestrator.tasking import open_tasks
 from tests.outgoing import POLICIES, World, audit, email, files, journey, world_of
 
 SURVEYS = """
@@ -105,3 +111,103 @@ def test_nothing_can_be_given_for_an_anonymous_answer() -> None:
         load_files(texts)
     [problem] = caught.value.problems
     assert problem.code == "unknown-choice" and "it is anonymous" in (problem.hint or "")
+
+
+# ---- complaints -----------------------------------------------------------------------------------------------------
+
+COMPLAINTS = """
+complaints:
+  event: complaint_opened
+  closed_by: complaint_closed
+  key: ticket
+  task: { to: account_manager, otherwise: customer-care, within: 2 days, text: "Call about {{ event.subject }}" }
+"""
+
+
+def complaining(more: str = COMPLAINTS, journeys: dict[str, str] | None = None) -> dict[str, str]:
+    found = files(journeys or {"hello": journey("hello", "- email: hello")}, POLICIES)
+    opened = "events:\n  complaint_opened: { ticket: key, subject: text }\n  complaint_closed: { ticket: key }\n"
+    workspace = found["journeys/workspace.yaml"].replace("events:\n", opened) + more
+    return {**found, "journeys/workspace.yaml": workspace}
+
+
+def accrued(world: World) -> int:
+    return accrue(world.store, now=world.now).heard
+
+
+def test_a_complaint_pauses_marketing_until_it_is_settled_and_is_somebodys_task(world: World) -> None:
+    world.apply(complaining())
+    ann, bea = world.people(2)
+    world.event([ann], "complaint_opened", ticket="t1", subject="a broken cup")
+    assert accrued(world) == 2 and accrued(world) == 0, "a case and a task, once"
+    world.event([ann, bea])
+    world.tick()
+    task, *letters = sorted(world.messages(), key=lambda m: m.origin or "z")
+    assert (task.medium, task.state, task.customer_id, task.origin) == ("task", "sent", ann, "complaint")
+    assert task.payload["to"] == "customer-care" and task.payload["due"] == "2027-03-03"
+    assert {(m.customer_id, m.state, m.reason) for m in letters} == {(ann, "held", "open_case"), (bea, "sent", None)}
+    with world.store.read() as conn:
+        assert overdue(conn, world.now) == (1, 0, None)
+        assert [one.whose for one in open_tasks(conn, world.now)] == ["customer-care"]
+    world.pass_time(days=3)
+    with world.store.read() as conn:
+        assert overdue(conn, world.now)[:2] == (1, 1)
+        assert "1 complaint is overdue, the oldest since 2027-03-03" in next(iter(told(conn, world.now)))
+    world.event([ann], "complaint_closed", ticket="other")
+    assert accrued(world) == 0, "another complaint's end"
+    world.event([ann], "complaint_closed", ticket="t1")
+    assert accrued(world) == 1
+    world.pass_time(hours=7)
+    world.tick()
+    assert [m.state for m in world.messages() if m.customer_id == ann] == ["sent", "sent"]
+    with world.store.read() as conn:
+        assert overdue(conn, world.now) == (0, 0, None) and not open_tasks(conn, world.now)
+        assert not told(conn, world.now)
+
+
+def test_a_companys_complaint_goes_to_its_manager_and_one_without_a_person_has_no_case(world: World) -> None:
+    world.apply(complaining())
+    with world.store.write() as conn:
+        row = {"key": "nord", "name": "Nord", "class": "b2b", "manager_email": "eva@small.example", "attributes": {}}
+        [(nord,)] = insert_ids(conn, t.account, [{**row, "created_at": world.now, "updated_at": world.now}])
+    [ann] = world.people(1, account_id=nord)
+    world.event([ann], "complaint_opened", ticket="t1", subject="late")
+    event: dict[str, Any] = {"type": "complaint_opened", "key": "x", "customer_id": None, "account_id": nord}
+    with world.store.write() as conn:
+        record_events(conn, [{**event, "occurred_at": world.now, "properties": {"ticket": "t2"}}], now=world.now)
+    assert accrued(world) == 3
+    assert [(m.payload["to"], m.account_id) for m in world.messages()] == [("account_manager", nord)] * 2
+    [case] = world.rows(sa.select(t.support_case))
+    assert (case.customer_id, case.account_id, case.closed_at) == (ann, nord, None)
+
+
+def test_history_and_what_is_settled_already_is_nobodys_task(world: World) -> None:
+    world.apply(complaining())
+    [ann] = world.people(1)
+    world.event([ann], "complaint_opened", ticket="t0", subject="long ago")
+    world.pass_time(days=40)
+    world.event([ann], "complaint_opened", ticket="t1", subject="late")
+    world.pass_time(days=1)
+    world.event([ann], "complaint_closed", ticket="t1")
+    accrued(world)
+    [case] = world.rows(sa.select(t.support_case))
+    assert case.closed_at == world.now and not world.messages()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("event: complaint_opend, closed_by: complaint_closed", "unknown-event"),
+        ("event: complaint_opened, closed_by: complaint_opened", "complaint-closes-itself"),
+        ("event: complaint_opened, closed_by: complaint_closed, key: subject", "unknown-property"),
+    ],
+)
+def test_what_cannot_be_a_complaint(line: str, code: str) -> None:
+    task = "{ to: care, within: 2 days, text: Call }"
+    assert codes(complaining(f"complaints: {{ {line}, task: {task} }}\n")) == [code]
+
+
+@pytest.mark.parametrize("name", ["event.subjct", "event.order_id", "voucher.code"])
+def test_a_complaints_task_names_what_there_is(name: str) -> None:
+    texts = complaining(COMPLAINTS.replace("event.subject", name))
+    assert len(codes(texts)) == 1

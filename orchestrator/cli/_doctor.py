@@ -136,6 +136,7 @@ def _database(workspace: Path) -> Iterator[Finding]:
                 _zones,
                 _places,
                 _vouchers,
+                _complaints,
             ):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
@@ -229,6 +230,18 @@ def _vouchers(conn: sa.Connection, wired: Wired) -> Finding:
         )
     enough = f"{counted(len(pools), 'pool')}, with codes enough" if pools else "no pool is declared"
     return Finding("vouchers", "ok", enough)
+
+
+def _complaints(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.listen import overdue
+
+    left, late, since = overdue(conn, wired.clock())
+    if not left:
+        return Finding("complaints", "ok", "none is open")
+    text = f"{counted(left, 'complaint')} open"
+    if late:
+        return Finding("complaints", "look", f"{text}, {late:,} overdue, the oldest since {since}", "orchestrator tasks")
+    return Finding("complaints", "ok", f"{text}, none overdue")
 
 
 def _sender(conn: sa.Connection, wired: Wired) -> Finding:

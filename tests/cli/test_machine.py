@@ -150,7 +150,7 @@ def test_all_is_looked_at(told: World):
     assert list(found) == [
         "workspace", "settings", "sending", "safety", "database", "keys", "erasures", "channels", "in force",
         "sender", "ruleset", "pauses", "ticks", "queue", "seal",
-        "uncertain", "people inside", "zones", "places", "vouchers", "zone data",
+        "uncertain", "people inside", "zones", "places", "vouchers", "complaints", "zone data",
     ]  # fmt: skip
     assert "tzdata" in found["zone data"]["text"]
     assert told("doctor").code == 0

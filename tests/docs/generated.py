@@ -21,6 +21,8 @@ from channels.base import Medium
 from orchestrator import settings
 from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
+from orchestrator.listening import ComplaintsEntry
+from orchestrator.listening import TaskEntry as ComplaintTask
 from orchestrator.metrics import MEASURES, OF_JOURNEYS, Measure
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_EVENTS, LOYALTY_FIELDS, Field
 from orchestrator.policies import (
@@ -279,6 +281,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "tracking keys": lambda: keys_of(TrackingEntry),
     "retention keys": lambda: keys_of(Retention),
     "preferences keys": lambda: keys_of(PreferencesEntry),
+    "complaint keys": lambda: keys_of(ComplaintsEntry),
+    "complaint task keys": lambda: keys_of(ComplaintTask),
     "survey keys": lambda: keys_of(SurveyEntry),
     "question keys": lambda: keys_of(QuestionEntry),
     "segment keys": lambda: keys_of(SegmentEntry),

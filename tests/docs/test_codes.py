@@ -76,6 +76,9 @@ MORE: dict[str, dict[str, str]] = {
         "templates/email/survey-nps.mjml": GOOD["templates/email/welcome.mjml"],
     }
     | _journey("  - survey: nps\n"),
+    "complaint-closes-itself": _workspace(
+        "complaints: { event: order_placed, closed_by: order_placed, task: { to: care, within: 2 days, text: Call } }"
+    ),
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
     "bad-key": _journey() | {"journeys/odd.yaml": "journey: odd\n? [a, b]\n: c\n"},
     "bad-locale": _workspace("locale: English"),

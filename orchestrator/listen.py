@@ -1,0 +1,202 @@
+"""Take up what people complain of: a case that pauses marketing, a task with a date for a person, and its end.
+
+Derived from events, keyed by them: a second look writes nothing. The same event that a journey may start by is seen
+here, whether there is a programme or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from channels.base import Medium
+from orchestrator.apply import Force, in_force
+from orchestrator.dates import after
+from orchestrator.model import Complaints
+from orchestrator.outbound import Asked
+from orchestrator.store import outbox, people, versions
+from orchestrator.store.counting import among
+from orchestrator.store.database import insert_many, key_list, update_many
+from orchestrator.store.tables import account, customer, event, support_case
+from orchestrator.zones import zone
+
+ORIGIN: Final = "complaint"
+OLD: Final = timedelta(days=30)
+"""A complaint that is older than this when it is first seen is history: no case and no task."""
+_SEEN: Final = "listened_event"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A complaint that is not settled. `due`: the instant by which somebody was to take it up."""
+
+    key: str
+    customer_id: int
+    opened_at: datetime
+    due: datetime
+
+
+def complaints(conn: sa.Connection, force: Force, now: datetime) -> int:
+    """Open cases and plan tasks for new complaints, close what was settled; returns how many of each together."""
+    declared = force.project.vocabulary.complaints
+    if declared is None:
+        return 0
+    people.take_turns(conn, "listen")
+    seen, newest = versions.setting_number(conn, _SEEN), versions.newest_event(conn)
+    upto = versions.happened_by(conn, seen, newest, now) if newest > seen else seen
+    if upto <= seen:
+        return 0
+    found = _said(conn, declared, seen, upto)
+    opened = [row for row in found if row.type == declared.event and row.occurred_at > now - OLD]
+    cases = [
+        {"key": _key(row), "customer_id": row.customer_id, "account_id": row.company, "opened_at": row.occurred_at}
+        for row in opened
+        if row.customer_id is not None
+    ]
+    done = insert_many(conn, support_case, [{**c, "closed_at": None} for c in cases], ignore_conflicts=True)
+    done += _close(conn, declared, [row for row in found if row.type == declared.closed_by])
+    settled = _settled(conn, [_key(row) for row in opened])
+    workspace = force.project.vocabulary.timezone
+    asked = [_task(declared, row, workspace) for row in opened if _key(row) not in settled]
+    done += outbox.plan(conn, asked, now) if asked else 0
+    versions.set_number(conn, _SEEN, upto)
+    return done
+
+
+def _key(row: Any) -> str:
+    return f"{ORIGIN}:{row.id}"
+
+
+def _said(conn: sa.Connection, declared: Complaints, seen: int, upto: int) -> list[Any]:
+    """The events of both kinds, in order of time; not of who was erased."""
+    e, company = event.c, sa.func.coalesce(event.c.account_id, customer.c.account_id)
+    query = (
+        sa.select(e.id, e.type, e.occurred_at, e.properties, e.customer_id, company.label("company"))
+        .add_columns(sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"))
+        .add_columns(account.c.manager_email, account.c.manager_name)
+        .select_from(
+            event.outerjoin(customer, customer.c.id == e.customer_id).outerjoin(account, account.c.id == company)
+        )
+        .where(e.type.in_((declared.event, declared.closed_by)), e.id > seen, e.id <= upto)
+        .where(customer.c.erased_at.is_(None))
+        .order_by(e.occurred_at, e.id)
+    )
+    return list(conn.execute(query))
+
+
+def _close(conn: sa.Connection, declared: Complaints, closings: list[Any]) -> int:
+    """Close the open cases that these events settle: hers (or the company's, where nobody is named), of that key."""
+    if not closings:
+        return 0
+    c = support_case.c
+    whose = sa.or_(
+        among(conn, c.customer_id, {row.customer_id for row in closings if row.customer_id is not None}),
+        among(conn, c.account_id, {row.company for row in closings if row.customer_id is None and row.company}),
+    )
+    query = sa.select(c.id, c.key, c.customer_id, c.account_id, c.opened_at)
+    cases = list(conn.execute(query.where(whose, c.key.startswith(f"{ORIGIN}:"), c.closed_at.is_(None))))
+    named = _named(conn, declared.key, [case.key for case in cases])
+    closed: dict[int, datetime] = {}
+    for case in conn.execute(query):
+        for row in closings:
+            hers = row.customer_id == case.customer_id
+            if not (hers or (row.customer_id is None and row.company == case.account_id)):
+                continue
+            wanted = row.properties.get(declared.key) if declared.key else None
+            if row.occurred_at >= case.opened_at and wanted in (None, named.get(case.key)):
+                closed.setdefault(case.id, row.occurred_at)
+    update_many(conn, support_case, [{"id": i, "closed_at": at} for i, at in closed.items()], where=("id",))
+    return len(closed)
+
+
+def _named(conn: sa.Connection, name: str, keys: list[str]) -> dict[str, Any]:
+    """Case → the property that tells its complaint from another."""
+    ids = {int(number) for key in keys if (number := key.removeprefix(f"{ORIGIN}:")).isdecimal()}
+    if not name or not ids:
+        return {}
+    rows = conn.execute(sa.select(event.c.id, event.c.properties).where(among(conn, event.c.id, ids)))
+    return {f"{ORIGIN}:{i}": properties.get(name) for i, properties in rows}
+
+
+def _settled(conn: sa.Connection, keys: list[str]) -> frozenset[str]:
+    c = support_case.c
+    if not keys:
+        return frozenset()
+    listed = key_list(conn, set(keys))
+    query = sa.select(c.key).join(listed, listed.c.key == c.key).where(c.closed_at.is_not(None))
+    return frozenset(conn.execute(query).scalars())
+
+
+def _task(declared: Complaints, row: Any, workspace: str) -> Asked:
+    managed = bool(row.manager_email or row.manager_name)
+    to = declared.otherwise if declared.to == "account_manager" and not managed else declared.to
+    tz = _zone(row.timezone, workspace)
+    due = after(row.occurred_at, declared.within, tz).astimezone(tz).date()
+    return Asked(
+        ORIGIN,
+        str(row.id),
+        "staff",
+        row.company or row.customer_id or 0,
+        row.customer_id,
+        row.company,
+        Medium.TASK,
+        "",
+        "",
+        "transactional",
+        payload={
+            "to": to,
+            "title": declared.title,
+            "text": declared.text,
+            "due": due.isoformat(),
+            "event": row.id,
+        },
+    )
+
+
+def _zone(stated: str | None, workspace: str) -> ZoneInfo:
+    return zone(stated or "") or zone(workspace) or ZoneInfo("UTC")
+
+
+# ---- what is open ---------------------------------------------------------------------------------------------------
+
+
+def open_complaints(conn: sa.Connection, declared: Complaints, workspace: str) -> list[Case]:
+    """Complaints that are not settled, by when they were due. One statement."""
+    c = support_case.c
+    query = (
+        sa.select(c.key, c.customer_id, c.opened_at, sa.func.coalesce(customer.c.timezone, account.c.timezone))
+        .select_from(
+            support_case.join(customer, customer.c.id == c.customer_id).outerjoin(account, account.c.id == c.account_id)
+        )
+        .where(c.key.startswith(f"{ORIGIN}:"), c.closed_at.is_(None))
+    )
+    found = [
+        Case(key, whose, opened, after(opened, declared.within, _zone(stated, workspace)))
+        for key, whose, opened, stated in conn.execute(query)
+    ]
+    return sorted(found, key=lambda case: (case.due, case.key))
+
+
+def overdue(conn: sa.Connection, now: datetime) -> tuple[int, int, date | None]:
+    """(complaints that are open, those of them that are overdue, the day on which the oldest of these was due)."""
+    force = in_force(conn)
+    vocabulary = force.project.vocabulary if force is not None else None
+    if vocabulary is None or vocabulary.complaints is None:
+        return 0, 0, None
+    found = open_complaints(conn, vocabulary.complaints, vocabulary.timezone)
+    late = [case for case in found if case.due <= now]
+    return len(found), len(late), late[0].due.date() if late else None
+
+
+def told(conn: sa.Connection, now: datetime) -> Mapping[str, None]:
+    """What a tick says of complaints that nobody settled in time."""
+    _, late, since = overdue(conn, now)
+    if not late:
+        return {}
+    many = "1 complaint is" if late == 1 else f"{late:,} complaints are"
+    return {f"{many} overdue, the oldest since {since}: `orchestrator tasks` lists whose they are": None}
