@@ -259,9 +259,8 @@ _RESERVED: Final = frozenset({
     "segment", "journey", "workspace", "any", "all", "count", "sum", "avg", "min", "max", "first", "last", "never",
     "days_since", "set", "now", "today",
 })  # fmt: skip
-
+# Columns of a file of events: a property of that name would never be filled, or be taken for the event's own number.
 _OF_EVERY_EVENT: Final = frozenset({"event_id", "type", "occurred_at", "properties"})
-"""Columns of an import of events."""
 
 
 def check_name(name: str, noun: str, span: Span, problems: Problems, *, dashes: bool = False) -> bool:
@@ -386,8 +385,6 @@ def _events(node: Node | None, context: Context, taken: dict[str, Span]) -> dict
             continue
         fields = _fields(entry.value, "event's property", context)
         for name in (n for n in fields if n in _OF_EVERY_EVENT):
-            # A file's column of that name is the event's own: the property would never be filled, and the number of an
-            # evening would be taken for the number of an event, of which the second is thrown away.
             at = fields[name].span or entry.key_span
             context.problems.error("name-taken", f"`{name}` is what every event has", at, "choose another name")
         found[entry.key] = EventType(entry.key, fields)

@@ -106,6 +106,7 @@ def test_problems_of_policies_leave_the_names_sound() -> None:
         ("contract: { of: account", "contract: { of: accounts", "wrong-choice"),
         ("signed_up: { source: text }", "signed_up: text", "wrong-type"),
         ("signed_up: { source: text }", "signed_up: [source]", "wrong-type"),
+        ("signed_up: { source: text }", "signed_up: { source: text, event_id: key }", "name-taken"),
         ("b2c: { tiers: [bronze", "B2C: { tiers: [bronze", "bad-name"),
         ("[standard, preferred]", "[standard, Preferred]", "bad-name"),
         ("title: Your membership", "titel: Your membership", "unknown-key"),
@@ -195,6 +196,12 @@ def test_a_caps_key_does_not_hang_on_its_place_or_its_count() -> None:
     assert {c.key for c in one} == {c.key for c in two} and len({c.key for c in one}) == 2
 
 
+def test_a_cap_may_be_for_bands_of_the_pyramid() -> None:
+    own = caps("for bands top and big: 6 per week across email", "for tier gold: 5 per week across email")
+    assert [(c.count, c.band, c.tier) for c in own] == [(6, "top", None), (6, "big", None), (5, None, "gold")]
+    assert len({c.key for c in own}) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "code", "place"),
     [
@@ -206,6 +213,9 @@ def test_a_caps_key_does_not_hang_on_its_place_or_its_count() -> None:
         ("for tier platin: 1 per day", "unknown-tier", "22:16"),
         ("for tier gold, platin: 1 per day", "unknown-tier", "22:22"),
         ("for topic news: 1 per day", "unknown-topic", "22:17"),
+        ("for band topp: 1 per day", "unknown-band", "22:16"),
+        ("for bands top, topp: 1 per day", "unknown-band", "22:22"),
+        ("for topics offers: 1 per day", "bad-cap", "22:7"),
         ("for everybody: 1 per day", "bad-cap", "22:7"),
         ("for tier gold: 1 daily", "bad-cap", "22:22"),
         ("'for tier gold: 1 daily'", "bad-cap", "22:23"),
