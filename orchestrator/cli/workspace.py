@@ -43,7 +43,7 @@ def register(app: App) -> None:
 
 
 def init(folder: Path, /) -> int:
-    """Begin a workspace: eight journeys that run, with their texts in English and German.
+    """Begin a workspace: a loyalty programme and its journeys, with their tests and texts in English and German.
 
     Parameters
     ----------
