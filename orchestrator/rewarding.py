@@ -48,13 +48,13 @@ Stage = Literal["soon", "open", "closed", "drawn"]
 @dataclass(frozen=True, slots=True)
 class Chances:
     """A draw as one unit sees it. `opens_at` None: as soon as it is looked at; `closes_at`: the end of its last day;
-    `tickets`: her own, None where she takes no part; `won`: the place of her best winning ticket."""
+    `tickets`: her own; `won`: the place of her best winning ticket."""
 
     rule: Draw
     stage: Stage
     opens_at: datetime | None
     closes_at: datetime
-    tickets: int | None
+    tickets: int
     commitment: str = ""
     seed: str = ""
     won: int | None = None
@@ -198,15 +198,18 @@ def _chances(conn: sa.Connection, project: Project, whose: _Whose, now: datetime
         if stage is None:
             continue
         if stage == "drawn" and drawn is not None:
-            if drawn.name in over:
-                won, has = drawn.winners or [], mine.get(drawn.name, [])
-                place = next((n for n, number in enumerate(won, 1) if number in has), None)
-                found.append(Chances(rule, stage, opens, closes, len(has), drawn.commitment, drawn.seed.hex(), place))
-        elif stage == "soon":
-            found.append(Chances(rule, stage, opens, closes, None))
-        elif drawn is not None:
-            count = _own(conn, project, whose, rule, ids, opens or drawn.opened_at, closes, now)
-            found.append(Chances(rule, stage, opens, closes, count, drawn.commitment))
+            won, has = drawn.winners or [], mine.get(drawn.name, [])
+            place = next((n for n, number in enumerate(won, 1) if number in has), None)
+            if drawn.name in over and (has or rule.open_to is None):
+                seed = drawn.seed.hex()
+                found.append(Chances(rule, stage, opens, closes, len(has), drawn.commitment, seed, place))
+        elif _may_enter(conn, project, whose, rule, now):
+            if drawn is None:
+                found.append(Chances(rule, stage, opens, closes, 0))
+            else:
+                names = {one.name for one in program.challenges}
+                count = draws.own_chances(conn, rule, names, whose.unit, ids, opens or drawn.opened_at, closes)
+                found.append(Chances(rule, stage, opens, closes, count, drawn.commitment))
     order: Sequence[Stage] = ("open", "closed", "soon", "drawn")
     return sorted(found, key=lambda one: (order.index(one.stage), one.closes_at))
 
@@ -220,23 +223,13 @@ def _stage(drawn: Drawn | None, opens: datetime | None, closes: datetime, now: d
     return "open" if drawn is not None else "soon"
 
 
-def _own(
-    conn: sa.Connection,
-    project: Project,
-    whose: _Whose,
-    rule: Draw,
-    ids: Sequence[int],
-    since: datetime,
-    until: datetime,
-    now: datetime,
-) -> int | None:
-    if rule.open_to is not None:
-        segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
-        truths = segments.of_units(conn, [rule.open_to], whose.unit, [whose.id], now).get(whose.id, ({}, {}))[0]
-        if truths.get(rule.open_to.text) is not True:
-            return None
-    names = {one.name for one in whose.program.challenges}
-    return draws.own_chances(conn, rule, names, whose.unit, ids, since, until)
+def _may_enter(conn: sa.Connection, project: Project, whose: _Whose, rule: Draw, now: datetime) -> bool:
+    """Whether a draw is for her: others are not shown to her, as rewards for others are not."""
+    if rule.open_to is None:
+        return True
+    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+    truths = segments.of_units(conn, [rule.open_to], whose.unit, [whose.id], now).get(whose.id, ({}, {}))[0]
+    return truths.get(rule.open_to.text) is True
 
 
 # ---- doing ----------------------------------------------------------------------------------------------------------

@@ -176,8 +176,8 @@ class ClassEntry:
         "roles of the contacts who take an account's rewards on their page; without it, every contact", default=()
     )
     titles: Mapping[str, Words] = option(
-        "what benefits, rewards, challenges, badges, draws and events that earn are called: text, or one for each "
-        "language",
+        "what the class, tiers, benefits, rewards, challenges, badges, draws and events that earn are called: text, or "
+        "one for each language",
         factory=dict,
     )
 
@@ -294,7 +294,8 @@ def _names(entry: Entry, of: CustomerClass, naming: _Naming) -> dict[str, tuple[
                 naming.check(badge.text, "badge", badge.span, naming.problems, dashes=True)
                 naming.badges.add(badge.text)
                 own.add(badge.text)
-    _titles(entry.value.get("titles"), own | _earning(entry.value.get("points")), naming)
+    titled = own | _earning(entry.value.get("points")) | {of.name, *of.tiers}
+    _titles(entry.value.get("titles"), titled, naming)
     found: dict[str, tuple[str, ...]] = {}
     reached: list[str] = []
     for tier in of.tiers:
@@ -315,7 +316,9 @@ def _titles(node: Node | None, known: set[str], naming: _Naming) -> None:
         if entry.key not in known:
             message = f"nothing here is called `{entry.key}`"
             hint = suggest(entry.key, known)
-            hint = hint or "titles are of benefits, rewards, challenges, badges, draws, and events that earn points"
+            hint = (
+                hint or "titles are of the class, tiers, benefits, rewards, challenges, badges, draws, earning events"
+            )
             naming.problems.error("unknown-title", message, entry.key_span, hint)
             continue
         value = entry.value

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from channels.base import Medium
-from orchestrator import choosing, consenting, handout
+from orchestrator import choosing, consenting, handout, rewarding
 from orchestrator.apply import Force
 from orchestrator.centre import spoken
 from orchestrator.choosing import Cell, Centre
@@ -103,6 +103,7 @@ def _page(
     now = wired.clock()
     with wired.store.read() as conn:
         centre = choosing.centre_of(conn, wired.keys, found.force, link, now)
+        programme = rewarding.has_programme(conn, found.force.project, link.customer_id)
     offered = found.force.project.vocabulary.preferences
     paused = centre.chosen.wishes.paused_until
     asked = request.query_params.get("done", "").split("-")
@@ -127,6 +128,7 @@ def _page(
         fresh=centre.fresh,
         email=masked(link.email or ""),
         call=_may_call(offered.call_me, centre),
+        rewards=f"{pages.base}/w/{wired.keys.link_token(link.message_id, 'w')}" if programme else "",
     )
 
 

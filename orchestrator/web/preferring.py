@@ -48,6 +48,7 @@ TEXTS: Final[Table] = {
     "on": ("on", "an"),
     "off": ("off", "aus"),
     "none": ("(nothing)", "(keine Angabe)"),
+    "rewards": ("Your points, tier and rewards", "Ihre Punkte, Ihr Status und Ihre Prämien"),
     # ---- topics
     "topics.title": ("What you want to hear about", "Worüber Sie informiert werden möchten"),
     "topics.what": (
