@@ -13,6 +13,7 @@ from channels.base import Medium
 from orchestrator import words
 from orchestrator.cells import country
 from orchestrator.model import (
+    BANDS,
     Cap,
     DoubleOptIn,
     Field,
@@ -205,8 +206,8 @@ def _cap_line(node: Node, tiers: Set[str], topics: Set[str], problems: Problems)
         problems.error("bad-cap", "this is no cap", node.span, _CAP_HINT)
         return []
     who, body, text = line
-    tiers_named, topic = _cap_for(node, who, tiers, topics, problems)
-    if tiers_named is None:
+    whom = _cap_for(who, tiers, topics, problems)
+    if whom is None:
         return []
     media: frozenset[Medium] = frozenset()
     scope: Unit = "customer"
@@ -228,14 +229,15 @@ def _cap_line(node: Node, tiers: Set[str], topics: Set[str], problems: Problems)
             problems.error("bad-cap", f"`{part[1].strip()}` does not say how many in what time", at, _CAP_HINT)
             return []
         number, per, within = count
-        for tier in tiers_named or (None,):
-            key = _cap_key(scope, per or f"{within}", media, tier, topic)
-            found.append(Cap(key, text, number, scope, media, per, within, tier, topic))
+        for kind, name in whom:
+            key = _cap_key(scope, per or f"{within}", media, kind, name)
+            tier, topic, band = (name if kind == each else None for each in ("tier", "topic", "band"))
+            found.append(Cap(key, text, number, scope, media, per, within, tier, topic, band))
     return found
 
 
-def _cap_key(scope: str, time: str, media: Iterable[str], tier: str | None, topic: str | None) -> str:
-    parts = [scope, time, ",".join(sorted(media)), tier and f"tier:{tier}", topic and f"topic:{topic}"]
+def _cap_key(scope: str, time: str, media: Iterable[str], kind: str, name: str) -> str:
+    parts = [scope, time, ",".join(sorted(media)), f"{kind}:{name}" if kind else ""]
     return " ".join(p for p in parts if p)
 
 
@@ -267,28 +269,25 @@ def _cap_text(node: Node) -> tuple[_Part | None, _Part, str] | None:
 
 
 def _cap_for(
-    node: Node, who: _Part | None, tiers: Set[str], topics: Set[str], problems: Problems
-) -> tuple[tuple[str, ...] | None, str | None]:
-    """The tiers and the topic a line is for; None for the tiers when it is told that they are wrong."""
+    who: _Part | None, tiers: Set[str], topics: Set[str], problems: Problems
+) -> tuple[tuple[str, str], ...] | None:
+    """Whom a line is for, one (tier, topic or band; its name) for each; None when it is told that it is wrong."""
     if who is None:
-        return (), None
-    match = re.fullmatch(r"\s*for\s+(tiers?|topic)\s+(.+?)\s*", who.text)
-    if not match:
-        hint = "`for tier platinum: …` or `for topic offers: …`"
+        return (("", ""),)
+    match = re.fullmatch(r"\s*for\s+(tier|topic|band)(s?)\s+(.+?)\s*", who.text)
+    if not match or (match[1] == "topic" and match[2]):
+        hint = "`for tier platinum: …`, `for band top: …` or `for topic offers: …`"
         problems.error("bad-cap", f"`{who.text.strip()}` does not say for whom", who.at(0, len(who.text)), hint)
-        return None, None
-    if match[1] == "topic":
-        if match[2] not in topics:
-            unknown(problems, "topic", match[2], who.at(match.start(2), len(match[2])), topics)
-            return None, None
-        return (), match[2]
-    named = tuple(re.split(r"\s*,\s*|\s+and\s+", match[2]))
-    for tier in named:
-        if tier not in tiers:
-            at = who.at(match.start(2) + match[2].index(tier), len(tier))
-            unknown(problems, "tier", tier, at, tiers)
-            return None, None
-    return named, None
+        return None
+    kind = match[1]
+    known: Iterable[str] = {"tier": tiers, "topic": topics, "band": BANDS}[kind]
+    named = (match[3],) if kind == "topic" else tuple(re.split(r"\s*,\s*|\s+and\s+", match[3]))
+    for name in named:
+        if name not in known:
+            at = who.at(match.start(3) + match[3].index(name), len(name))
+            unknown(problems, kind, name, at, known)
+            return None
+    return tuple((kind, name) for name in named)
 
 
 def _cap_media(body: _Part, begins: int, text: str, problems: Problems) -> frozenset[Medium] | None:

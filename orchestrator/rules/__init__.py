@@ -133,6 +133,7 @@ class Standing:
     segments: int = 1  # of a text that was written: it is charged as so many, and a budget weighs that
     wishes: Wishes | None = None
     partners: tuple[Partner, ...] = ()
+    band: str | None = None  # of the pyramid, where the workspace has caps for bands
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ names, which have no topic: a house cap for a topic does not count them, the law
 say that they were about something else. `per` day, week (from Monday) and month are the calendar of the customer's
 first candidate zone; where that zone is missing or unknown the period is taken as long as it can be anywhere. `within`
 is rolling. A customer's own wish ("at most two a week", on the preference centre) is one cap more, on all media
-together: it narrows what the house allows and never widens it. A cap for a tier replaces, for that tier, the general
-cap of the same scope, media, period and topic: the most specific word counts, whether it allows more or less; all other
-caps stay.
+together: it narrows what the house allows and never widens it. A cap for a tier, or for a band of the pyramid, replaces
+for those who are in it the general cap of the same scope, media, period and topic: the most specific word counts,
+whether it allows more or less; all other caps stay, and of one for a tier and one for a band both count.
 
 Where a cap leaves less room than there are messages ready, priority decides: a message makes way for those that go
 before it, and is looked at again a few minutes later. Never when it would expire meanwhile: to wait is no reason to
@@ -76,6 +76,7 @@ def rule(subject: Subject, standing: Standing, policies: Policies, now: datetime
         subject.topic,
         subject.account_id is None,
         standing.tier,
+        standing.band,
         zone,
         places,
         _own_cap(standing),
@@ -91,7 +92,7 @@ def _verdict(subject: Subject, standing: Standing, policies: Policies, now: date
     counts = []
     full: dict[str, Any] | None = None
     short: dict[str, Any] | None = None
-    house = _applicable(policies.caps, subject, standing.tier)
+    house = _applicable(policies.caps, subject, standing)
     for cap in (*_laws(policies, subject, standing, now), *house, *_own_cap(standing)):
         since = _since(cap, standing, now)
         counted = sum(1 for contact in standing.contacts if _counts(cap, contact, subject, since))
@@ -157,18 +158,23 @@ def _falls_under(row: HoursRule, place: Place) -> bool:
     return row.country == place.country and (row.region == "*" or place.region in (None, row.region))
 
 
-def _applicable(caps: Iterable[Cap], subject: Subject, tier: str | None) -> list[Cap]:
-    """The caps that concern the message, without the general ones that a cap for the tier replaces."""
+def _applicable(caps: Iterable[Cap], subject: Subject, standing: Standing) -> list[Cap]:
+    """The caps that concern the message, without the general ones that a cap for the tier or the band replaces."""
     found = [
         cap
         for cap in caps
-        if (cap.tier is None or cap.tier == tier)
+        if (cap.tier is None or cap.tier == standing.tier)
+        and (cap.band is None or cap.band == standing.band)
         and (not cap.media or subject.medium in cap.media)
         and (cap.topic is None or cap.topic == subject.topic)
         and (cap.scope == "customer" or subject.account_id is not None)
     ]
-    replaced = {_place(cap) for cap in found if cap.tier is not None}
-    return [cap for cap in found if cap.tier is not None or _place(cap) not in replaced] if replaced else found
+    replaced = {_place(cap) for cap in found if _is_special(cap)}
+    return [cap for cap in found if _is_special(cap) or _place(cap) not in replaced] if replaced else found
+
+
+def _is_special(cap: Cap) -> bool:
+    return cap.tier is not None or cap.band is not None
 
 
 def _place(cap: Cap) -> tuple[object, ...]:

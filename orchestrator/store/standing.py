@@ -70,6 +70,8 @@ class Facts:
     """Further keys, by message id, under which lists may know the recipient: of a letter, of a call's number."""
     partners: Mapping[int, tuple[Partner, ...]] = field(default_factory=dict)
     """By message id, the accounts that the recipient buys through."""
+    banded: bool = False
+    """Whether there are caps for bands of the pyramid, so that somebody's is weighed."""
 
     def usable(self, due: Due) -> tuple[tuple[Mapping[str, str], str], ...]:
         """(destination, address key) of each delivery. Of several devices, a suppressed one is passed over."""
@@ -115,6 +117,7 @@ class Facts:
             segments=segments,
             wishes=contacts.around.wishes.get(due.customer_id) if due.customer_id is not None else None,
             partners=self.partners.get(due.id, ()),
+            band=about.loyalty.get("band") if self.banded and about.loyalty is not None else None,
         )
 
 
@@ -256,6 +259,7 @@ def gather(conn: sa.Connection, batch: Sequence[Due], keys: Keys, asked: Asked) 
         now=asked.now,
         barred=frozenset(found.barred),
         partners=_partners(batch, people, companies, around) if around else {},
+        banded=_banded(asked),
     )
 
 
@@ -452,8 +456,12 @@ class _Rewarded:
         return dict(found) if found is not None else None
 
 
+def _banded(asked: Asked) -> bool:
+    return any(cap.band is not None for cap in asked.policies.caps)
+
+
 def _rewarded(conn: sa.Connection, people: Iterable[int], companies: Iterable[int], asked: Asked) -> _Rewarded:
-    if not _names(asked, *LOYALTY_ROOTS):
+    if not _names(asked, *LOYALTY_ROOTS) and not _banded(asked):
         return _Rewarded(asked.vocabulary, {}, {})
     customers, accounts = sorted(people), sorted(companies)
     return _Rewarded(

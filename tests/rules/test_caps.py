@@ -103,7 +103,7 @@ LEGAL = [
 
 
 def house(title: str, why: str, expected: str, caps: Any, *contacts: Contact, **changes: Any) -> Row:
-    there = {key: changes.pop(key) for key in ("zones", "tier", "rivals") if key in changes}
+    there = {key: changes.pop(key) for key in ("zones", "tier", "band", "rivals") if key in changes}
     until = changes.pop("until", None)
     return Row(
         title, why, expected, capped(*caps), subject(**changes), standing(contacts=contacts, **there), until=until
@@ -117,6 +117,7 @@ LETTERS = cap(1, per="month", media=frozenset({MAIL}))
 OFFERS = cap(1, per="day", topic="offers")
 COMPANY = cap(4, scope="account", per="week", media=frozenset())
 GOLD = cap(2, "gold", per="day", tier="gold")
+TOP, FOOT = cap(3, "top", per="day", band="top"), cap(0, "foot", per="day", band="small")
 DENY = "deny frequency_cap"
 HOUSE = [
     house("today's second", "1 of 1 since midnight in Berlin", DENY, [DAILY], sent(12 * HOUR)),
@@ -140,6 +141,14 @@ HOUSE = [
     house("the company's fourth", "3 of 4", ROOM, [COMPANY], *[sent(HOUR, customer=8, account=3)] * 3, account_id=3),
     house("the tier's own cap", "1 of 2: it stands for the general one", ROOM, [DAILY, GOLD], sent(HOUR)),
     house("the tier's own cap, full", "2 of 2", DENY, [DAILY, GOLD], *[sent(HOUR)] * 2),
+    house("the band's own cap", "2 of 3: it stands for the general one", ROOM, [DAILY, TOP], *[sent(HOUR)] * 2,
+          band="top"),
+    house("the band's own cap, full", "3 of 3", DENY, [DAILY, TOP], *[sent(HOUR)] * 3, band="top"),
+    house("another band's cap", "the general one: 1 of 1", DENY, [DAILY, TOP], sent(HOUR), band="big"),
+    house("a band's cap, no band", "the general one: 1 of 1", DENY, [DAILY, TOP], sent(HOUR)),
+    house("less for a band", "0 of 0", DENY, [DAILY, FOOT], band="small"),
+    house("a tier's and a band's", "both count: 2 of 2 and 2 of 3", DENY, [DAILY, GOLD, TOP], *[sent(HOUR)] * 2,
+          band="top"),
 ]  # fmt: skip
 
 
