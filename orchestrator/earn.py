@@ -36,6 +36,8 @@ from orchestrator.zones import instant, zone
 
 DUE = 5_000
 """Units for whom the clock has changed something that a look takes at once."""
+MOST = 10**12
+"""Points of one entry at most. What a source tells by mistake must not outgrow a column: it would hold up everybody."""
 EXPIRED = "points_expired"
 _DAY = timedelta(days=1)
 _UNITS: tuple[Unit, ...] = ("customer", "account")
@@ -99,7 +101,7 @@ def _once(conn: sa.Connection, awards: Sequence[Award]) -> list[Award]:
         if unit_id is None or not a.points:
             continue
         kind = "deduct" if a.kind == "award" and a.points < 0 else a.kind
-        amount = abs(a.points) if kind == "award" else -abs(a.points)
+        amount = min(abs(a.points), MOST) if kind == "award" else -abs(a.points)
         found.setdefault(a.key, a._replace(unit_id=unit_id, kind=kind, points=amount))
     return list(found.values())
 
@@ -363,7 +365,7 @@ class _Earning:
             times = Decimal(1)
             if tiers is not None:
                 times = rule.times.get(tiers.at(books.members[deed.unit_id], deed.at) or "", times)
-            total = int(amount * times)
+            total = int(min(amount * times, MOST))
             if total <= 0:
                 continue
             active_at = after(deed.at, rule.pending, books.tz(deed.unit_id)) if rule.pending else deed.at
@@ -476,7 +478,7 @@ def worth_of(rule: EarnRule, deed: Deed) -> Decimal:
     if deed.amount is None or deed.amount <= 0 or (rule.currency and deed.currency != rule.currency):
         return Decimal(0)
     # As it reads: 0.1 is a tenth, and not the double nearest to it.
-    return rule.points * (Decimal(str(deed.amount)) // rule.per)
+    return rule.points * (min(Decimal(str(deed.amount)), Decimal(MOST) * rule.per) // rule.per)
 
 
 def _shared(

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -68,6 +68,8 @@ KINDS: tuple[ImportKind, ...] = (
 
 AHEAD = timedelta(days=1)
 """How far in the future something may have happened: senders' clocks and zones are wrong by hours, not by days."""
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Nothing happened before: a hundred years back of it, and a zone's hours, are still within the calendar."""
 SKEW = timedelta(seconds=2)
 """The same of a yes: so far apart the clocks of two machines may be, and no further."""
 _YES = ("grant", "confirm", "import")
@@ -620,6 +622,8 @@ class RowReader:
         if ahead is not None and at > self.now + ahead:
             problems.append(f"{column} is in the future")
         assert isinstance(at, datetime)
+        if at < EARLIEST:
+            problems.append(f"{column} is before {EARLIEST.year}")
         return at
 
 

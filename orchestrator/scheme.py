@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from math import isfinite
 from typing import Any, Literal
 
 from orchestrator import words
@@ -464,7 +465,7 @@ class _Reading:
             message = f"a tier goes by a number or an amount of money, and this is {tier_by.kind.value}"
             self.problems.error("type-mismatch", message, self.at("tier_by").span, hint)
             return {}
-        if (listed is None or not listed.entries) and tier_by is not None:
+        if (listed is None or (listed.kind == "map" and not listed.entries)) and tier_by is not None:
             hint = "add `thresholds: { silver: 500 }`"
             self.misfit("nothing says what score makes which tier", self.at("tier_by").key_span or self.node.span, hint)
         if listed is not None and self.node.get("tier_by") is None:
@@ -491,7 +492,8 @@ class _Reading:
         """A threshold as a number, money in minor units."""
         node, money = entry.value, tier_by.kind is Kind.MONEY
         currency = self.words.currency
-        if node.kind == "scalar" and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+        if node.kind == "scalar" and number and isfinite(node.value):
             return float(Decimal(node.text).scaleb(minor_digits(currency) if money else 0))
         amount = words.money(node.text, minor_digits) if node.kind == "scalar" and money else None
         if amount is not None and amount.currency == currency:

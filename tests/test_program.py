@@ -95,6 +95,16 @@ def told(program: str) -> list[tuple[str, str]]:
     return [(p.code, lines[p.span.line - 1][p.span.col - 1 : p.span.end_col - 1]) for p in caught.value.problems]
 
 
+@pytest.mark.parametrize("score", [".inf", ".nan", "1e400"])
+def test_a_threshold_that_nothing_reaches_is_told(score: str) -> None:
+    text = f"program: {{ b2c: {{ tier_by: points, thresholds: {{ bronze: 0, silver: {score} }} }} }}\n"
+    assert [found for _, found in told(text)] == [score]
+
+
+def test_thresholds_of_another_shape_are_one_mistake() -> None:
+    assert len(told("program: { b2c: { tier_by: points, thresholds: [0, 1, 2] } }\n")) == 1
+
+
 # ---- the whole of it ------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,7 @@ def test_declared_values(cells, expected):
         ("events", {"type": "signed_up", "occurred_at": "2026-01-01"}, "customer or account is missing"),
         ("events", {"type": "signed_up", "customer": "a"}, "occurred_at is missing"),
         ("events", {"type": "signed_up", "customer": "a", "occurred_at": "2026-12-03"}, "is in the future"),
+        ("events", {"type": "signed_up", "customer": "a", "occurred_at": "0005-12-03"}, "is before 1900"),
         (
             "events",
             {"type": "signed_up", "customer": "a", "occurred_at": "x", "properties": "[]"},

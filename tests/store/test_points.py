@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
 from orchestrator.apply import in_force
 from orchestrator.condition import Scope, parse_expression
-from orchestrator.earn import Award
+from orchestrator.earn import MOST, Award, worth_of
 from orchestrator.problems import Problems, Span
+from orchestrator.program import EarnRule
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
 from orchestrator.store.merging import merge
 from orchestrator.store.people import TierChange, add_tier_changes
+from orchestrator.store.points import Deed
 from tests.outgoing import NOON, Statements
-from tests.points_world import Shop
+from tests.points_world import PROGRAM, Shop
 
 
 @pytest.fixture
@@ -55,6 +58,22 @@ def test_money_of_another_currency_earns_nothing(shop: Shop):
     [ann] = shop.world.people(1)
     shop.buys(ann, 5_000, currency="USD")
     assert shop.look() == 0
+
+
+def test_an_amount_beyond_everything_does_not_hold_up_the_others(migrated_url: str):
+    shop = Shop(migrated_url, PROGRAM.replace("- 1 per 1 EUR of", "- 900000000 per 0.01 EUR of"))
+    ann, bob = shop.world.people(2)
+    shop.buys(ann, 10**17)
+    shop.buys(bob, 1)
+    shop.award(*(Award(f"k{n}", "customer", ann, 9 * 10**18) for n in range(3)))
+    assert shop.look() == 2
+    assert shop.points(ann) == (4 * MOST, 0) and shop.points(bob) == (900_000_000, 0)
+    shop.close()
+
+
+def test_a_number_beyond_everything_is_worth_the_most():
+    rule = EarnRule("r", "", Decimal(3), "visited", "minutes")
+    assert 0 < worth_of(rule, Deed(1, 1, 1, NOON, 1e300, None)) <= 3 * MOST
 
 
 def test_at_most_so_often(shop: Shop):
