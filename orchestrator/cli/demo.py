@@ -24,15 +24,19 @@ from orchestrator.cli.running import Ticks, embedded
 from orchestrator.cli.terminal import FINE, WORKSPACE, Terminal, Usage, near, terminal
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from rich.console import Console
 
     from channels.base import Event
+    from orchestrator.cli._demo_sides import Side
     from orchestrator.cli._demo_tables import Day
     from orchestrator.importing import ImportReport
     from orchestrator.project import Project
     from orchestrator.wiring import Wired
 
 HOP = timedelta(hours=4)
+CODES = 300
+"""Made-up codes in each of the programme's pools."""
 NIGHTLY = ("accounts", "customers", "records", "devices")
 MIDNIGHT = datetime.combine(sample.START, time(), UTC)
 
@@ -189,6 +193,7 @@ class Story:
         self.days: list[Day] = []
         self.reasons: Counter[tuple[str, str, str]] = Counter()
         self.runs = 0
+        self.fresh = True
         self._console: Console = call.console
         self._rank: dict[tuple[str, str], int] = {}
 
@@ -202,6 +207,7 @@ class Story:
 
         if self.folder.exists() and not keep:
             shutil.rmtree(self.folder)
+        self.fresh = not self.folder.exists()
         if not (self.folder / "orchestrator.toml").exists():
             starter.copy(self.folder)
             _expect_feedback(self.folder / "orchestrator.toml")
@@ -212,6 +218,7 @@ class Story:
         with wiring.connected(self.folder, create=True) as wired:
             reports = self._first_imports(wired, project)
             applied = apply(wired.store, project, author="demo", message="the starter workspace", now=MIDNIGHT)
+            self._rank_all(wired, MIDNIGHT)
         self._show_imports(reports)
         state = "put in force" if applied.changed else "in force already"
         self._say("The workspace", f"{state}: {', '.join(sorted(project.journeys))}")
@@ -220,10 +227,26 @@ class Story:
         found = [self._import(wired, project, kind, _nightly(kind, sample.START), MIDNIGHT) for kind in NIGHTLY]
         for kind in ("consents", "events"):
             found.append(self._import(wired, project, kind, _stream(kind, None, MIDNIGHT), MIDNIGHT))
+        for pool in sorted(project.vocabulary.loyalty.pools):
+            codes = [{"code": f"DEMO-{pool}-{n:04}".upper()} for n in range(1, CODES + 1)]
+            found.append(self._import(wired, project, "vouchers", codes, MIDNIGHT, pool))
         return found
 
+    def _rank_all(self, wired: Wired, now: datetime) -> None:
+        """The nightly look at what everybody is worth; not again on days that were there before (`--keep`)."""
+        from orchestrator.rank import refresh
+
+        if self.fresh:
+            refresh(wired.store, now=now)
+
     def _import(
-        self, wired: Wired, project: Project, kind: str, rows: Sequence[Mapping[str, Any]], now: datetime
+        self,
+        wired: Wired,
+        project: Project,
+        kind: str,
+        rows: Sequence[Mapping[str, Any]],
+        now: datetime,
+        list_name: str = "",
     ) -> ImportReport:
         """Write the rows into a file as a business would export it, and import that."""
         from orchestrator.importing import import_file
@@ -231,8 +254,17 @@ class Story:
         place = self.folder / "imports" / f"{now:%Y-%m-%d-%H}"
         place.mkdir(parents=True, exist_ok=True)
         first = kind == "customers" and now == MIDNIGHT
-        path = _write(place, kind, [*rows, *_BAD_ROWS] if first else rows, half_a_line=first)
-        return import_file(wired.store, wired.keys, project.vocabulary, kind, path, now=now)  # type: ignore[arg-type]
+        name = f"{kind}-{list_name}" if list_name else kind
+        path = _write(place, name, [*rows, *_BAD_ROWS] if first else rows, half_a_line=first)
+        return import_file(
+            wired.store,
+            wired.keys,
+            project.vocabulary,
+            kind,  # type: ignore[arg-type]
+            path,
+            now=now,
+            list_name=list_name,
+        )
 
     # ---- day by day
 
@@ -253,6 +285,7 @@ class Story:
                     self.days.append(Day(now.date()))
                     for kind in NIGHTLY:
                         self._import(wired, project, kind, _nightly(kind, now.date()), now)
+                    self._rank_all(wired, now)
                 for kind in ("consents", "events"):
                     rows = _stream(kind, before, now)
                     if rows:
@@ -307,16 +340,28 @@ class Story:
                 received = overview.received(conn)
                 texted = overview.texted(conn)
                 examples = _examples(conn)
+                compared = self._compared(conn)
         if self.call.json:
-            self.call.document(self._document(received, texted, examples, page) | {"letters": letters})
+            beside = [{"class": one.class_name, "tier": one.tier, "key": one.key, "rows": one.rows} for one in compared]
+            more = {"letters": letters, "side_by_side": beside}
+            self.call.document(self._document(received, texted, examples, page) | more)
             return
+        from orchestrator.cli import _demo_sides as sides
         from orchestrator.cli import _demo_tables as tables
 
         tables.by_day(self._console, self.days, self.runs)
         tables.reasons(self._console, self.reasons)
         tables.differences(self._console, received, self._rank)
         tables.texts(self._console, texted, text)
+        sides.show(self._console, compared)
         tables.where_to_look(self._console, self.folder, page, letters, examples)
+
+    def _compared(self, conn: sa.Connection) -> list[Side]:
+        from orchestrator.apply import in_force
+        from orchestrator.cli import _demo_sides as sides
+
+        force = in_force(conn)
+        return [] if force is None else sides.read(conn, force, MIDNIGHT + timedelta(days=self.length))
 
     def _document(
         self, received: Sequence[Any], texted: Sequence[Any], examples: Mapping[str, Any], page: Path
@@ -352,8 +397,10 @@ class Story:
     def _show_imports(self, reports: Sequence[ImportReport]) -> None:
         if self.call.json:
             return
-        parts = [f"{r.rows - r.quarantined:,} {r.kind}" for r in reports]
-        self._say("Imported", ", ".join(parts))
+        counts: Counter[str] = Counter()
+        for report in reports:
+            counts[report.kind] += report.rows - report.quarantined
+        self._say("Imported", ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
         for report in reports:
             if report.quarantine_file is not None:
                 self._show_quarantine(report)

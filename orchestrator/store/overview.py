@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from orchestrator.model import Unit
 from orchestrator.store.tables import account, customer, log, message, tick
 
 WENT_OUT = ("sent", "delivered", "bounced", "failed", "uncertain")
@@ -94,6 +96,63 @@ def an_example(conn: sa.Connection, verdicts: Sequence[str], reasons: Sequence[s
         query = query.where(log.c.reason.in_(reasons))
     row = conn.execute(query).one_or_none()
     return None if row is None else (row.key, row.journey)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """So many messages to one customer, or to an account's people and its manager."""
+
+    medium: str
+    topic: str
+    journey: str
+    count: int
+
+
+def _of_unit(unit: Unit) -> Any:
+    """Whose a message is, as a unit's id."""
+    return customer.c.id if unit == "customer" else sa.func.coalesce(customer.c.account_id, message.c.account_id)
+
+
+def most_written_to(
+    conn: sa.Connection, unit: Unit, class_name: str, tiers: Sequence[str]
+) -> tuple[int, str, str | None] | None:
+    """(id, key, tier) of the unit of this class, and of the first of these tiers that anybody is in, who was reached
+    on the most media and most often; None where nobody is of these."""
+    table = customer if unit == "customer" else account
+    sent = (
+        sa.select(_of_unit(unit).label("id"), sa.func.count(message.c.medium.distinct()).label("media"),
+                  sa.func.count().label("messages"))
+        .select_from(message.outerjoin(customer, customer.c.id == message.c.customer_id))
+        .where(message.c.state.in_(WENT_OUT))
+        .group_by(_of_unit(unit))
+        .subquery()
+    )  # fmt: skip
+    place = sa.case({tier: n for n, tier in enumerate(tiers)}, value=table.c.tier)
+    most = (sa.func.coalesce(sent.c.media, 0).desc(), sa.func.coalesce(sent.c.messages, 0).desc())
+    query = (
+        sa.select(table.c.id, table.c.key, table.c.tier)
+        .outerjoin(sent, sent.c.id == table.c.id)
+        .where(table.c["class"] == class_name, table.c.tier.in_(tiers))
+        .order_by(place, *most, table.c.key)
+        .limit(1)
+    )
+    if unit == "customer":
+        query = query.where(customer.c.merged_into.is_(None), customer.c.left_at.is_(None))
+    row = conn.execute(query).one_or_none()
+    return None if row is None else (row.id, row.key, row.tier)
+
+
+def sent_to(conn: sa.Connection, unit: Unit, unit_id: int) -> list[Sent]:
+    """What went out to a unit, by medium, topic and journey, in the order in which it began."""
+    columns = (message.c.medium, message.c.topic, sa.func.coalesce(message.c.journey, ""))
+    rows = conn.execute(
+        sa.select(*columns, sa.func.count())
+        .select_from(message.outerjoin(customer, customer.c.id == message.c.customer_id))
+        .where(message.c.state.in_(WENT_OUT), _of_unit(unit) == unit_id)
+        .group_by(*columns)
+        .order_by(sa.func.min(message.c.id))
+    )
+    return [Sent(*row) for row in rows]
 
 
 def newest_tick(conn: sa.Connection) -> datetime | None:

@@ -83,6 +83,23 @@ def test_what_is_sent_differs_by_class_and_tier(shown: dict[str, Any]):
 
 @pytest.mark.slow
 @pytest.mark.prefect
+def test_a_gold_member_a_strategic_company_and_a_partner_side_by_side(shown: dict[str, Any]):
+    gold, strategic, partner = shown["side_by_side"]
+    assert (gold["class"], gold["tier"]) == ("b2c", "gold")
+    assert (strategic["class"], strategic["tier"]) == ("b2b", "strategic")
+    assert partner["class"] == "partner"
+    sides = [side["rows"] for side in (gold, strategic, partner)]
+    for name in ("by", "points", "benefits", "sent", "contract", "rewards"):
+        assert len({tuple(rows[name]) for rows in sides}) > 1, name
+    assert sides[0]["by"] == ["points(365 days)"] and sides[1]["by"] == ["annual_value"]
+    assert sides[1]["points"] == ["collects none"] and sides[0]["contract"] == ["none"] != sides[1]["contract"]
+    assert all(rows["value"] != ["not ranked"] for rows in sides)
+    sent = [{line.split(" (")[0] for line in rows["sent"]} for rows in sides]
+    assert all(sent) and not sent[0] & sent[1] and not sent[0] & sent[2]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
 def test_what_it_leaves_can_be_looked_at(shown: dict[str, Any]):
     page = Path(shown["outbox"])
     assert page.is_file()
