@@ -12,14 +12,13 @@ from orchestrator import words
 from orchestrator.model import EventType, Field, Kind, Preferences, Question, QuestionKind, Survey
 from orchestrator.problems import Problems, Span
 from orchestrator.reading import described, option, unknown
+from orchestrator.slips import SOURCES
 from orchestrator.source import Entry, Node
 
 ANSWERED: Final = "survey_answered"
 """The event that an answered survey becomes."""
 ASKED: Final = "survey_asked"
 """The event that a `survey` step records when its question has gone out."""
-SOURCES: Final = ("phone", "fax", "mail")
-"""How an answer came that was not given on the page."""
 OPEN_COLUMNS: Final = (
     "first_name", "last_name", "company", "street", "postcode", "city", "region", "country",
 )  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import earn, fulfil, ingest, lineage, measure, outcomes, refer
+from orchestrator import answering, earn, fulfil, ingest, lineage, measure, outcomes, refer
 from orchestrator.dates import add_months
 from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
@@ -679,6 +679,19 @@ def _store_costs(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return Counter(inserted=new, updated=changed, unchanged=same), []
 
 
+def _store_answers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
+    """Answers to surveys. A row that names a person where nobody may be named is not kept in the quarantine, either."""
+    customers = people.find_customers(conn, _named(read, "customer"))
+    found = answering.take_in(conn, job.keys, job.vocabulary, [row for _, row in read], customers, job.now)
+    _tell(conn, job, found.event_ids)
+    refused = [
+        Refused(read[place][0][0], {} if place in found.secret else read[place][0][1], problem)
+        for place, problem in found.wrong.items()
+    ]
+    added = len(found.event_ids) + found.nobodys
+    return Counter(inserted=added, unchanged=len(read) - len(refused) - added), refused
+
+
 _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "customers": _store_customers,
     "accounts": _store_accounts,
@@ -696,6 +709,7 @@ _STORE: Mapping[ImportKind, Callable[[sa.Connection, _Job, _Read], _Result]] = {
     "points": _store_points,
     "referrals": _store_referrals,
     "costs": _store_costs,
+    "answers": _store_answers,
 }
 _UNKNOWN_CUSTOMER = "this customer is not known; import the customers first"
 

@@ -45,7 +45,7 @@ from orchestrator.zones import zone
 
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "vouchers", "redemptions", "claims", "points", "referrals", "costs",
+    "vouchers", "redemptions", "claims", "points", "referrals", "costs", "answers",
 ]  # fmt: skip
 KINDS: tuple[ImportKind, ...] = (
     "customers",
@@ -64,6 +64,7 @@ KINDS: tuple[ImportKind, ...] = (
     "points",
     "referrals",
     "costs",
+    "answers",
 )
 
 AHEAD = timedelta(days=1)
@@ -200,7 +201,7 @@ class RowReader:
             said = ("values", one_of(TASK_OUTCOMES, "an outcome"))
             return {"task": ("special", None), "outcome": said, "note": ("values", text), "at": ("values", moment_)}
         if self.kind in slips.NEEDED:
-            return slips.columns(self.kind, moment_, self.vocabulary.classes)
+            return slips.columns(self.kind, moment_, self.vocabulary)
         if self.kind == "suppressions":
             named = dict.fromkeys(("name", "street", "postcode", "city"), ("values", name))
             return named | {
@@ -563,7 +564,7 @@ class RowReader:
         if "at" in out.values:
             self._occurred(out.values, problems, "at")
 
-    _vouchers = _redemptions = _claims = _points = _referrals = _costs = _slips
+    _vouchers = _redemptions = _claims = _points = _referrals = _costs = _answers = _slips
 
     def _devices(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         raw = row.get("token")

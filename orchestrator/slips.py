@@ -1,15 +1,19 @@
 """Rows about vouchers, claims, points and referrals: codes for a pool, what tills redeemed, what became of what was
-handed over, opening balances, who was brought by whose code; and what was spent on winning and keeping people."""
+handed over, opening balances, who was brought by whose code; what was spent on winning and keeping people; and answers
+to surveys that came by phone, fax or mail."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.cells import Parse, day, key, name, number, one_of, slug, yes_no
+from orchestrator.model import Vocabulary
 
+SOURCES: Final = ("phone", "fax", "mail")
+"""How an answer came that was not given on the page."""
 COSTS: Final = ("acquisition", "retention")
 FULFILMENTS: Final = ("fulfilled", "failed")
 """What a warehouse says of a claim."""
@@ -20,6 +24,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "points": ("key", "points"),
     "referrals": ("code",),
     "costs": ("kind", "since", "until", "amount"),
+    "answers": ("survey", "source"),
 }
 """By kind of row, the columns that must be there."""
 
@@ -54,8 +59,10 @@ def amount_of_points(raw: Any) -> int:
     return found
 
 
-def columns(kind: str, moment: Parse, classes: Iterable[str] = ()) -> dict[str, tuple[str, Parse | None]]:
+def columns(kind: str, moment: Parse, vocabulary: Vocabulary) -> dict[str, tuple[str, Parse | None]]:
     """The columns of a kind of NEEDED: where its value goes, and how it is read."""
+    if kind == "answers":
+        return _answer_columns(moment, vocabulary)
     special: tuple[str, Parse | None] = ("special", None)
     at: tuple[str, Parse | None] = ("values", moment)
     if kind == "vouchers":
@@ -80,7 +87,7 @@ def columns(kind: str, moment: Parse, classes: Iterable[str] = ()) -> dict[str, 
         return {
             "key": special,
             "kind": ("values", one_of(COSTS, "a kind of cost")),
-            "class": ("values", one_of(classes, "a declared class")),
+            "class": ("values", one_of(vocabulary.classes, "a declared class")),
             "since": ("values", day),
             "until": ("values", day),
             "amount": ("value", None),
@@ -108,6 +115,8 @@ def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetim
             problems.append(f"{column} is missing")
     if kind == "points":
         return _grant(row, problems)
+    if kind == "answers":
+        return _form(row, problems)
     if kind == "referrals" and bool(row.get("customer")) == bool(row.get("account")):
         problems.append("customer or account is missing, or both are named: who was referred?")
     if kind != "claims":
@@ -120,6 +129,36 @@ def read(kind: str, row: Mapping[str, Any], values: dict[str, Any], now: datetim
     if not _CLAIM.fullmatch(number):
         problems.append("claim is no number of a claim" if number else "claim is missing")
     return number
+
+
+def _answer_columns(moment: Parse, vocabulary: Vocabulary) -> dict[str, tuple[str, Parse | None]]:
+    """Its questions' answers as they were written: `answering` reads them, as it does a page's."""
+    asked = {question.name for survey in vocabulary.surveys.values() for question in survey.questions}
+    written: tuple[str, Parse | None] = ("members", _written)
+    return dict.fromkeys(asked, written) | {
+        "answer_id": ("special", None),
+        "survey": ("values", one_of(vocabulary.surveys, "a declared survey")),
+        "customer": ("refs", key),
+        "source": ("values", one_of(SOURCES, "a source")),
+        "at": ("values", moment),
+    }
+
+
+def _written(raw: Any) -> str:
+    whole = isinstance(raw, float) and raw.is_integer()
+    return str(int(raw) if whole else raw).strip()
+
+
+def _form(row: Mapping[str, Any], problems: list[str]) -> str:
+    """The number of the form, or of the call; "" where there is none."""
+    try:
+        found = key(row.get("answer_id") if row.get("answer_id") is not None else "")
+    except ValueError as error:
+        problems.append(f"answer_id {error}")
+        return ""
+    if not found and not row.get("at"):
+        problems.append("answer_id or at is missing: by one of them the same answer is known again")
+    return found
 
 
 def _grant(row: Mapping[str, Any], problems: list[str]) -> str:

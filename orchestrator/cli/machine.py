@@ -29,7 +29,7 @@ FLAG = Parameter(negative=())
 YES = Parameter(name=["--yes", "-y"], negative=())
 ImportKind = Literal[
     "customers", "accounts", "records", "events", "consents", "devices", "touches", "cases", "suppressions", "outcomes",
-    "redemptions", "claims", "points", "referrals", "costs",
+    "redemptions", "claims", "points", "referrals", "costs", "answers",
 ]  # fmt: skip
 
 SuppressionList = Literal["mps", "robinson", "dma_choice", "do_not_call", "do_not_mail", "deceased", "house"]
@@ -59,8 +59,8 @@ def import_(
     list_: Annotated[SuppressionList | None, Parameter(name="--list")] = None,
 ) -> int:
     """Take in a file of customers, accounts, records, events, consents, devices, touches, cases, suppressions, the
-    outcomes of tasks, redemptions of vouchers, what became of claims, points, referrals, or costs. (Codes: `vouchers
-    import`.)
+    outcomes of tasks, redemptions of vouchers, what became of claims, points, referrals, costs, or answers to surveys.
+    (Codes: `vouchers import`.)
 
     Every row is checked; bad ones go to a quarantine file beside it, to be mended and imported as they are, and the
     rest goes on. The same content twice is imported once; an interrupted import goes on where it was. Ends with 1

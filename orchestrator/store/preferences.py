@@ -168,6 +168,15 @@ def add_answer(conn: sa.Connection, number: int, survey: str, day: date, answers
     insert_many(conn, survey_answer, [{"id": number, "survey": survey, "day": day, "answers": dict(answers)}])
 
 
+def add_answers(conn: sa.Connection, rows: Mapping[int, tuple[str, date, Mapping[str, Any]]]) -> int:
+    """Keep nobody's answers by number, in no order but the numbers'; those that are there stay. How many were new."""
+    found = [
+        {"id": number, "survey": survey, "day": day, "answers": dict(answers)}
+        for number, (survey, day, answers) in sorted(rows.items())
+    ]
+    return insert_many(conn, survey_answer, found, ignore_conflicts=True)
+
+
 def answers_to(conn: sa.Connection, survey: str) -> list[dict[str, Any]]:
     """The anonymous answers to a survey, by day."""
     a = survey_answer.c
