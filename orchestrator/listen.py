@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -16,12 +16,15 @@ import sqlalchemy as sa
 
 from channels.base import Medium
 from orchestrator.apply import Force, in_force
+from orchestrator.centre import ANSWERED
 from orchestrator.dates import after
-from orchestrator.model import Complaints
+from orchestrator.listening import SENTIMENT, Period, Point, feeling, feels, periods, trend
+from orchestrator.model import Complaints, Vocabulary
 from orchestrator.outbound import Asked
 from orchestrator.store import outbox, people, versions
 from orchestrator.store.counting import among
 from orchestrator.store.database import insert_many, key_list, update_many
+from orchestrator.store.preferences import answers_to
 from orchestrator.store.tables import account, customer, event, support_case
 from orchestrator.zones import zone
 
@@ -200,3 +203,52 @@ def told(conn: sa.Connection, now: datetime) -> Mapping[str, None]:
         return {}
     many = "1 complaint is" if late == 1 else f"{late:,} complaints are"
     return {f"{many} overdue, the oldest since {since}: `orchestrator tasks` lists whose they are": None}
+
+
+# ---- what people say ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`name`: a survey, or an event's type. `kind`: nps or sentiment. `odd`: values that say nothing."""
+
+    name: str
+    kind: str
+    odd: int
+    points: tuple[Point, ...]
+
+
+def heard(conn: sa.Connection, vocabulary: Vocabulary, first: date, last: date, by: Period) -> list[Line]:
+    """The trend of each survey that asks for an NPS and of each event that tells a sentiment, from the week or month of
+    the first day to that of the last, by the workspace's clock. One statement a line."""
+    over = periods(first, last, by)
+    zone_, since = _zone("", vocabulary.timezone), over[0]
+    found = []
+    for survey in vocabulary.surveys.values():
+        question = next((q.name for q in survey.questions if q.kind == "nps"), None)
+        if question is None:
+            continue
+        if survey.anonymous:
+            rows = [(row["day"], row["answers"].get(question)) for row in answers_to(conn, survey.name)]
+        else:
+            said = _properties(conn, ANSWERED, since, zone_)
+            rows = [(day, p.get(question)) for day, p in said if p.get("survey") == survey.name]
+        values = [(day, float(v)) for day, v in rows if v is not None and since <= day <= last]
+        found.append(Line(survey.name, "nps", 0, tuple(trend(values, over, by, nps=True))))
+    for kind in vocabulary.events.values():
+        if not feels(kind.fields):
+            continue
+        told_ = [(day, p.get(SENTIMENT)) for day, p in _properties(conn, kind.name, since, zone_) if day <= last]
+        felt = [(day, feeling(value)) for day, value in told_ if value is not None]
+        values = [(day, value) for day, value in felt if value is not None]
+        found.append(Line(kind.name, "sentiment", len(felt) - len(values), tuple(trend(values, over, by))))
+    return found
+
+
+def _properties(conn: sa.Connection, kind: str, since: date, tz: ZoneInfo) -> list[tuple[date, Mapping[str, Any]]]:
+    """(local day, properties) of the events of a type since a day."""
+    begin = datetime.combine(since, time(), tz).astimezone(UTC)
+    rows = conn.execute(
+        sa.select(event.c.occurred_at, event.c.properties).where(event.c.type == kind, event.c.occurred_at >= begin)
+    )
+    return [(at.astimezone(tz).date(), properties) for at, properties in rows]

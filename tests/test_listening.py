@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import sqlalchemy as sa
 
 from orchestrator.accrue import accrue
 from orchestrator.ingest import record_events
-from orchestrator.listen import overdue, told
+from orchestrator.listen import heard, overdue, told
+from orchestrator.listening import begins, feeling, periods, trend
 from orchestrator.problems import ProjectError
 from orchestrator.project import load_files
 from orchestrator.store import insert_ids
@@ -211,3 +213,48 @@ def test_what_cannot_be_a_complaint(line: str, code: str) -> None:
 def test_a_complaints_task_names_what_there_is(name: str) -> None:
     texts = complaining(COMPLAINTS.replace("event.subject", name))
     assert len(codes(texts)) == 1
+
+
+# ---- the trend ------------------------------------------------------------------------------------------------------
+
+
+def test_weeks_and_months() -> None:
+    sunday, monday = date(2027, 3, 7), date(2027, 3, 1)
+    assert begins(sunday, "week") == monday and begins(sunday, "month") == monday
+    found = periods(date(2027, 2, 26), date(2027, 3, 8), "week")
+    assert found == [date(2027, 2, 22), monday, date(2027, 3, 8)]
+    found = periods(date(2026, 12, 31), date(2027, 2, 1), "month")
+    assert found == [date(2026, 12, 1), date(2027, 1, 1), date(2027, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("value", "felt"),
+    [(0.5, 0.5), (-1, -1.0), ("negative", -1.0), ("neutral", 0.0), (1.1, None), ("angry", None), (True, None)],
+)
+def test_what_is_felt(value: object, felt: float | None) -> None:
+    assert feeling(value) == felt
+
+
+def test_a_mean_has_an_interval_and_a_week_of_silence_is_shown() -> None:
+    first, second = date(2027, 3, 1), date(2027, 3, 8)
+    silent, one = trend([(second, 0.5)], [first, second], "week")
+    assert (silent.n, silent.value) == (0, None) and (one.n, one.value, one.low) == (1, 0.5, None)
+    [both] = trend([(first, 0.0), (first, 1.0)], [first], "week")
+    assert both.value == 0.5 and both.low == pytest.approx(0.5 - 1.96 * 0.5, abs=1e-3) and both.high == 1.0
+    [score] = trend([(first, 10.0), (first, 9.0), (first, 7.0), (first, 2.0)], [first], "week", nps=True)
+    assert score.value == 25 and score.low is not None and score.low < 25
+
+
+def test_what_is_heard(world: World) -> None:
+    texts = asking()
+    workspace = texts["journeys/workspace.yaml"].replace("events:\n", "events:\n  mentioned: { sentiment: number }\n")
+    project = world.apply({**texts, "journeys/workspace.yaml": workspace})
+    people = world.people(3)
+    world.event(people[:2], "survey_answered", survey="nps", likely=10)
+    world.event(people[2:], "survey_answered", survey="nps", likely=0)
+    world.event(people, "mentioned", sentiment=-0.5)
+    world.event(people[:1], "mentioned", sentiment=7)
+    with world.store.read() as conn:
+        nps, mentions = heard(conn, project.vocabulary, date(2027, 2, 22), date(2027, 3, 1), "week")
+    assert [(p.n, p.value and round(p.value)) for p in nps.points] == [(0, None), (3, 33)]
+    assert (mentions.name, mentions.odd, mentions.points[-1].n, mentions.points[-1].value) == ("mentioned", 1, 3, -0.5)

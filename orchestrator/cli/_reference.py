@@ -13,7 +13,7 @@ ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "test", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
-    ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers")),
+    ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers", "listening")),
     ("What customers are worth", ("value", "refresh", "metrics", "metrics what-if")),
     ("Tiers", ("tiers",)),
     ("Points", ("points show", "points award", "points check")),
@@ -418,6 +418,11 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     },
     "audit key": {"key": "NAME+ID+KEY"},
     "audit verifier": {"verifier": "the file's text"},
+    "listening": {
+        "by": "week or month",
+        "lines": "one a survey or an event: `name`, `kind` (nps or sentiment), `odd` (values that say nothing), and "
+        "`points`: `begins`, `n`, `value`, `low` and `high` (null: nobody said anything, or too few)",
+    },
     "answers": {
         "survey": "its name",
         "anonymous": "true or false",

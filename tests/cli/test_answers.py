@@ -55,3 +55,13 @@ def test_answers(small: World) -> None:
     assert secret["anonymous"] and secret["questions"][0]["counts"] == {"1": 1, "2": 0, "3": 0, "4": 0, "5": 2}
     said = world("answers", "npss")
     assert said.code == 2 and "did you mean `nps`?" in said.err
+
+
+def test_the_trend(small: World) -> None:
+    world = _world(small)
+    [line] = world.json("listening", "--last", "3")["lines"]
+    assert (line["name"], line["kind"], line["odd"]) == ("nps", "nps", 0)
+    point = next(p for p in line["points"] if p["n"])
+    assert (point["begins"], point["n"], point["value"]) == ("2027-02-22", 4, 25.0)
+    assert "●" in world("listening").out and "+25" in world("listening", "--by", "month").out
+    assert world("listening", "--last", "0").code == 2
