@@ -57,7 +57,9 @@ def complete(round_: Round) -> int:
         members = {one.id: one for one in round_.of_class(program.class_name, program.unit)}
         if daily:
             members |= _all_fulfilling(round_, program, members)
-        deeds = challenges.latest_deeds(round_.conn, program.unit, round_.first_id, round_.last_id)
+        deeds: Mapping[int, datetime] = {}
+        if members and round_.last_id > round_.first_id:
+            deeds = challenges.latest_deeds(round_.conn, program.unit, round_.first_id, round_.last_id)
         for some in _parts(list(members.values())):
             done += _done(round_, program, some, deeds)
     if daily:
@@ -86,7 +88,7 @@ def _house(vocabulary: Vocabulary) -> ZoneInfo:
 
 def _baseline(round_: Round, program: ClassProgram) -> None:
     """Who fulfilled a challenge already when it was applied, or edited, has done it silently."""
-    conn, applied = round_.conn, versions.newest(round_.conn)
+    conn = round_.conn
     for one in program.challenges:
         name = f"challenge:{program.class_name}:{one.name}"
         mark = int(hashlib.sha256(one.when.text.encode()).hexdigest()[:12], 16)
@@ -96,6 +98,7 @@ def _baseline(round_: Round, program: ClassProgram) -> None:
         if one.include_existing:
             continue
         # What came in since the apply is new: it was done when the challenge could be known.
+        applied = versions.newest(conn)
         at = min(applied.at, round_.now) if applied is not None else round_.now
         ids = challenges.fulfilling(conn, round_.segments, one.when, program.class_name, program.unit, at, but=one.name)
         silent = [_achieved(program, one, unit_id, 1, at, silent=True) for unit_id in ids]

@@ -264,19 +264,21 @@ def convert(round_: Round) -> int:
     if programs:
         record(conn, project, _claims(round_), round_.now)
     newest = referrals.newest(conn)
+    # Without an event and a referral that are new nothing can have changed; refunds are looked at once a day besides.
+    fresh = round_.last_id > round_.first_id or newest > seen
     done = 0
     if programs:
         daily = _is_new_day(round_)
         for program in programs:
-            done += _convert(round_, program, seen)
-            done += _take_back(round_, program)
+            done += _convert(round_, program, seen) if fresh else 0
+            done += _take_back(round_, program) if fresh or daily else 0
             if daily:
                 _lapse(round_, program)
                 _give_again(round_, program)
         if daily:
             versions.set_instant(conn, _LOOKED, round_.now)
     for program in project.program.classes.values():
-        if program.commission is not None:
+        if program.commission is not None and fresh:
             done += _commission(round_, program, seen)
     if newest != seen:
         versions.set_number(conn, _SEEN, newest)
