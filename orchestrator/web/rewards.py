@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Any, Final
@@ -36,6 +36,7 @@ from orchestrator.zones import local
 LETTER: Final = "w"
 GOOD: Final = frozenset({"taken", "joined", "left", "link", "fresh"})
 DONE: Final = GOOD | {"name", "old", "role"} | NOT_CLAIMED.keys()
+_SOON: Final = timedelta(days=60)
 _FORM: Final = re.compile(r"[\w-]{16,32}", re.ASCII)
 
 
@@ -175,8 +176,9 @@ class _Told:
             **self._benefits(),
             "balance": found.number(seen.standing.get("points") or 0),
             "owed": (seen.standing.get("points") or 0) < 0,
-            "pending": found.points(p) if (p := seen.standing.get("points_pending") or 0) > 0 else "",
+            "pending": found.number(p) if (p := seen.standing.get("points_pending") or 0) > 0 else "",
             "expiring": self._expiring(),
+            "soon": self._is_soon(),
             "history": self._history(),
             "content": [(self._words(one.title), self._words(one.text), one.url) for one in seen.content],
             "offers": [self._offer(one) for one in seen.offers],
@@ -274,6 +276,11 @@ class _Told:
             return ""
         key = "expiring.one" if count == 1 else "expiring"
         return self.found.said.plain(key, points=self.found.points(count), day=self.found.day(day))
+
+    def _is_soon(self) -> bool:
+        """Whether points expire so soon that it is marked."""
+        day = self.seen.standing.get("points_expire_on")
+        return day is not None and day - self._wall(self.now).date() <= _SOON
 
     def _history(self) -> list[tuple[str, str, str, str]]:
         """Lines of (day, what, points, from when they can be spent)."""

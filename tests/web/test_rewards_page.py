@@ -55,7 +55,7 @@ def test_what_a_member_sees(either: World) -> None:
     text = seen.text
     for words in (
         "Programme: Friends of Small", "Silver", "Way to Gold", "1,160 points more to Gold; you have 840 points.",
-        "Free shipping", "With Gold you also get", "Personal shopper", "840", "50 points",
+        "Free shipping", "With Gold you also get", "Personal shopper", "840", "<dd>50</dd>",
         "840 points expire at the end of September 1, 2028.", "Ten euros off", "89,160 points are missing.",
         "For Gold.", "3 left", "Regular", "You have 8 tickets.", "The silver guide", "Fifty recipes.",
         "Earned: Order", "+840", "to spend from March 15, 2027",
