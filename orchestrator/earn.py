@@ -365,7 +365,7 @@ class _Earning:
             times = Decimal(1)
             if tiers is not None:
                 times = rule.times.get(tiers.at(books.members[deed.unit_id], deed.at) or "", times)
-            total = int(min(amount * times, MOST))
+            total = min(int(amount * times), MOST)
             if total <= 0:
                 continue
             active_at = after(deed.at, rule.pending, books.tz(deed.unit_id)) if rule.pending else deed.at

@@ -250,6 +250,11 @@ def property_named(
         return None
     fields = context.vocabulary.events[event].fields
     at = line.at(begins, len(name))
+    if not prop:
+        fit = [f"{event}.{f.name}" for f in fields.values() if kinds is None or f.kind in kinds]
+        message = f"`{name}` is an event, and this needs one of its properties"
+        context.problems.error("unknown-property", message, at, f"such as `{next(iter(fit), f'{event}.amount')}`")
+        return None
     if prop not in fields:
         hint = suggest(name, [f"{event}.{field}" for field in fields]) or f"declare it under `{event}`"
         context.problems.error("unknown-property", f"`{event}` has no `{prop}`", at, hint)
@@ -282,6 +287,11 @@ def _refund(line: Node, context: Context) -> Refund | None:
         context.problems.error("bad-refund", message, line.span, _REFUND_HINT)
         return None
     told = len(context.problems.errors)
+    if match[1] == match[2]:
+        at = line.at(match.start(2), len(match[2]))
+        message = f"`{match[1]}` cannot take back itself: nobody would ever have points of it"
+        context.problems.error("bad-refund", message, at, _REFUND_HINT)
+        return None
     for event in (1, 2):
         if event_named(line, match.start(event), match[event], context):
             _shared(line, match, match[event], context)

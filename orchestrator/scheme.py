@@ -387,6 +387,10 @@ class _Reading:
             return None
         got = self.parts.get
         challenges, rewards = got("challenges", {}), got("rewards", {})
+        self._lasting(
+            ("membership", "term"), ("points_expire",), ("referral", "within"),
+            *(("challenges", name, "again") for name in challenges),
+        )  # fmt: skip
         return ClassProgram(
             self.of.name,
             self.of.unit,
@@ -415,6 +419,14 @@ class _Reading:
         for key in keys:
             found = found.get(key) or found
         return found
+
+    def _lasting(self, *paths: tuple[str, ...]) -> None:
+        """Lengths of time that must be some: what may be done again after nought is done for ever, and at once."""
+        for *above, last in paths:
+            node = self.at(*above).get(last)
+            if node is not None and words.duration(node.text) == Duration():
+                message = f"`{node.text}` is no length of time"
+                self.problems.error("wrong-type", message, node.span, f"such as `1 day`, or leave `{last}` out")
 
     def pool(self, name: str, *keys: str) -> None:
         if name and name not in self.words.loyalty.pools:
@@ -492,8 +504,8 @@ class _Reading:
         """A threshold as a number, money in minor units."""
         node, money = entry.value, tier_by.kind is Kind.MONEY
         currency = self.words.currency
-        number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
-        if node.kind == "scalar" and number and isfinite(node.value):
+        number = node.value if node.kind == "scalar" and not isinstance(node.value, bool) else None
+        if isinstance(number, (int, float)) and isfinite(number):
             return float(Decimal(node.text).scaleb(minor_digits(currency) if money else 0))
         amount = words.money(node.text, minor_digits) if node.kind == "scalar" and money else None
         if amount is not None and amount.currency == currency:

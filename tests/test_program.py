@@ -101,6 +101,28 @@ def test_a_threshold_that_nothing_reaches_is_told(score: str) -> None:
     assert [found for _, found in told(text)] == [score]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "membership: { joins: free, term: 0 days }",
+        "points_expire: 0 days",
+        "challenges: { a: { when: count(review_written) >= 1, again: 0 days } }",
+        "referral: { converts_on: order_placed, within: 0 days }",
+    ],
+)
+def test_no_time_is_no_length_of_time(lines: str) -> None:
+    assert told(f"program: {{ b2c: {{ {lines} }} }}\n") == [("wrong-type", "0 days")]
+
+
+def test_an_event_does_not_take_back_itself() -> None:
+    text = "program: { b2c: { refunds: [ order_placed takes back order_placed by order_id ] } }\n"
+    assert told(text) == [("bad-refund", "order_placed")]
+
+
+def test_an_event_in_place_of_its_property() -> None:
+    assert told("program: { value: { orders: order_placed } }\n") == [("unknown-property", "order_placed")]
+
+
 def test_thresholds_of_another_shape_are_one_mistake() -> None:
     assert len(told("program: { b2c: { tier_by: points, thresholds: [0, 1, 2] } }\n")) == 1
 
