@@ -467,7 +467,8 @@ class _Earning:
                 "counts": entry.counts,
                 "at": at,
                 "received_at": self.round.now,
-                "active_at": at,
+                # What is taken back of pending points takes nothing of those that count already.
+                "active_at": max(at, entry.active_at),
             }
 
 

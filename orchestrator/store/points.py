@@ -312,6 +312,7 @@ class Earned(NamedTuple):
     event_id: int
     points: int
     at: datetime
+    active_at: datetime
     rule: str
     counts: bool
     back: dict[int, int]
@@ -357,11 +358,11 @@ def both_sides(conn: sa.Connection, case: Case, first_id: int, last_id: int) -> 
 def earned_by(conn: sa.Connection, unit: Unit, event_ids: Iterable[int]) -> dict[int, list[Earned]]:
     """What rules gave for these events, and what of it was taken back. Two statements."""
     e = point_entry.c
-    query = sa.select(e.id, e.event_id, e.points, e.at, e.rule, e.counts).where(
+    query = sa.select(e.id, e.event_id, e.points, e.at, e.active_at, e.rule, e.counts).where(
         among(conn, e.event_id, list(event_ids)), e.unit == unit, e.kind == "earn"
     )
     rows = conn.execute(query.order_by(e.id)).all()
-    found = {r.id: Earned(r.id, r.event_id, r.points, r.at, r.rule, r.counts, {}) for r in rows}
+    found = {r.id: Earned(r.id, r.event_id, r.points, r.at, r.active_at, r.rule, r.counts, {}) for r in rows}
     if found:
         back = sa.select(e.of_id, e.event_id, e.points).where(e.kind == "reverse", among(conn, e.of_id, list(found)))
         for of_id, event_id, points in conn.execute(back):

@@ -30,7 +30,7 @@ point_entry = Table(  # append-only: every point there ever was; a balance is a 
     Column("counts", sa.Boolean, nullable=False, server_default=sa.true()),  # towards `points(365 days)`, so to tiers
     Column("at", UtcDateTime, nullable=False),  # when it was earned or spent
     Column("received_at", UtcDateTime, nullable=False),
-    Column("active_at", UtcDateTime, nullable=False),  # pending until then; of what takes points away: `at`
+    Column("active_at", UtcDateTime, nullable=False),  # pending until then, and what is taken of them; else `at`
     Column("expires_on", sa.Date),  # the last day (the unit's own) on which they can be spent; NULL: never expire
     one_of("unit", UNITS),
     one_of("kind", ("earn", "award", "deduct", "spend", "expire", "reverse")),
