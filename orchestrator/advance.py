@@ -190,7 +190,7 @@ def _manager(unit: UnitFacts) -> Addressee | None:
 
 
 def recipients(journey: Journey, unit: UnitFacts) -> dict[Medium, tuple[Addressee, ...]]:
-    """By medium an account's contacts, in the order of the journey's roles, its own before those of the accounts above."""
+    """By medium an account's contacts, in the order of the journey's roles, its own before those above."""
     roles = journey.recipients.roles
     rank = {role: n for n, role in enumerate(roles)}
     above = journey.recipients.above

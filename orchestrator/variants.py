@@ -10,7 +10,6 @@ from orchestrator.problems import Problems, suggest
 from orchestrator.reading import option
 from orchestrator.source import Node
 
-
 MISTAKEN = "?"
 """A choice is named, and there is none: told, and nothing that hangs on it is told, too."""
 

@@ -34,7 +34,8 @@ def by_the_book(seed: bytes, entries: list[Entry], count: int) -> list[int]:
     """What the page says, as somebody else would write it: with a list of all tickets, from which drawn ones go."""
     listed = "".join(f"{e.number},{e.ticket},{e.entrant}\n" for e in entries).encode()
     digest = hashlib.sha256(listed).digest()
-    tickets, drawn, n = list(range(len(entries))), [], 0
+    tickets, n = list(range(len(entries))), 0
+    drawn: list[int] = []
     won: list[str] = []
     while tickets and len(drawn) < count:
         word = int.from_bytes(hmac.new(seed, digest + n.to_bytes(8, "big"), hashlib.sha256).digest()[:8], "big")
@@ -71,7 +72,7 @@ def test_each_ticket_is_as_likely_as_any_other():
 
 def test_words_that_would_favour_some_are_passed_over(monkeypatch: pytest.MonkeyPatch):
     words = iter([b"\xff" * 8, (5).to_bytes(8, "big"), *(b"\0" * 8 for _ in range(2))])
-    monkeypatch.setattr(lottery.hmac, "digest", lambda *_: next(words) + b"\0" * 24)
+    monkeypatch.setattr(hmac, "digest", lambda *_: next(words) + b"\0" * 24)
     assert list(lottery.order(b"", "", 3)) == [2, 0, 1]
 
 

@@ -451,7 +451,7 @@ program:
     assert (found.margin, found.horizon_days, found.inactive_after) == (Decimal("0.375"), 365, Duration(months=6))
     assert found.training == ("signed_up", "review_written")
     short = load("program: { value: { contracts: contract.value until contract.ends } }\n").program.value
-    assert short is not None and (short.contract, short.contract_ends, short.margin) == ("contract", "ends", 1)
+    assert short is not None and (short.contract, short.contract_ends, short.margin) == ("contract", "ends", Decimal(1))
     assert project.program.classes == {}
 
 

@@ -59,7 +59,7 @@ def act(found: Game, ids: list[int], codes: list[str], partner: str, deed: tuple
         case "cancels":
             found.tell("cancelled", ids[one], key=f"c{one}-{two}", order_id=f"o{one}-{two}")
         case "returns":
-            told = {"order_id": f"o{one}-{two}", "refund": 600, "refund_currency": "EUR"}
+            told: dict[str, Any] = {"order_id": f"o{one}-{two}", "refund": 600, "refund_currency": "EUR"}
             found.tell("returned", ids[one], **told)
         case "replay":
             replay(found)

@@ -102,7 +102,8 @@ def test_why_a_reward_is_not_claimed(world: World) -> None:
 
 def test_an_account_s_points_are_its_contacts_to_spend_once_it_is_a_member(world: World) -> None:
     acme = company(world)
-    ann, bob = world.people(2, **{"class": "b2b", "account_id": acme, "tier": None})
+    member: dict[str, Any] = {"class": "b2b", "account_id": acme, "tier": None}
+    ann, bob = world.people(2, **member)
     points_to(world, [acme], 1500, "account")
     project = project_of(world)
     with world.store.read() as conn:
@@ -337,7 +338,8 @@ def test_nothing_is_sent_to_who_was_erased_and_a_company_has_its_points_back(wor
     with world.store.write() as conn:
         loyalty.write(conn, "account", {acme: {"member": "active"}}, world.now)
     points_to(world, [acme], 1000, "account")
-    ann = world.people(**{"class": "b2b", "account_id": acme, "tier": None})[0]
+    member: dict[str, Any] = {"class": "b2b", "account_id": acme, "tier": None}
+    ann = world.people(**member)[0]
     bob = world.people()[0]
     points_to(world, [bob], 300)
     claimed(world, "workshop", acme, "w", "account", ann)

@@ -106,7 +106,8 @@ def test_conditions_and_loops_between_elements_reach_the_page_and_the_text():
 def test_tags_survive_in_attributes_tables_and_raw_html_even_when_styles_are_inlined():
     body = (
         "<mj-table>{% for b in benefits %}<tr><td class='x'>{{ b }}</td></tr>{% endfor %}</mj-table>"
-        "<mj-raw><tr>{% if points.balance < 200 and points.balance > 1 %}<td>{{ points.balance }}</td>{% endif %}</tr></mj-raw>"
+        "<mj-raw><tr>{% if points.balance < 200 and points.balance > 1 %}<td>{{ points.balance }}</td>"
+        "{% endif %}</tr></mj-raw>"
         "<mj-text css-class='{{ tier }}'>"
         "<a href=\"{{ links.unsubscribe }}\" title='{% if tier %}a{% endif %}'>x</a></mj-text>"
     )

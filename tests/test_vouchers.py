@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -178,7 +179,8 @@ def test_the_tick_tells_of_a_pool_that_runs_short(world: World) -> None:
 
 def test_an_account_s_journey_gives_to_the_account(world: World) -> None:
     acme = company(world)
-    (ann,) = world.people(**{"class": "b2b", "account_id": acme, "tier": None})
+    member: dict[str, Any] = {"class": "b2b", "account_id": acme, "tier": None}
+    (ann,) = world.people(**member)
     fill(world, "ten", ["AAAA-1"])
     world.event([ann], "bought", order_id="1")
     world.move()

@@ -240,7 +240,9 @@ def _complaints(conn: sa.Connection, wired: Wired) -> Finding:
         return Finding("complaints", "ok", "none is open")
     text = f"{counted(left, 'complaint')} open"
     if late:
-        return Finding("complaints", "look", f"{text}, {late:,} overdue, the oldest since {since}", "orchestrator tasks")
+        return Finding(
+            "complaints", "look", f"{text}, {late:,} overdue, the oldest since {since}", "orchestrator tasks"
+        )
     return Finding("complaints", "ok", f"{text}, none overdue")
 
 

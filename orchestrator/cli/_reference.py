@@ -13,7 +13,10 @@ ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "test", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
-    ("Looking", ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers", "listening")),
+    (
+        "Looking",
+        ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers", "listening"),
+    ),
     ("What customers are worth", ("value", "refresh", "metrics", "metrics what-if")),
     ("Tiers", ("tiers",)),
     ("Points", ("points show", "points award", "points check")),

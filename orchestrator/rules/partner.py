@@ -1,7 +1,7 @@
 """A partner's end customers are the partner's: no marketing over its head, unless it is allowed.
 
-House policy (`policies.end_customers`): `if_partner_allows`, which it is without a word, asks what the partner's account
-says (`allows_contact`); `never` refuses whatever the partner says, `always` refuses nobody. A topic with
+House policy (`policies.end_customers`): `if_partner_allows`, which it is without a word, asks what the partner's
+account says (`allows_contact`); `never` refuses whatever the partner says, `always` refuses nobody. A topic with
 `over_partner: yes` passes in any case. Who buys through two partners, herself through one and her company through
 another, needs the word of both. A partner that never said anything has not allowed it. Transactional messages go: what
 a contract with us needs is between her and us.

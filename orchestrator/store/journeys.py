@@ -126,7 +126,7 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
 
 
 def company_facts(conn: sa.Connection, account_ids: Iterable[int]) -> dict[int, UnitFacts]:
-    """By account id: its zone, its contacts and those of the accounts above, whether it has a manager. One statement."""
+    """By account id: its zone, its contacts and those of accounts above, whether it has a manager. One statement."""
     companies: dict[int, tuple[str | None, bool]] = {}
     contacts: dict[int, list[Contact]] = defaultdict(list)
     tree = above(id_list(conn, account_ids))

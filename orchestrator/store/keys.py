@@ -69,8 +69,8 @@ class Keys:
         """What a message's own links carry, to be read by `read_link_token`. Says nothing about the recipient.
 
         Good for one page alone (`u` unsubscribe, `o` one-click, `p` preferences, `c` confirm, `s` survey, `r` a link
-        followed, `d` the data of a person, `w` her rewards): a one-click link stands in a header that every relay reads, and must open
-        no more. From the unsubscribe page the way to the preferences is shown.
+        followed, `d` the data of a person, `w` her rewards): a one-click link stands in a header that every relay
+        reads, and must open no more. From the unsubscribe page the way to the preferences is shown.
 
         A followed link's is short, for a text is charged by its length: 48 bits of signature. Whoever forges one is
         led to a public page of the house, and a click is counted that nobody made.

@@ -30,10 +30,7 @@ def shop(tmp_path: Path, clock: At) -> World:
 
 
 def test_where_one_stands_and_how_it_came(shop: World, clock: At) -> None:
-    bought = [
-        {"type": "order_placed", "customer": "ana", "occurred_at": f"2027-03-01T0{n}:00:00Z"}
-        for n in range(2)
-    ]
+    bought = [{"type": "order_placed", "customer": "ana", "occurred_at": f"2027-03-01T0{n}:00:00Z"} for n in range(2)]
     assert shop("import", "events", str(shop.write("orders.csv", bought))).code == 0
     assert shop("run").code == 0
     told = shop.json("tiers", "ana")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -106,7 +107,7 @@ def test_pending_points_become_active_without_an_entry(shop: Shop):
 
 def test_the_multiplier_is_of_the_tier_one_was_in(shop: Shop):
     ann, bob = shop.world.people(2)
-    dinner = {"amount": 1_999, "amount_currency": "EUR"}
+    dinner: dict[str, Any] = {"amount": 1_999, "amount_currency": "EUR"}
     shop.go(1)
     with shop.store.write() as conn:
         add_tier_changes(conn, [TierChange("customer", ann, "b2c", "silver", "gold", "up")], shop.now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,7 +76,7 @@ def test_one_balance_is_spent_once(shop: Shop, migrated_url: str):
             found: list[str] = []
             for k in range(5):
                 two = mixed[2 * k : 2 * k + 2]
-                found += store.written(lambda conn, two=two: earn.award(conn, shop.project, two, NOON))
+                found += store.written(partial(earn.award, project=shop.project, awards=two, now=NOON))
             return found
 
         return work
@@ -238,7 +239,7 @@ def act(shop: Shop, people: Sequence[int], deed: Any) -> None:
 def lived(shop: Shop, deeds: Sequence[Any], looks: set[int]) -> list[tuple[int, int]]:
     """The same on a database, with looks on these days and one at the end; both people are new."""
     people = shop.world.people(2, consents=None)
-    begun = set()
+    begun: set[int] = set()
     for deed in deeds:
         shop.go(deed[1])
         for day in sorted(d for d in looks - begun if d < deed[1]):
