@@ -21,7 +21,7 @@ from tests.web.rewards_world import PROGRAM, club, page, somebody, written_to
 from tests.web.site import Asked
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     with club(request, tmp_path) as made:
         yield made
@@ -106,6 +106,7 @@ def test_a_reward_is_taken_once_for_each_form(either: World) -> None:
     assert "/w/" in mail and "TEN-0001" not in mail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "said"),
     [("vip-night", "tier"), ("yacht", "points"), ("locals", "only_if"), ("moon", "unknown"), ("workshop", "unknown")],
@@ -214,6 +215,7 @@ def contact(world: World, acme: int, **columns: Any) -> tuple[int, int]:
     return person, written_to(world, person)
 
 
+@pytest.mark.slow
 def test_a_contact_sees_her_companys_points_and_takes_rewards_only_in_her_role(world: World) -> None:
     acme = company(world, "Acme Ltd")
     points_to(world, [acme], 300, unit="account")
@@ -238,6 +240,7 @@ def test_a_contact_sees_her_companys_points_and_takes_rewards_only_in_her_role(w
     assert "There is no rewards programme for you" in ask.get(page(world, alone)).text
 
 
+@pytest.mark.slow
 def test_content_is_for_its_tiers_alone(world: World) -> None:
     ask = Asked(world)
     for tier, there, hidden in (
