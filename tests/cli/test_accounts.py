@@ -1,4 +1,4 @@
-"""`accounts`: one company at a look, in the starter workspace with two of its journeys, with people who can and who cannot be reached."""
+"""`accounts`: one company at a look, with two journeys of the starter, and people who can and cannot be reached."""
 
 from __future__ import annotations
 
