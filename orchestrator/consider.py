@@ -355,7 +355,8 @@ class _Case:
         told = f"{row['points_expiring']:,} points expire at the end of {day}"
         if began := self._began("run_key", f"points:{day}"):
             return False, [f"{told}: {began}"]
-        return True, [f"{told}: a run begins from {day_after(day, trigger.within, -1)} on, at {trigger.at:%H:%M}"]
+        begins = day_after(day, trigger.within, -1)
+        return self._begins(begins), [f"{told}: a run begins from {begins} on, at {trigger.at:%H:%M}"]
 
     def _risk(self, trigger: RiskTrigger) -> tuple[bool | None, list[str]]:
         row = tiers.standing_of(self.conn, self.journey.unit, self.unit_id, self.force.project.vocabulary)
@@ -367,7 +368,11 @@ class _Case:
         if began := self._began("run_key", f"risk:{row['review_on']}"):
             return False, [f"{told}: {began}"]
         begins = day_after(row["review_on"], trigger.within, -1)
-        return True, [f"{told}: she enters from {begins} on, at {trigger.at:%H:%M}"]
+        return self._begins(begins), [f"{told}: she enters from {begins} on, at {trigger.at:%H:%M}"]
+
+    def _begins(self, day: date) -> bool | None:
+        """Whether that day has come, where the unit is; None: it is to come."""
+        return True if self.now.astimezone(zone(self._zone()) or ZoneInfo("UTC")).date() >= day else None
 
     def _milestone(self, trigger: MilestoneTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         known = tiers.number_of(self.conn, self.journey.unit, self.unit_id, trigger.event, self.now)
@@ -376,7 +381,7 @@ class _Case:
         told = f"{known:,} {trigger.event} are known"
         if known >= trigger.count:
             return False, [f"{told}: number {trigger.count} came before the journey was put in force, or late"]
-        return True, [f"{told}: it begins with number {trigger.count}"]
+        return None, [f"{told}: it begins with number {trigger.count}"]
 
     def _stage(self, trigger: StageTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         rows = explain.records_of(self.conn, self.one, self.journey.unit, trigger.record, _SHOWN)

@@ -9,12 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.accrue import accrue
+from orchestrator.apply import in_force
+from orchestrator.consider import consider
 from orchestrator.enroll import enroll
 from orchestrator.ingest import record_events
 from orchestrator.problems import ProjectError
 from orchestrator.project import load_files
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
+from orchestrator.store.explain import Who
 from tests.outgoing import World, email, journey
 from tests.tiered import B2C, buy, texts, world
 
@@ -37,6 +40,27 @@ def contact(world: World, account_id: int) -> int:
 def runs(world: World, name: str) -> list[tuple[int, str]]:
     query = sa.select(t.enrollment.c.unit_id, t.enrollment.c.run_key).where(t.enrollment.c.journey == name)
     return [(r.unit_id, r.run_key) for r in world.rows(query.order_by(t.enrollment.c.id))]
+
+
+def why_not(world: World, name: str, customer_id: int) -> str:
+    with world.store.read() as conn:
+        force = in_force(conn)
+        assert force is not None
+        return consider(conn, force, name, Who("x", customer_id, None, None), world.now).first_reason
+
+
+def test_what_is_still_to_come_is_told_as_the_reason(world: World) -> None:
+    """Nobody reads that the next tick lets them in when it will not."""
+    tenth = journey("tenth", "- email: hello", "{ milestone: { event: bought, count: 10 } }")
+    world.now = datetime(2027, 2, 20, 12, tzinfo=UTC)
+    world.apply(texts(journeys={"keep": RISK, "tenth": tenth}))
+    (ann,) = world.people(tier=None)
+    buy(world, ann, times=4)
+    assert why_not(world, "tenth", ann) == "4 bought are known: it begins with number 10"
+    look(world, "2028-03-15T12:00")
+    assert "she enters from 2028-04-01 on" in why_not(world, "keep", ann)
+    world.now = datetime(2028, 4, 1, 6, 30, tzinfo=UTC)
+    assert why_not(world, "keep", ann) == ""
 
 
 def test_at_risk_begins_so_many_days_before_the_tier_would_be_lost_once(world: World) -> None:
