@@ -135,7 +135,7 @@ def _show_draws(console: Console, told: list[dict[str, Any]]) -> None:
         console.print("No draw is declared; `draws` of a class in workspace.yaml does it.", style="dim")
         return
     shown = table("", "draw", "", "closes", "tickets", "prizes", "commitment (SHA-256 of the seed)",
-                  right=("tickets", "prizes"))  # fmt: skip
+                  right=("tickets", "prizes"), wrap=("commitment (SHA-256 of the seed)",))  # fmt: skip
     for one in told:
         tickets = "" if one["tickets"] is None else f"{one['tickets']:,}"
         closes = str(one["closes"] or "not declared any more")

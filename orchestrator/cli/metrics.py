@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.model import Vocabulary
 
 CLASS = Parameter(name="--class")
-_BAR = 10
+_BAR = 5
 _COHORTS = 12
 """As many of the newest are shown; `--json` has all."""
 
@@ -207,14 +207,15 @@ def _show(console: Console, found: Report, by: By | None, size: Size, currency: 
         console.print(f"[yellow]![/] {note}", soft_wrap=True)
     console.print()
     for measure in MEASURES.values():
-        console.print(f"[bold]{measure.title}[/] [dim]{measure.definition}[/]", soft_wrap=True)
+        console.print(f"[bold]{measure.title}[/]: [dim]{measure.definition}[/]")
 
 
 def _show_all(console: Console, found: Report, currency: str) -> None:
     from orchestrator.metrics import MEASURES
 
     title = f"{found.period}, of {found.total.units:,} customers and accounts"
-    shown = table(title, "measure", "value", "95 %", "", "n", "of whom", right=("value", "n"))
+    shown = table(title, "measure", "value", "95 %", "", "n", "of whom", right=("value", "n"),
+                  wrap=("of whom",))  # fmt: skip
     for name, figure in found.figures().items():
         measure = MEASURES[name]
         shown.add_row(
@@ -296,7 +297,7 @@ def _show_journeys(console: Console, found: Report, currency: str) -> None:
         shown.add_section()
     console.print(shown)
     for measure in OF_JOURNEYS.values():
-        console.print(f"[bold]{measure.title}[/] [dim]{measure.definition}[/]", soft_wrap=True)
+        console.print(f"[bold]{measure.title}[/]: [dim]{measure.definition}[/]")
 
 
 def _cases(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from orchestrator.cli._look import counted, table
+from orchestrator.cli._look import counted, listed, table
 from orchestrator.cli._opening import opened, ruling
 from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Usage, near, terminal
 
@@ -77,14 +77,14 @@ def _show(console: Console, told: list[dict[str, Any]], gone: list[dict[str, Any
     if not told and not gone:
         console.print("No reward is declared; `rewards` of a class in workspace.yaml does it.", style="dim")
         return
-    right = ("costs", "left", "open", "handed over", "fulfilled", "cancelled")
-    heads = ("class", "reward", "kind", "costs", "left", "open", "handed over", "fulfilled", "cancelled", "for")
-    shown = table("", *heads, right=right, wrap=("for",))
+    heads = ("class", "reward", "kind", "costs", "left", "claims", "for")
+    shown = table("", *heads, right=("costs", "left"), wrap=("kind", "claims", "for"))
+    words = {"claimed": "open", "handed_over": "handed over", "fulfilled": "fulfilled", "cancelled": "cancelled"}
     for one in told:
         left = "any" if one["left"] is None else f"{one['left']:,}"
-        counts = [f"{one[name]:,}" for name in ("claimed", "handed_over", "fulfilled", "cancelled")]
-        cells = (one["class"], one["reward"], one["kind"].replace("_", " "), f"{one['costs']:,}", left, *counts)
-        shown.add_row(*cells, ", ".join(one["tiers"]))
+        claims = listed(f"{one[name]:,} {word}" for name, word in words.items() if one[name])
+        cells = (one["class"], one["reward"], one["kind"].replace("_", " "), f"{one['costs']:,}", left, claims or "–")
+        shown.add_row(*cells, listed(one["tiers"]))
     console.print(shown)
     for one in gone:
         text = f"{one['reward']}: not declared any more; {counted(one['claimed'], 'claim')} open"

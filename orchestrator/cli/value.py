@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from orchestrator.store.value import Layer
 
 FLAG = Parameter(negative=())
-_PYRAMID = 40
+_PYRAMID = 20
 """Columns of the widest band of the picture."""
-_BAR = 16
+_BAR = 8
 
 
 def register(app: App) -> None:

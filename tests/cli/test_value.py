@@ -51,6 +51,14 @@ def test_the_pyramid_in_the_terminal_and_as_json(shop: World) -> None:
     assert widths[1] > widths[0] > 0 and widths[2] > 0
 
 
+@pytest.mark.parametrize("command", ["value", "metrics"])
+def test_nothing_is_cut_off_on_a_screen_of_80_columns(shop: World, command: str) -> None:
+    shop("refresh")
+    lines = shop(command, width=80).out.splitlines()
+    assert not [line for line in lines if "…" in line.replace(" … ", "")]
+    assert all(len(line.rstrip()) <= 80 for line in lines if not line.startswith("!"))
+
+
 def test_movement_and_one_customer(shop: World) -> None:
     shop("refresh")
     order = {"type": "order_placed", "event_id": "new", "customer": "k10", "amount": "900 EUR",
