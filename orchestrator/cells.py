@@ -15,6 +15,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from orchestrator.model import LEGAL_FORMS, minor_digits
 from orchestrator.problems import suggest
 from orchestrator.zones import instant, zone
@@ -339,3 +341,32 @@ def address_warning(values: Mapping[str, Any]) -> str | None:
     if postcode and not all(matcher.match(postcode) for matcher in rules.postal_code_matchers):
         return f"a postcode that is none in {code}" + (f" {values['region']}" if values.get("region") else "")
     return None
+
+
+# ---- devices --------------------------------------------------------------------------------------------------------
+
+
+def device_token(raw: object) -> str:
+    """A device's token as it is kept; "" for what is none. A browser's is its whole subscription: of that, what a push
+    needs, written always alike, so that one browser is one device."""
+    token = raw.strip() if isinstance(raw, str) else ""
+    if token.startswith("{"):
+        try:
+            found = msgspec.json.decode(token, type=_Subscription)
+        except (msgspec.DecodeError, UnicodeError):
+            return ""
+        token = msgspec.json.encode(found).decode()
+    return "" if any(c < " " for c in token) or len(token) > _LONGEST_TOKEN else token
+
+
+_LONGEST_TOKEN = 4_096
+
+
+class _Keys(msgspec.Struct):
+    auth: str
+    p256dh: str
+
+
+class _Subscription(msgspec.Struct):
+    endpoint: str
+    keys: _Keys

@@ -313,7 +313,7 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     accounts = people.find_accounts(conn, _named(read, "account") | _named(read, "partner"))
     existing = people.current(conn, customer, ((row.key,) for _, row in read))
     class_of = {identity[0]: row["class"] for identity, row in existing.items()}
-    said = _OwnWords(conn, job, existing)
+    said = preferences.OwnWords(conn, job.vocabulary.preferences.overwrite, existing, job.now)
     wanted = []
     # Whoever is known here has not been erased.
     new = {row.key: {**row.values, "key": row.key} for _, row in read if (row.key,) not in existing}
@@ -338,47 +338,9 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
         values, members = said.kept(row.key, values, row.members)
         wanted.append(Wanted((row.key,), values, members))
     said.undeclare(conn)
+    if said.kept_back:
+        job.reader.warnings["values that people declared themselves: kept as they are"] += said.kept_back
     return _upserted(conn, job, customer, wanted, existing), refused
-
-
-class _OwnWords:
-    """What customers said of themselves, in a batch: an import overwrites it only where the workspace's rule says so
-    (`preferences.overwrite`). One statement, and one more for what is overwritten."""
-
-    def __init__(self, conn: sa.Connection, job: _Job, existing: Mapping[Any, Mapping[str, Any]]) -> None:
-        self.job = job
-        self.rows = {identity[0]: row for identity, row in existing.items()}
-        self.said = preferences.declared_by(conn, [row["id"] for row in self.rows.values()]) if self.rows else {}
-        self.over: dict[int, set[str]] = {}
-
-    def kept(self, key: str, values: dict[str, Any], members: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The row without what must stay as the customer said it."""
-        there = self.rows.get(key)
-        said = self.said.get(there["id"]) if there is not None else None
-        if there is None or not said:
-            return values, members
-        rule = self.job.vocabulary.preferences.overwrite
-        stays = set()
-        for field_, at in said.items():
-            new = values if field_ in values else members if field_ in members else None
-            old = there if field_ in values else there["attributes"]
-            if new is None or new[field_] == old.get(field_):
-                continue
-            if rule is not None and at + rule <= self.job.now:
-                self.over.setdefault(there["id"], set()).add(field_)
-            else:
-                stays.add(field_)
-        if not stays:
-            return values, members
-        self.job.reader.warnings["values that people declared themselves: kept as they are"] += len(stays)
-        return (
-            {name: value for name, value in values.items() if name not in stays},
-            {name: value for name, value in members.items() if name not in stays},
-        )
-
-    def undeclare(self, conn: sa.Connection) -> None:
-        """What is overwritten is theirs no more."""
-        preferences.undeclare(conn, self.over)
 
 
 def _partnered(row: ReadRow, accounts: Mapping[str, int]) -> str | None:

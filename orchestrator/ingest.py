@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from channels.base import Event, EventKind, Medium, Reason
 from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.cells import device_token
 from orchestrator.hear import Heard, hear
 from orchestrator.problems import ProjectError
-from orchestrator.rows import PLATFORMS, device_token
+from orchestrator.rows import PLATFORMS
 from orchestrator.store import consents, devices, log, outbox, people, suppressions, versions
 from orchestrator.store import feedback as heard
 from orchestrator.store import journeys as running

@@ -24,6 +24,7 @@ from orchestrator.cells import (
     address_warning,
     country,
     day,
+    device_token,
     email,
     key,
     legal_form,
@@ -673,32 +674,3 @@ def direction(vocabulary: Vocabulary, class_name: str, before: str | None, after
     if found is None or before not in found.tiers or after not in found.tiers:
         return "set"
     return "up" if found.tiers.index(after or "") > found.tiers.index(before or "") else "down"
-
-
-# ---- devices --------------------------------------------------------------------------------------------------------
-
-
-def device_token(raw: object) -> str:
-    """A device's token as it is kept; "" for what is none. A browser's is its whole subscription: of that, what a push
-    needs, written always alike, so that one browser is one device."""
-    token = raw.strip() if isinstance(raw, str) else ""
-    if token.startswith("{"):
-        try:
-            found = msgspec.json.decode(token, type=_Subscription)
-        except (msgspec.DecodeError, UnicodeError):
-            return ""
-        token = msgspec.json.encode(found).decode()
-    return "" if any(c < " " for c in token) or len(token) > _LONGEST_TOKEN else token
-
-
-_LONGEST_TOKEN = 4_096
-
-
-class _Keys(msgspec.Struct):
-    auth: str
-    p256dh: str
-
-
-class _Subscription(msgspec.Struct):
-    endpoint: str
-    keys: _Keys

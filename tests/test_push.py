@@ -27,10 +27,10 @@ from channels.base import (
 )
 from channels.null import Null
 from orchestrator import wiring
+from orchestrator.cells import device_token
 from orchestrator.ingest import register_devices, retire_devices, suppress, unregister_devices
 from orchestrator.platforms import Parted
 from orchestrator.problems import ProjectError
-from orchestrator.rows import device_token
 from orchestrator.store import tables as t
 from tests.channels.kit import outbound
 from tests.channels.kits.fcm import fcm

@@ -50,7 +50,7 @@ class Points(Step):
             return
         word, said = ("award", self.award) if self.award is not None else ("deduct", self.deduct)
         assert said is not None
-        found = read_settings({word: said}, {word: Field(word, Kind.NUMBER)}, "the step", "member", context)
+        found = read_settings({word: said}, {word: Field(word, Kind.NUMBER)}, "the step", "property", context)
         if not found:
             return
         value = found[0].value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -189,3 +189,49 @@ def answered(conn: sa.Connection, survey: str) -> list[dict[str, Any]]:
     e = event.c
     rows = conn.execute(sa.select(e.properties).where(e.type == ANSWERED).order_by(e.id)).scalars()
     return [{"answers": properties} for properties in rows if properties.get("survey") == survey]
+
+
+class OwnWords:
+    """What customers said of themselves, in a batch: an import overwrites it only where the workspace's rule says so
+    (`preferences.overwrite`; None: never). One statement, and one more for what is overwritten. `kept_back`: how many
+    values stay as they were said."""
+
+    def __init__(
+        self,
+        conn: sa.Connection,
+        overwrite: timedelta | None,
+        existing: Mapping[Any, Mapping[str, Any]],
+        now: datetime,
+    ) -> None:
+        self.overwrite, self.now, self.kept_back = overwrite, now, 0
+        self.rows = {identity[0]: row for identity, row in existing.items()}
+        self.said = declared_by(conn, [row["id"] for row in self.rows.values()]) if self.rows else {}
+        self.over: dict[int, set[str]] = {}
+
+    def kept(self, key: str, values: dict[str, Any], members: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The row without what must stay as the customer said it."""
+        there = self.rows.get(key)
+        said = self.said.get(there["id"]) if there is not None else None
+        if there is None or not said:
+            return values, members
+        stays = set()
+        for field_, at in said.items():
+            new = values if field_ in values else members if field_ in members else None
+            old = there if field_ in values else there["attributes"]
+            if new is None or new[field_] == old.get(field_):
+                continue
+            if self.overwrite is not None and at + self.overwrite <= self.now:
+                self.over.setdefault(there["id"], set()).add(field_)
+            else:
+                stays.add(field_)
+        if not stays:
+            return values, members
+        self.kept_back += len(stays)
+        return (
+            {name: value for name, value in values.items() if name not in stays},
+            {name: value for name, value in members.items() if name not in stays},
+        )
+
+    def undeclare(self, conn: sa.Connection) -> None:
+        """What is overwritten is theirs no more."""
+        undeclare(conn, self.over)
