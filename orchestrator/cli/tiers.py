@@ -164,6 +164,8 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"membership {one['membership']}{since}{until}")
     if one["by"] is None:
         return [*lines, "[dim]no rule: the tier is imported[/]"]
+    if one["membership"] == "none":
+        return [*lines, "[dim]no member: the tier begins to move with a membership[/]"]
     if one["score"] is None:
         return [*lines, f"[dim]{one['by']} is not known: nothing moves[/]"]
     following = f"; {one['missing']:,g} more make {one['next']}" if one["next"] is not None else ""
