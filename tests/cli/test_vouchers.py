@@ -110,7 +110,7 @@ def test_claimed_redeemed_handed_over_and_cancelled(shop: World) -> None:
     mug = shop.json("rewards", "claim", "ana", "mug", "--key", "o3")["claim"]
     tree = shop.json("rewards", "claim", "ana", "tree", "--key", "o4")["claim"]
     narrow = shop("rewards", width=80).out
-    assert "…" not in narrow and "1 open" in narrow and "fulfilled" in narrow
+    assert "…" not in narrow and "1 open" in narrow and "2 fulfilled" in narrow
     refused = shop("rewards", "claim", "ben", "mug", "--key", "o5")
     assert refused.code == 1 and "not enough points" in refused.out
     assert shop("rewards", "claim", "nobody", "mug", "--key", "o6").code == 2
