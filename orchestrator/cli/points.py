@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -143,6 +144,8 @@ def award(
 
     if not 1 <= abs(points) <= MOST_POINTS:
         raise Usage(f"from 1 to {MOST_POINTS:,} points, or with a minus to take some")
+    if "@" in reason or re.search(r"(?:\d[^\w]{0,2}){6}", reason):
+        raise Usage("--reason stands in the ledger for good: no address and no long number, but such as `late parcel`")
     last: date | None = None
     if expires is not None and (last := words.day(expires)) is None:
         raise Usage(f"--expires takes a day such as 2027-12-31, not `{expires}`")

@@ -50,6 +50,9 @@ def test_given_taken_and_shown(shop: World) -> None:
     assert "8 points" in shown and "2027-12-31" in shown and "by hand: gift" in shown
     assert shop("points", "show", "nobody").code == 2
     assert shop("points", "award", "ana", "0", "--reason", "x", "--key", "y").code == 2
+    for named in ("for ana@shop.example", "she called from 0171 234 567"):
+        refused = shop("points", "award", "ana", "5", "--reason", named, "--key", "y")
+        assert refused.code == 2 and "--reason" in refused.err
     assert shop("points", "award", "ana", "5", "--reason", "x", "--key", "y", "--expires", "soon").code == 2
 
 

@@ -325,6 +325,16 @@ def test_a_balance_that_is_not_the_ledgers_is_named(shop: Shop):
         conn.execute(sa.update(t.loyalty).where(t.loyalty.c.unit_id == bob).values(points=50))
 
 
+def test_what_a_merge_brought_is_no_difference_before_the_next_look(shop: Shop):
+    ann, bob = shop.world.people(2)
+    shop.award(Award("a", "customer", ann, 50), Award("b", "customer", bob, 50))
+    with shop.store.write() as conn:
+        merge(conn, ann, bob, now=shop.now)
+    assert shop.check() == []
+    shop.look()
+    assert shop.check() == [] and shop.points(ann) == (100, 0)
+
+
 def test_a_look_costs_the_same_for_two_and_for_two_hundred(shop: Shop):
     people = shop.world.people(200, consents=None)
     counted = []
