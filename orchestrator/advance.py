@@ -31,6 +31,8 @@ from orchestrator.store.triggers import Entry
 BATCH = 1000
 Reports = Mapping[Medium, frozenset[EventKind]]
 _WATCHED = "watched_until"
+_Lines = Mapping[tuple[int, str], Json]
+"""Where each step of a move stands in its file, by run and step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +262,11 @@ def _write(
     running.set_attributes(conn, account, patches["account"], now)
     running.cancel_messages(conn, cancels, now)
     planned = running.add_messages(conn, sends, now)
-    _take_back(conn, backs, now)  # before what is given: somebody may have it at once
-    problems = _give(conn, force, gives, now)
+    lines = {
+        (m.enrollment.id, t.step): {"line": t.detail["line"]} for _, m in done for t in m.trace if "line" in t.detail
+    }
+    _take_back(conn, backs, lines, now)  # before what is given: somebody may have it at once
+    problems = _give(conn, force, gives, lines, now)
     _award(conn, force, awards, now)
     record_events(conn, emits, now=now)
     for (name, step, visit), runs in entries.items():
@@ -272,7 +277,7 @@ def _write(
 
 
 def _give(
-    conn: sa.Connection, force: Force, gives: Sequence[tuple[Enrollment, Give]], now: datetime
+    conn: sa.Connection, force: Force, gives: Sequence[tuple[Enrollment, Give]], lines: _Lines, now: datetime
 ) -> tuple[str, ...]:
     """Vouchers for runs that came to such a step; a line in the diary of those for whom there was none."""
     if not gives:
@@ -283,7 +288,7 @@ def _give(
     ]
     given = give(conn, force.project, asked, now)
     left_out = [
-        (run.id, now, g.step, g.visit, "no_voucher", {"pool": g.pool})
+        (run.id, now, g.step, g.visit, "no_voucher", {**lines.get((run.id, g.step), {}), "pool": g.pool})
         for (run, g), wanted in zip(gives, asked, strict=True)
         if wanted.key not in given
     ]
@@ -291,13 +296,20 @@ def _give(
     return shortages(conn, force.project.vocabulary, {g.pool for _, g in gives})
 
 
-def _take_back(conn: sa.Connection, backs: Sequence[tuple[Enrollment, TakeBack]], now: datetime) -> None:
+def _take_back(conn: sa.Connection, backs: Sequence[tuple[Enrollment, TakeBack]], lines: _Lines, now: datetime) -> None:
     """Codes that go back into their pools; a line in the diary of those who had none to give back."""
     if not backs:
         return
     done = take_back(conn, [(b.pool, run.unit, run.unit_id) for run, b in backs], now)
     left_out = [
-        (run.id, now, b.step, b.visit, "no_voucher", {"pool": b.pool, "because": "there is none to take back"})
+        (
+            run.id,
+            now,
+            b.step,
+            b.visit,
+            "no_voucher",
+            {**lines.get((run.id, b.step), {}), "pool": b.pool, "because": "there is none to take back"},
+        )
         for run, b in backs
         if (b.pool, run.unit, run.unit_id) not in done
     ]

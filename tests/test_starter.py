@@ -34,6 +34,8 @@ def sends(node: object) -> set[tuple[str, str]]:
         return {found for item in node for found in sends(item)}
     if isinstance(node, dict):
         own = {(key, value) for key, value in node.items() if key in SUFFIX and isinstance(value, str)}
+        if isinstance(survey := node.get("survey"), str):
+            own.add(("email", str(node.get("text", f"survey-{survey}"))))
         return own | {found for value in node.values() for found in sends(value)}
     return set()
 

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
 from jinja2 import StrictUndefined
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -17,17 +16,10 @@ from channels.base import Medium, Outbound
 from orchestrator.jinja import MissingValue, Sandbox
 from orchestrator.mjml import Masked, page_text
 from orchestrator.model import (
-    ACCOUNT_FIELDS,
-    CUSTOMER_FIELDS,
-    EventType,
-    Field,
-    Kind,
-    Policies,
-    RecordType,
-    Topic,
     Vocabulary,
 )
 from orchestrator.problems import Problems, Span
+from orchestrator.project import load as load_workspace
 from orchestrator.template import compile_text, context_names, load_templates, sms_segments
 from tests.templates.declared import CONTEXT, VOCABULARY, email, load, load_one, sms
 
@@ -318,30 +310,7 @@ def test_sms_segments(text: str, expected: tuple[str, int]):
 
 
 def starter() -> tuple[dict[str, str], Vocabulary]:
-    declared = yaml.safe_load((ROOT / "journeys/workspace.yaml").read_text(encoding="utf-8"))
-
-    def fields(kinds: dict[str, object]) -> dict[str, Field]:
-        known = set(Kind)
-        return {n: Field(n, Kind(k) if isinstance(k, str) and k in known else Kind.CHOICE) for n, k in kinds.items()}
-
-    records = {
-        name: RecordType(name, r["of"], r["key"], fields({k: v for k, v in r.items() if k != "of"} | {r["key"]: "key"}))
-        for name, r in declared["records"].items()
-    }
-    vocabulary = Vocabulary(
-        workspace=declared["workspace"],
-        timezone=declared["timezone"],
-        currency=declared["currency"],
-        sender=declared["sender"],
-        locale="en",
-        customer={**CUSTOMER_FIELDS, **fields(declared["attributes"]["customer"])},
-        account={**ACCOUNT_FIELDS, **fields(declared["attributes"]["account"])},
-        records=records,
-        events={name: EventType(name, fields(e)) for name, e in declared["events"].items()},
-        classes={},
-        topics={name: Topic(name, t["purpose"], t["title"]) for name, t in declared["topics"].items()},
-        policies=Policies(),
-    )
+    vocabulary = load_workspace(ROOT).vocabulary
     paths = [p for p in (ROOT / "templates").rglob("*") if p.is_file()]
     return {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in paths}, vocabulary
 

@@ -185,7 +185,7 @@ def test_pause_and_resume(small: Path, capsys: pytest.CaptureFixture[str]):
         return capsys.readouterr().out
 
     assert said("pause", "hello", "--reason", "typing error").strip() == "hello is paused"
-    again = said("pause", "hello", "--reason", "another")
+    again = " ".join(said("pause", "hello", "--reason", "another").split())
     assert again.startswith("hello is paused already, since ") and ": typing error; your reason is not" in again
     assert json.loads(said("--json", "pause", "*")) == {"journey": "*", "paused": True, "changed": True}
     assert "everything is still paused" in said("resume", "hello")
