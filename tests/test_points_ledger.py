@@ -39,7 +39,7 @@ def written(entries: list[Entry], now: float) -> list[Entry]:
     """With what `settle` finds to be written."""
     more = [*entries]
     for c in look(entries, now).corrections:
-        new = max(e.id for e in more) + 1
+        new = max(1000, *(e.id for e in more)) + 1  # an id of its own, beside entries that come in later, too
         if c.points > 0:
             more.append(Entry(new, "expire", -c.points, c.at, c.at, None, c.lot_id))
         else:
@@ -159,7 +159,6 @@ def test_entries_add_up_whatever_their_order(lots: Any, takes: Any, now: int, ch
     assert look(full, now) == again
 
 
-@pytest.mark.xfail(strict=False, reason="rare histories differ by a point: an open fault, see docs/status.md")
 @given(_LOTS, _TAKES, st.lists(st.integers(0, 80), max_size=4))
 def test_looks_in_between_change_nothing(lots: Any, takes: Any, looks: list[int]):
     """Each look sees what had happened by then; at the end the outcome is the same."""
