@@ -17,11 +17,10 @@ from orchestrator.ingest import record_events
 from orchestrator.ladder import Term, covering, terms
 from orchestrator.model import Kind, Unit
 from orchestrator.program import ClassProgram, Membership
-from orchestrator.project import Project
 from orchestrator.reward import Asked, give
 from orchestrator.store import loyalty, tiers
 from orchestrator.store.loyalty import Member, Round
-from orchestrator.zones import instant, zone
+from orchestrator.zones import instant
 
 BATCH = 10_000
 """Units asked for by one statement."""
@@ -78,7 +77,7 @@ class _Belonging:
             again = stay.wait or (after.state == "active" and after.until is not None)
             waited = rows.get(i, {}).get("tier_due")
             if after != before or again or (waited is not None and waited <= now):
-                due_at = next_midnight(now, zone_of(self.round_.project, member)) if again else None
+                due_at = next_midnight(now, member.tz(self.round_.project.vocabulary.timezone)) if again else None
                 written[i] = {"member": after.state, "member_since": after.since, "member_until": after.until}
                 written[i]["tier_due"] = due_at
         loyalty.write(conn, unit, written, now)
@@ -89,7 +88,7 @@ class _Belonging:
         return len(told)
 
     def _today(self, member: Member) -> date:
-        return self.round_.now.astimezone(zone_of(self.round_.project, member)).date()
+        return self.round_.now.astimezone(member.tz(self.round_.project.vocabulary.timezone)).date()
 
     def _event(self, member: Member, kind: str, mark: date) -> dict[str, Any]:
         whose = {"customer_id": member.id, "account_id": member.account_id}
@@ -119,7 +118,7 @@ class _Belonging:
         begun = tiers.begun(self.round_.conn, self.program.unit, list(self.members))
         found = {}
         for i, row in begun.items():
-            tz = zone_of(self.round_.project, self.members[i])
+            tz = self.members[i].tz(self.round_.project.vocabulary.timezone)
             made = row.created_at.astimezone(tz).date()
             day = min(row.joined or made, self._today(self.members[i]))
             at = row.created_at if day >= made else instant(day, time(), tz)
@@ -131,7 +130,7 @@ class _Belonging:
         happened = tiers.happenings(self.round_.conn, self.program.unit, list(self.members), event, self.round_.now)
         found = {}
         for i, instants in happened.items():
-            tz = zone_of(self.round_.project, self.members[i])
+            tz = self.members[i].tz(self.round_.project.vocabulary.timezone)
             by_day = {at.astimezone(tz).date(): at for at in reversed(instants)}
             days = [at.astimezone(tz).date() for at in instants]
             times = terms(self.membership, days, self._today(self.members[i]))
@@ -154,7 +153,7 @@ class _Belonging:
         rows = tiers.contracts(self.round_.conn, self.program.unit, list(self.members), kind, starts, ends, goes_on)
         found = {}
         for i, contracts in rows.items():
-            tz, today = zone_of(self.round_.project, self.members[i]), self._today(self.members[i])
+            tz, today = self.members[i].tz(self.round_.project.vocabulary.timezone), self._today(self.members[i])
             spans = [(c.starts or c.created_at.astimezone(tz).date(), None if c.goes_on else c.ends) for c in contracts]
             found[i] = _Stay(
                 covering(spans, today), max(c.created_at for c in contracts), any(s > today for s, _ in spans)
@@ -223,13 +222,6 @@ def of_class(
     ids = iter(sorted(mine))
     while some := list(islice(ids, BATCH)):
         yield {i: mine[i] for i in some}
-
-
-def zone_of(project: Project, member: Member) -> ZoneInfo:
-    """Its stated zone; the workspace's where there is none, or none that is known."""
-    found = zone(member.zone or "") or zone(project.vocabulary.timezone) or zone("UTC")
-    assert found is not None
-    return found
 
 
 def next_midnight(now: datetime, tz: ZoneInfo) -> datetime:

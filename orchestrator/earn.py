@@ -32,7 +32,7 @@ from orchestrator.store import loyalty, points
 from orchestrator.store.loyalty import Member, Round
 from orchestrator.store.points import Case, Deed, Earned, Happened
 from orchestrator.words import Duration
-from orchestrator.zones import instant, zone
+from orchestrator.zones import instant
 
 DUE = 5_000
 """Units for whom the clock has changed something that a look takes at once."""
@@ -159,7 +159,7 @@ class _Books:
         self.entries = points.entries(self.conn, unit, self.members)
 
     def tz(self, unit_id: int) -> ZoneInfo:
-        return zone_of(self.project, self.members[unit_id])
+        return self.members[unit_id].tz(self.project.vocabulary.timezone)
 
     def standing(self, unit_id: int) -> Standing:
         return settled(self.entries[unit_id], self.now, ends(self.tz(unit_id)))
@@ -269,11 +269,6 @@ def derived(found: Standing) -> dict[str, Any]:
     """The columns of the derived row that are the ledger's."""
     values = (found.balance, found.pending, found.earned, found.expiring, found.expire_on, found.due_at)
     return dict(zip(_COLUMNS, values, strict=True))
-
-
-def zone_of(project: Project, member: Member) -> ZoneInfo:
-    """The unit's own zone; the workspace's for want of a known one."""
-    return zone(member.zone or "") or zone(project.vocabulary.timezone) or ZoneInfo("UTC")
 
 
 _ends: dict[ZoneInfo, Callable[[date], datetime]] = {}
@@ -556,10 +551,10 @@ def settle(round_: Round) -> int:
 def _moved(round_: Round, unit: Unit) -> list[int]:
     """The touched ones whose points expire sooner than we would look, because they live further east now."""
     touched = round_.customers if unit == "customer" else round_.accounts
-    found = []
+    home, found = round_.project.vocabulary.timezone, []
     for unit_id, row in loyalty.standing(round_.conn, unit, sorted(touched)).items():
         day, due_at = row["points_expire_on"], row["points_due"]
-        if day is not None and due_at is not None and ends(zone_of(round_.project, touched[unit_id]))(day) < due_at:
+        if day is not None and due_at is not None and ends(touched[unit_id].tz(home))(day) < due_at:
             found.append(unit_id)
     return found
 

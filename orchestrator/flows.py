@@ -36,12 +36,13 @@ if "prefect" not in sys.modules:  # on a worker Prefect came first, with the set
     os.environ.setdefault("PREFECT_HOME", str(Path(_here).absolute() / ".orchestrator" / "prefect"))
 
 import asyncio  # noqa: E402
+import math  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from dataclasses import asdict  # noqa: E402
 from datetime import datetime  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, TypeVar  # noqa: E402
 
 from prefect import flow, task  # noqa: E402
 from prefect.artifacts import acreate_markdown_artifact  # noqa: E402
@@ -65,6 +66,36 @@ from orchestrator.tasking import DigestReport, plan_digests  # noqa: E402
 from orchestrator.tick import TickReport  # noqa: E402
 from orchestrator.tick import tick as tick_now  # noqa: E402
 
+T = TypeVar("T")
+Stop = Callable[[], bool]
+
+
+async def _aside(
+    workspace: str | None,
+    work: Callable[[wiring.Wired, Stop], T],
+    *,
+    seconds: float = math.inf,
+    now: datetime | None = None,
+) -> T:
+    """A verb in a thread of its own: channels run an event loop, and so does the flow.
+
+    It is told to stop after so many seconds, when the process is to end, and when the flow run is over: one that is
+    cancelled or terminated does not leave its thread sending.
+    """
+    over, end = threading.Event(), time.monotonic() + seconds
+
+    def stop() -> bool:
+        return over.is_set() or wiring.stopping.is_set() or time.monotonic() > end
+
+    def run() -> T:
+        with wiring.connected(workspace, now=now) as wired:
+            return work(wired, stop)
+
+    try:
+        return await asyncio.to_thread(run)
+    finally:
+        over.set()
+
 
 @flow(name="tick", persist_result=False)
 async def tick(workspace: str | None = None, budget_seconds: int = 50, now: str | None = None) -> State[dict[str, Any]]:
@@ -86,29 +117,24 @@ async def tick(workspace: str | None = None, budget_seconds: int = 50, now: str 
 @task(name="tick", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_tick(workspace: str | None, budget_seconds: int, now: str | None) -> TickReport:
     """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
-    over = threading.Event()
+    at = datetime.fromisoformat(now) if now else None
 
-    def work() -> TickReport:
-        at = datetime.fromisoformat(now) if now else None
-        with wiring.connected(workspace, now=at) as wired:
-            return tick_now(
-                wired.store,
-                wired.channels,
-                wired.keys,
-                clock=wired.clock,
-                budget_seconds=budget_seconds,
-                worker=wiring.worker_name(),
-                public_url=wired.settings.web.public_url,
-                senders=wired.settings.senders,
-                permits=wired.settings.safety.permits(),
-                erasures=wired.erasures_path,
-                stop=lambda: over.is_set() or wiring.stopping.is_set(),
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> TickReport:
+        return tick_now(
+            wired.store,
+            wired.channels,
+            wired.keys,
+            clock=wired.clock,
+            budget_seconds=budget_seconds,
+            worker=wiring.worker_name(),
+            public_url=wired.settings.web.public_url,
+            senders=wired.settings.senders,
+            permits=wired.settings.safety.permits(),
+            erasures=wired.erasures_path,
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()  # a flow run that is cancelled or terminated does not leave its thread sending
+    return await _aside(workspace, work, now=at)
 
 
 @flow(name="seal", persist_result=False)
@@ -131,22 +157,16 @@ async def seal(workspace: str | None = None, budget_seconds: int = 50) -> State[
 @task(name="seal", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_seal(workspace: str | None, budget_seconds: int) -> SealReport:
     """The verb, in a thread of its own."""
-    end = time.monotonic() + budget_seconds
-    over = threading.Event()
 
-    def work() -> SealReport:
-        with wiring.connected(workspace) as wired:
-            return seal_now(
-                wired.store,
-                wired.keys,
-                now=wired.clock(),
-                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> SealReport:
+        return seal_now(
+            wired.store,
+            wired.keys,
+            now=wired.clock(),
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()
+    return await _aside(workspace, work, seconds=budget_seconds)
 
 
 @flow(name="reconcile", persist_result=False)
@@ -167,25 +187,19 @@ async def reconcile(workspace: str | None = None, budget_seconds: int = 300) -> 
 @task(name="reconcile", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_reconcile(workspace: str | None, budget_seconds: int) -> ReconcileReport:
     """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
-    end = time.monotonic() + budget_seconds
-    over = threading.Event()
 
-    def work() -> ReconcileReport:
-        with wiring.connected(workspace) as wired:
-            return reconcile_now(
-                wired.store,
-                wired.channels,
-                wired.keys,
-                now=wired.clock,
-                public_url=wired.settings.web.public_url,
-                senders=wired.settings.senders,
-                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> ReconcileReport:
+        return reconcile_now(
+            wired.store,
+            wired.channels,
+            wired.keys,
+            now=wired.clock,
+            public_url=wired.settings.web.public_url,
+            senders=wired.settings.senders,
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()
+    return await _aside(workspace, work, seconds=budget_seconds)
 
 
 @flow(name="letters", persist_result=False)
@@ -205,24 +219,19 @@ async def letters(workspace: str | None = None) -> State[dict[str, Any]]:
 @task(name="letters", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_letters(workspace: str | None) -> PostReport:
     """The verb, in a thread of its own: channels run an event loop, and so does the flow."""
-    over = threading.Event()
 
-    def work() -> PostReport:
-        with wiring.connected(workspace) as wired:
-            if wired.settings.channel(Medium.MAIL).provider in HARMLESS:
-                return PostReport()  # letters that reach nobody come back from nobody
-            return take_back(
-                wired.store,
-                wired.keys,
-                house(wired.channels),
-                now=wired.clock,
-                stop=lambda: over.is_set() or wiring.stopping.is_set(),
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> PostReport:
+        if wired.settings.channel(Medium.MAIL).provider in HARMLESS:
+            return PostReport()  # letters that reach nobody come back from nobody
+        return take_back(
+            wired.store,
+            wired.keys,
+            house(wired.channels),
+            now=wired.clock,
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()
+    return await _aside(workspace, work)
 
 
 @flow(name="digest", persist_result=False)
@@ -241,12 +250,11 @@ async def digest(workspace: str | None = None) -> State[dict[str, Any]]:
 async def do_digest(workspace: str | None) -> DigestReport:
     """The verb, in a thread of its own."""
 
-    def work() -> DigestReport:
-        with wiring.connected(workspace) as wired:
-            at = getattr(wired.channels[Medium.TASK], "digest", None)
-            return plan_digests(wired.store, wired.keys, at, now=wired.clock()) if at else DigestReport()
+    def work(wired: wiring.Wired, stop: Stop) -> DigestReport:
+        at = getattr(wired.channels[Medium.TASK], "digest", None)
+        return plan_digests(wired.store, wired.keys, at, now=wired.clock()) if at else DigestReport()
 
-    return await asyncio.to_thread(work)
+    return await _aside(workspace, work)
 
 
 @flow(name="retention", persist_result=False)
@@ -267,21 +275,16 @@ async def retention(workspace: str | None = None, budget_seconds: int = 600) -> 
 @task(name="retention", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_retain(workspace: str | None, budget_seconds: int) -> RetainReport:
     """The verb, in a thread of its own."""
-    over = threading.Event()
 
-    def work() -> RetainReport:
-        with wiring.connected(workspace) as wired:
-            return retain_now(
-                wired.store,
-                now=wired.clock(),
-                budget_seconds=budget_seconds,
-                stop=lambda: over.is_set() or wiring.stopping.is_set(),
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> RetainReport:
+        return retain_now(
+            wired.store,
+            now=wired.clock(),
+            budget_seconds=budget_seconds,
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()
+    return await _aside(workspace, work)
 
 
 @flow(name="refresh", persist_result=False)
@@ -302,21 +305,15 @@ async def refresh(workspace: str | None = None, budget_seconds: int = 600) -> St
 @task(name="refresh", cache_policy=NO_CACHE, persist_result=False, retries=0)
 async def do_refresh(workspace: str | None, budget_seconds: int) -> RankReport:
     """The verb, in a thread of its own."""
-    end = time.monotonic() + budget_seconds
-    over = threading.Event()
 
-    def work() -> RankReport:
-        with wiring.connected(workspace) as wired:
-            return refresh_now(
-                wired.store,
-                now=wired.clock(),
-                stop=lambda: over.is_set() or wiring.stopping.is_set() or time.monotonic() > end,
-            )
+    def work(wired: wiring.Wired, stop: Stop) -> RankReport:
+        return refresh_now(
+            wired.store,
+            now=wired.clock(),
+            stop=stop,
+        )
 
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        over.set()
+    return await _aside(workspace, work, seconds=budget_seconds)
 
 
 def run_tick(

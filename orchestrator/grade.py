@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from orchestrator.belong import belong, next_midnight, of_class, zone_of
+from orchestrator.belong import belong, next_midnight, of_class
 from orchestrator.condition import Condition, Expression
 from orchestrator.ladder import (
     Found,
@@ -112,9 +112,8 @@ def _classified(round_: Round, unit: Unit, everybody: bool) -> Round:
         if unit == "customer" or rule.accounts is not None
     }
     fallback = default_class(project.vocabulary, unit)
-    known = {i: m for i, m in among.items() if i in set(ids)} | loyalty.members(
-        conn, unit, [i for i in ids if i not in among]
-    )
+    known = {i: among[i] for i in ids if i in among}
+    known |= loyalty.members(conn, unit, [i for i in ids if i not in among])
     found: dict[int, str] = {}
     wanted = [ask for ask in asks.values() if ask is not None]
     for i, (truths, _) in round_.segments.of_units(conn, wanted, unit, sorted(known), round_.now).items():
@@ -229,7 +228,7 @@ class _Look:
     changes: list[TierChange] = field(default_factory=list)
 
     def zone_of(self, member: Member) -> ZoneInfo:
-        return zone_of(self.project, member)
+        return member.tz(self.project.vocabulary.timezone)
 
     def add(self, member: Member, row: Mapping[str, object], came: datetime | None, *, old: bool) -> None:
         """`row`: what stands in the derived table; `came`: when she came under the programme, where this is the first

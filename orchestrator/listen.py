@@ -26,7 +26,7 @@ from orchestrator.store.counting import among
 from orchestrator.store.database import insert_many, key_list, update_many
 from orchestrator.store.preferences import answers_to
 from orchestrator.store.tables import account, customer, event, support_case
-from orchestrator.zones import zone
+from orchestrator.zones import first_known
 
 ORIGIN: Final = "complaint"
 OLD: Final = timedelta(days=30)
@@ -138,7 +138,7 @@ def _settled(conn: sa.Connection, keys: list[str]) -> frozenset[str]:
 def _task(declared: Complaints, row: Any, workspace: str) -> Asked:
     managed = bool(row.manager_email or row.manager_name)
     to = declared.otherwise if declared.to == "account_manager" and not managed else declared.to
-    tz = _zone(row.timezone, workspace)
+    tz = first_known(row.timezone, workspace)
     due = after(row.occurred_at, declared.within, tz).astimezone(tz).date()
     return Asked(
         ORIGIN,
@@ -161,10 +161,6 @@ def _task(declared: Complaints, row: Any, workspace: str) -> Asked:
     )
 
 
-def _zone(stated: str | None, workspace: str) -> ZoneInfo:
-    return zone(stated or "") or zone(workspace) or ZoneInfo("UTC")
-
-
 # ---- what is open ---------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +175,7 @@ def open_complaints(conn: sa.Connection, declared: Complaints, workspace: str) -
         .where(c.key.startswith(f"{ORIGIN}:"), c.closed_at.is_(None))
     )
     found = [
-        Case(key, whose, opened, after(opened, declared.within, _zone(stated, workspace)))
+        Case(key, whose, opened, after(opened, declared.within, first_known(stated, workspace)))
         for key, whose, opened, stated in conn.execute(query)
     ]
     return sorted(found, key=lambda case: (case.due, case.key))
@@ -222,7 +218,7 @@ def heard(conn: sa.Connection, vocabulary: Vocabulary, first: date, last: date, 
     """The trend of each survey that asks for an NPS and of each event that tells a sentiment, from the week or month of
     the first day to that of the last, by the workspace's clock. One statement a line."""
     over = periods(first, last, by)
-    zone_, since = _zone("", vocabulary.timezone), over[0]
+    zone_, since = first_known(vocabulary.timezone), over[0]
     found = []
     for survey in vocabulary.surveys.values():
         question = next((q.name for q in survey.questions if q.kind == "nps"), None)

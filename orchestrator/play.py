@@ -22,7 +22,7 @@ from orchestrator.store import challenges, claims, draws, loyalty, versions
 from orchestrator.store.challenges import Achieved, Done
 from orchestrator.store.draws import Chance, Drawn, Winner
 from orchestrator.store.loyalty import Member, Round
-from orchestrator.zones import instant, zone
+from orchestrator.zones import first_known, instant
 
 _LOOKED = "played_on"
 _BATCH = 5_000
@@ -75,12 +75,8 @@ def _parts(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
 def _is_new_day(conn: sa.Connection, project: Project, now: datetime) -> bool:
     if not any(program.challenges for program in project.program.classes.values()):
         return False
-    last, tz = versions.setting_instant(conn, _LOOKED), _house(project.vocabulary)
+    last, tz = versions.setting_instant(conn, _LOOKED), first_known(project.vocabulary.timezone)
     return last is None or last.astimezone(tz).date() < now.astimezone(tz).date()
-
-
-def _house(vocabulary: Vocabulary) -> ZoneInfo:
-    return zone(vocabulary.timezone) or ZoneInfo("UTC")
 
 
 # ---- challenges -----------------------------------------------------------------------------------------------------
@@ -143,12 +139,12 @@ def _done(round_: Round, program: ClassProgram, members: Sequence[Member], deeds
     ids = [one.id for one in members]
     truths = round_.segments.of_units(conn, [one.when for one in program.challenges], program.unit, ids, now)
     before = challenges.done_by(conn, program.unit, ids)
-    house = _house(round_.project.vocabulary)
+    home = round_.project.vocabulary.timezone
     found: list[Achieved] = []
     for member in members:
         if member.id not in truths:
             continue
-        tz = zone(member.zone or "") or house
+        tz = member.tz(home)
         at = deeds.get(member.id, now)
         for one in program.challenges:
             last = before.get(member.id, {}).get(one.name)
@@ -233,7 +229,7 @@ def progress(
 
 def times_of(one: Draw, vocabulary: Vocabulary) -> tuple[datetime | None, datetime]:
     """When entries open (None: when it is first seen) and the end of its last day, by the workspace's clock."""
-    tz = _house(vocabulary)
+    tz = first_known(vocabulary.timezone)
     opens = None if one.opens is None else instant(one.opens, time(0), tz)
     return opens, instant(one.closes + timedelta(days=1), time(0), tz)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from orchestrator import dates, earn, ingest, reward
 from orchestrator.apply import in_force
 from orchestrator.earn import Award
-from orchestrator.model import Kind, Unit, Vocabulary
+from orchestrator.model import Kind, Unit
 from orchestrator.program import ClassProgram, Refund
 from orchestrator.project import Project
 from orchestrator.reward import Asked
@@ -26,7 +26,7 @@ from orchestrator.store.loyalty import Round
 from orchestrator.store.referrals import Candidate, Line, Node, Person, Referred, Referrer
 from orchestrator.store.standing import Facts
 from orchestrator.store.tables import commission, event, referral
-from orchestrator.zones import zone
+from orchestrator.zones import first_known, zone
 
 PROPERTY = "referral_code"
 """The property by which an event says who referred whoever it is about."""
@@ -146,7 +146,7 @@ class _Facts:
 
     def __init__(self, conn: sa.Connection, project: Project, claims: Sequence[Claim]) -> None:
         self.project = project
-        self.house = zone(project.vocabulary.timezone) or ZoneInfo("UTC")
+        self.house = first_known(project.vocabulary.timezone)
         self.codes = referrals.by_code(conn, {referrals.normal(claim.code) for claim in claims})
         contacts = {one.customer_id for one in self.codes.values()}
         ids = {i for i in (*contacts, *(claim.customer_id for claim in claims)) if i is not None}
@@ -285,12 +285,8 @@ def convert(round_: Round) -> int:
     return done
 
 
-def _house(vocabulary: Vocabulary) -> ZoneInfo:
-    return zone(vocabulary.timezone) or ZoneInfo("UTC")
-
-
 def _is_new_day(round_: Round) -> bool:
-    last, tz = versions.setting_instant(round_.conn, _LOOKED), _house(round_.project.vocabulary)
+    last, tz = versions.setting_instant(round_.conn, _LOOKED), first_known(round_.project.vocabulary.timezone)
     return last is None or last.astimezone(tz).date() < round_.now.astimezone(tz).date()
 
 
@@ -341,7 +337,7 @@ def _convert(round_: Round, program: ClassProgram, seen: int) -> int:
 
 
 def _house_of(round_: Round) -> ZoneInfo:
-    return _house(round_.project.vocabulary)
+    return first_known(round_.project.vocabulary.timezone)
 
 
 def _zones(conn: sa.Connection, nodes: Iterable[Node]) -> dict[Node, ZoneInfo]:

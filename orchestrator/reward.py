@@ -25,7 +25,7 @@ from orchestrator.store.claims import Taken
 from orchestrator.store.people import take_turns
 from orchestrator.store.segments import Segments
 from orchestrator.store.vouchers import Code
-from orchestrator.zones import zone
+from orchestrator.zones import first_known
 
 # ---- giving ---------------------------------------------------------------------------------------------------------
 
@@ -149,11 +149,11 @@ class _Days:
         ids: dict[Unit, set[int]] = {"customer": set(), "account": set()}
         for unit, unit_id in units:
             ids[unit].add(unit_id)
-        self._house = zone(vocabulary.timezone) or ZoneInfo("UTC")
+        self._house = first_known(vocabulary.timezone)
         self._zones: dict[tuple[Unit | None, int | None], ZoneInfo] = {}
         for kind, some in ids.items():
             for member in loyalty.members(conn, kind, sorted(some)).values():
-                self._zones[kind, member.id] = zone(member.zone or "") or self._house
+                self._zones[kind, member.id] = member.tz(vocabulary.timezone)
 
     def on(self, unit: Unit | None, unit_id: int | None, at: datetime) -> date:
         return at.astimezone(self._zones.get((unit, unit_id), self._house)).date()

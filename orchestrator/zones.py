@@ -50,6 +50,14 @@ def zone(name: str) -> zoneinfo.ZoneInfo | None:
         return None
 
 
+def first_known(*names: str | None) -> zoneinfo.ZoneInfo:
+    """The first of these that there is, UTC for want of any. For days and waits, never for a legal window."""
+    for name in names:
+        if name and (found := zone(name)) is not None:
+            return found
+    return zoneinfo.ZoneInfo("UTC")
+
+
 def local(now: datetime, name: str) -> datetime | None:
     """Wall time at an instant; None for an unknown zone."""
     found = zone(name)

@@ -81,7 +81,7 @@ def test_who_has_none_gives_none_back_and_her_diary_says_so(world: World) -> Non
     settle(world)
     assert level(world) == Level(free=1)
     (said,) = world.rows(sa.select(t.trace.c.detail).where(t.trace.c.what == "no_voucher"))
-    assert said.detail == {"pool": "ten", "because": "there is none to take back"}
+    assert said.detail == {"line": 5, "pool": "ten", "because": "there is none to take back"}
 
 
 def test_what_was_redeemed_claimed_or_is_somebody_elses_stays(world: World) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from cyclopts import App
 
@@ -355,5 +354,5 @@ def between(text: str | None, vocabulary: Vocabulary) -> tuple[datetime | None, 
     found: tuple[date, date] | None = words.period(text)
     if found is None:
         raise Usage(f"--period takes `2027`, `2027-Q1`, `2027-03` or `2027-03-01..2027-03-15`, not `{text}`")
-    tz = zones.zone(vocabulary.timezone) or ZoneInfo("UTC")
+    tz = zones.first_known(vocabulary.timezone)
     return zones.instant(found[0], time(0), tz), zones.instant(found[1] + timedelta(days=1), time(0), tz)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -26,6 +27,7 @@ from orchestrator.store.tables import (
     referral_code,
     voucher,
 )
+from orchestrator.zones import first_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Member:
     tier: str | None
     zone: str | None
     account_id: int | None
+
+    def tz(self, home: str) -> ZoneInfo:
+        """Whose days are its own; `home`: the workspace's zone, for want of a known one."""
+        return first_known(self.zone, home)
 
 
 @dataclass(frozen=True, slots=True)
