@@ -16,8 +16,8 @@ from channels.base import Medium
 class Chances:
     """How likely it is that a message which has gone out is …, each a share in [0, 1] of those it can happen to.
 
-    `clicked` is of those opened where the medium tells of opening, else of those delivered; `converted`: that the goal's
-    event follows a message, `bounced`: for good.
+    `clicked` is of those opened where the medium tells of opening, else of those delivered; `converted`: that the
+    goal's event follows a message, `bounced`: for good.
     """
 
     bounced: float = 0.0
@@ -80,7 +80,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Messages that were held or denied, each counted once for each reason. `verdict`: hold, deny, expired, cancelled."""
+    """Messages held or denied, each counted once for each reason. `verdict`: hold, deny, expired, cancelled."""
 
     journey: str
     medium: Medium

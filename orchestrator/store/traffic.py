@@ -10,5 +10,5 @@ from orchestrator.simulation import Traffic
 
 
 def traffic(conn: sa.Connection, journey: str, *, version: str | None = None, since: datetime | None = None) -> Traffic:
-    """All runs of a journey; those of one version; those that entered since an instant. A fixed number of statements."""
+    """All runs of a journey; of one version; that entered since an instant. A fixed number of statements."""
     raise NotImplementedError
