@@ -10,7 +10,7 @@ SETUP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test demo bench lock clean
+.PHONY: help setup check format test demo bench docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ demo: setup ## run the starter workspace over some simulated days, into a sandbo
 
 bench: setup ## print speeds beside the floors of this machine
 	$(BIN)/python -m benchmarks
+
+docs: setup ## build the documentation site into site/, with strict links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The lock has hashes and no host names: whatever index pip is set up for serves it. LOCK_ARGS=--upgrade takes newer releases.
 lock: $(BIN)/python ## write requirements.lock anew from pyproject.toml (needs uv, which it installs)

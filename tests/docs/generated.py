@@ -36,6 +36,7 @@ from orchestrator.policies import (
     TrackingEntry,
 )
 from orchestrator.reading import _Map, _map_shape
+from orchestrator.rules import reasons, rules
 from orchestrator.scheme import (
     ChallengeEntry,
     ClassEntry,
@@ -258,7 +259,19 @@ SECTIONS = {
 }
 """Sections of orchestrator.toml with fixed keys, and their models."""
 
+
+def rules_heard() -> str:
+    """Each rule in the order in which it is heard, in its own words."""
+    found = []
+    for name, rule in rules().items():
+        text = inspect.cleandoc(inspect.getmodule(rule).__doc__ or "")
+        codes = ", ".join(f"`{code}`" for code in sorted(reasons()[name]))
+        found.append(f"## {name}\n\n{text}\n\nReasons: {codes}\n")
+    return "\n".join(found)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
+    "rules": rules_heard,
     **{f"steps {group}": partial(steps_of, group) for group in GROUPS},
     "send options": send_options,
     "triggers": triggers,
