@@ -63,5 +63,5 @@ lock: $(BIN)/python ## write requirements.lock anew from pyproject.toml (needs u
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) -o requirements.lock
 
 clean: ## remove the virtual environment, builds and caches (never a database)
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find orchestrator channels tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
