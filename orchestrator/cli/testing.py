@@ -117,11 +117,12 @@ def _played(call: Terminal, tests: Sequence[Rehearsal], project: Project) -> Ite
 
 
 def _one_by_one(folder: Path, tests: Sequence[Rehearsal], project: Project) -> Iterator[Verdict]:
-    stage = _stage(folder)
+    stage = a_stage(folder)
     return (stage.run(one, project) for one in tests)
 
 
-def _stage(folder: Path) -> Stage:
+def a_stage(folder: Path) -> Stage:
+    """Where tests are played, in a folder of the caller's: messages are taken, and kept nowhere."""
     from channels.base import Medium
     from orchestrator.rehearse import Stage
 
@@ -163,7 +164,7 @@ def _in_a_process(number: int) -> Verdict:
     if _shared.stage is None:
         mine = _shared.folder / str(os.getpid())
         mine.mkdir()
-        _shared.stage = _stage(mine)
+        _shared.stage = a_stage(mine)
     return _shared.stage.run(_shared.tests[number], _shared.project)
 
 
@@ -191,7 +192,7 @@ def _show(console: Console, verdicts: Sequence[Verdict], covered: Sequence[Cover
         console.print(f"  {sign} ", end="")
         console.print(verdict.test.name, markup=False, soft_wrap=True)
         if not verdict.passed:
-            _failed(console, verdict)
+            show_failures(console, verdict)
     if covered:
         _show_coverage(console, covered)
     failed = sum(not v.passed for v in verdicts)
@@ -207,7 +208,7 @@ _SAID = {
 }
 
 
-def _failed(console: Console, verdict: Verdict) -> None:
+def show_failures(console: Console, verdict: Verdict) -> None:
     """Each failure with its line and what came instead, then all that was expected beside all that came."""
     from rich.padding import Padding
     from rich.text import Text
