@@ -185,6 +185,9 @@ def accept_units(store: Store, journey: str, unit_keys: Sequence[str], run_key: 
         raise NotAccepted(404, f"no journey `{journey}` is in force")
     if not any(isinstance(trigger, ApiTrigger) for trigger in found.triggers):
         raise NotAccepted(409, f"`{journey}` is not entered by the API: it has no trigger `api`")
+    if not found.admits:
+        what = "a draft; put it live" if found.status == "draft" else "archived: nobody enters it any more"
+        raise NotAccepted(409, f"`{journey}` is {what}")
     if force.is_paused(journey):
         raise NotAccepted(409, f"`{journey}` is paused; ask again when it is resumed")
     with store.read() as conn:

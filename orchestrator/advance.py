@@ -20,8 +20,8 @@ from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
 from orchestrator.reward import Asked, give, shortages, take_back
 from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, TakeBack, Update
+from orchestrator.store import experiments, points, versions
 from orchestrator.store import journeys as running
-from orchestrator.store import points, versions
 from orchestrator.store import triggers as entering
 from orchestrator.store.database import Store, uncollected
 from orchestrator.store.journeys import UnitFacts
@@ -137,6 +137,7 @@ def _moves(
         groups[(run.journey, run.version, run.step)].append(run)
     with_messages = [run.id for run in runs if run.step]
     messages = running.message_states(conn, with_messages) if with_messages else {}
+    decided = experiments.decided(conn, {run.journey for run in runs})
     moves: list[tuple[Version | None, engine.Move]] = []
     for (name, version, step), group in groups.items():
         found = _readable(conn, force, name, version)
@@ -157,6 +158,7 @@ def _moves(
                 recipients={} if run.unit == "customer" else recipients(found.journey, unit),
                 staff=_manager(unit),
                 reports=reports,
+                decided=decided.get(name, {}),
             )
             try:
                 move = engine.advance(found.journey, run, facts, now)
@@ -270,10 +272,27 @@ def _write(
     _award(conn, force, awards, now)
     record_events(conn, emits, now=now)
     for (name, step, visit), runs in entries.items():
-        target = force.project.journeys.get(name)
-        if target is not None and not force.is_paused(name):
-            entering.enter_from(conn, Entry(target, force.segments, now), runs, step, visit)
+        _enter(conn, force, name, runs, (step, visit), lines, now)
     return planned, problems
+
+
+def _enter(
+    conn: sa.Connection,
+    force: Force,
+    name: str,
+    runs: Sequence[int],
+    by: tuple[str, int],
+    lines: _Lines,
+    now: datetime,
+) -> None:
+    """Sent on into another journey by a step (`by`: its id and visit); a line in the diary when nobody is let in."""
+    target = force.project.journeys.get(name)
+    closed = "removed" if target is None else "" if target.admits else target.status
+    if target is not None and not closed and not force.is_paused(name):
+        entering.enter_from(conn, Entry(target, force.segments, now), runs, *by)
+        return
+    told = {"journey": name, "because": closed or "paused"}
+    running.add_trace(conn, [(run, now, *by, "not_entered", {**lines.get((run, by[0]), {}), **told}) for run in runs])
 
 
 def _give(

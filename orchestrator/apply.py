@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ from orchestrator.journey import (
 )
 from orchestrator.model import Purpose
 from orchestrator.occurrences import date_windows
-from orchestrator.problems import Conflict, ProjectError
+from orchestrator.problems import Conflict, Problem, ProjectError
 from orchestrator.project import Project, load_files, load_journey
 from orchestrator.store import journeys as running
 from orchestrator.store import triggers as entering
@@ -172,6 +173,8 @@ def apply(
         )
         old = dict(before.journeys) if before else {}
         versions.hold_triggers(conn)
+        if refused := drafts_with_people(conn, project):
+            raise ProjectError(refused)  # before anything else is moved: the transaction is given up
         migrated, exited = _people_inside(conn, project, old, now)
         running.wake_parked(conn, now)
         baselines = _baselines(conn, project, now)
@@ -186,6 +189,26 @@ def apply(
         exited=exited,
         baselines=baselines,
     )
+
+
+def drafts_with_people(conn: sa.Connection, project: Project) -> list[Problem]:
+    """Journeys that are to be drafts and have people inside: a draft is something that nobody is in."""
+    drafts = [journey for _, journey in sorted(project.journeys.items()) if journey.status == "draft"]
+    if not drafts:
+        return []
+    counts: Counter[str] = Counter()
+    for (name, _), steps in versions.inside(conn).items():
+        counts[name] += sum(steps.values())
+    return [
+        Problem(
+            "draft-with-people-inside",
+            f"{counts[journey.name]:,} inside: what has people in it is no draft",
+            journey.span,
+            f"`status: archived` lets them finish and nobody enter; `orchestrator pause {journey.name}` stops them",
+        )
+        for journey in drafts
+        if counts[journey.name]
+    ]
 
 
 def _pinned(project: Project, journey: Journey) -> tuple[str, dict[str, object]]:
@@ -216,7 +239,7 @@ def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str
     segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
     events, tiers = versions.newest_event(conn), versions.newest_tier_change(conn)
     for name, journey in project.journeys.items():
-        for trigger in journey.triggers:
+        for trigger in journey.triggers if journey.admits else ():
             key = (name, trigger_key(project, trigger))
             wanted.add(key)
             if key in known:
@@ -238,7 +261,7 @@ def _audiences(conn: sa.Connection, project: Project, old: Mapping[str, str], no
     segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
     for name, journey in project.journeys.items():
         entry = Entry(journey, segments, now)
-        for trigger in journey.triggers:
+        for trigger in journey.triggers if journey.admits else ():
             key = trigger_key(project, trigger)
             if (name, key) in known and old.get(name) == journey.version:
                 continue

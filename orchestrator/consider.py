@@ -163,6 +163,10 @@ class _Case:
 
     def blocks(self) -> Iterator[str]:
         journey = self.journey
+        if journey.status == "draft":
+            yield "the journey is a draft: nobody enters before its file says `status: live` and is applied"
+        elif journey.status == "archived":
+            yield "the journey is archived: nobody enters any more"
         if stopped := paused(versions.pauses(self.conn), journey.name):
             yield stopped
         if journey.unit == "customer" and self.one.left_at is not None:
@@ -256,7 +260,8 @@ class _Case:
         mark = versions.watermarks(self.conn).get((self.journey.name, key))
         parts: tuple[Part, ...] = ()
         if mark is None:
-            holds, told = None, ["it has not been put in force yet"]
+            closed = {"draft": "a draft's triggers look at nobody", "archived": "what is archived looks at nobody"}
+            holds, told = None, [closed.get(self.journey.status, "it has not been put in force yet")]
         elif isinstance(trigger, SegmentTrigger):
             parts = self._parts(self.force.segments.named(trigger.segment))
             holds, told = self._segment(trigger, key, mark, all(p.truth is True for p in parts))

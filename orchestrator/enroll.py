@@ -55,7 +55,7 @@ def enroll(store: Store, *, now: datetime, tell: Tell = lambda journey, why: Non
             return counts
         marks = versions.watermarks(conn)
     for journey in force.project.journeys.values():
-        if force.is_paused(journey.name):
+        if not journey.admits or force.is_paused(journey.name):
             continue
         for trigger in journey.triggers:
             key = trigger_key(force.project, trigger)

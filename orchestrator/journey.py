@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from channels.base import Medium
 from orchestrator.condition import Condition, Expression, Scope, happened, segments_named
@@ -58,6 +58,10 @@ __all__ = [
 ]
 
 
+Status = Literal["draft", "live", "archived"]
+"""Nobody enters yet · whom its triggers let in · nobody enters any more, who is inside finishes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipients:
     """Whom of an account's contacts a send goes to: by role in this order, at most so many, of `each` role so many.
@@ -85,6 +89,14 @@ class Reentry:
 class MissedRuns:
     grace: timedelta = timedelta(hours=12)
     then: Literal["skip", "latest", "all"] = "latest"
+
+
+InFlight = Literal["finish", "migrate", "exit"]
+"""What an edit does to those inside; with `migrate`, `Journey.moves` says where those go whose step is gone."""
+
+
+LEAVES: Final = ("exit", "finish")
+"""Words of a map of moves beside the ids of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,7 @@ class Journey:
     goal_text: str
     exit_when: tuple[Condition, ...]
     in_flight: Literal["finish", "migrate", "exit"]
+    status: Status = "live"
     holdout: float  # share, 0 to 1
     missed_runs: MissedRuns
     throttle: Throttle | None
@@ -125,11 +138,17 @@ class Journey:
     segments: frozenset[str]  # those it names, and those they name
     version: str
     span: Span
+    moves: Mapping[str, str] = field(default_factory=dict)  # of `migrate`: former step → step here, or exit, or finish
     _by_id: Mapping[str, Step] = field(repr=False, compare=False)
     _next: Mapping[str, str | None] = field(repr=False, compare=False)
     _asks: dict[str, tuple[Condition | Expression, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def admits(self) -> bool:
+        """Whether anybody may enter at all. Asked of the journey in force, never of a version that people keep."""
+        return self.status == "live"
 
     @property
     def first(self) -> str | None:
@@ -146,6 +165,10 @@ class Journey:
     def after(self, step_id: str) -> str | None:
         """The step reached when this one is left: its next sibling, or what follows the step it is nested in."""
         return self._next[step_id]
+
+    def ahead(self, step_id: str) -> frozenset[str]:
+        """Ids of the steps that somebody there can still come to, that one included; "" is the beginning."""
+        return frozenset(_reachable(step_id or self.first, self._by_id, self._next))
 
     def every_step(self) -> Iterator[Step]:
         """All steps in reading order, the sends within a `first_of` after it."""
@@ -231,11 +254,21 @@ class MissedForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InFlightForm:
+    """Everybody inside moves to the new version; where a step is gone, to which step, or out."""
+
+    migrate: Mapping[str, str] = option("former step id: its id now, or `exit`, or `finish` (the version she is on)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyForm:
     """A journey: who enters, how often, what ends it, and its steps."""
 
     journey: str = option("its name; numbers and records hang on it, whatever the file is called")
     owner: str = option("who answers for it: an address or a name", default="")
+    status: Literal["draft", "live", "archived"] = option(
+        "draft: nobody enters yet; archived: nobody enters any more, those inside finish", default="live"
+    )
     unit: Literal["customer", "account"] = option("what a run is about", default="customer")
     priority: int = option("who goes first when a cap leaves room for one, 0 to 100", default=50, low=0, high=100)
     trigger: tuple[TriggerForm | Literal["api"], ...] = option("what lets somebody in: one, or a list")
@@ -247,7 +280,11 @@ class JourneyForm:
     )
     goal: GoalForm | Condition | None = option("what ends the run as a success", default=None)
     exit_when: tuple[GoalForm | Condition, ...] = option("what ends the run at once", default=())
-    in_flight: Literal["finish", "migrate", "exit"] = option("what an edit does to those inside", default="finish")
+    in_flight: InFlightForm | InFlight = option(
+        "what an edit does to those inside; a map says where those go whose step is gone: "
+        "`{ migrate: { email:old: email:new, wait-2: exit } }`",
+        default="finish",
+    )
     holdout: Share = option("a share that is sent nothing, to compare with: 10%", default=Share(0.0))
     missed_runs: MissedForm = option("what becomes of runs that come late", default=MissedForm())
     throttle: Rate | None = option("at most so many messages in that time: 1000 per hour", default=None)
@@ -337,6 +374,7 @@ class _Reading:
         if form.holdout >= 1:
             hint = "leave somebody in: `holdout: 10%`"
             self.problems.error("holdout-everybody", "nobody would be sent anything", self._span("holdout"), hint)
+        self._check_moves(form)
         roles = form.recipients.role
         for step in arranged(form.steps)[0].values():
             strange = [r for r in getattr(step, "to", ()) if isinstance(step, SendStep) and not step.goes_elsewhere]
@@ -345,6 +383,20 @@ class _Reading:
                     hint = suggest(role, roles) or "add it to the journey's `recipients`"
                     message = f"`{role}` is none of the journey's recipients"
                     self.problems.error("unknown-role", message, step.span, hint)
+
+    def _check_moves(self, form: JourneyForm) -> None:
+        """Where people are moved to exists in this version; what they stood at cannot be looked up here."""
+        if not isinstance(form.in_flight, InFlightForm):
+            return
+        known = [*arranged(form.steps)[0], *LEAVES]
+        said = self.node.get("in_flight")
+        listed = said.get("migrate") if said is not None else None
+        for entry in listed.entries if listed is not None else ():
+            target = entry.value.text
+            if target not in known:
+                hint = suggest(target, known) or "name a step of this file by its id, or write `exit`"
+                message = f"there is no step `{target}` to move to"
+                self.problems.error("unknown-step-id", message, entry.value.span, hint)
 
     def _check_units(self) -> None:
         for trigger in self.triggers:
@@ -416,7 +468,9 @@ class _Reading:
             goal=goal,
             goal_text=goal_text,
             exit_when=exits,
-            in_flight=form.in_flight,
+            in_flight="migrate" if isinstance(form.in_flight, InFlightForm) else form.in_flight,
+            moves=dict(form.in_flight.migrate) if isinstance(form.in_flight, InFlightForm) else {},
+            status=form.status,
             holdout=float(form.holdout),
             missed_runs=MissedRuns(form.missed_runs.grace, form.missed_runs.then),
             throttle=None if form.throttle is None else Throttle(form.throttle.count, form.throttle.per),
@@ -442,7 +496,10 @@ class _Reading:
 
     def _version(self, segments: frozenset[str]) -> str:
         pinned = [f"{n}\0{self.segments[n].unit}\0{self.segments[n].text}" for n in sorted(segments)]
-        return digest("journey", canonical(self.node), *pinned)
+        # Not the status: it says whether anybody enters, and nothing of the way of those who are inside. A journey that
+        # is put live, or archived, is to them the one they are in.
+        said = replace(self.node, entries=tuple(e for e in self.node.entries if e.key != "status"))
+        return digest("journey", canonical(said), *pinned)
 
 
 def _in_scope(triggers: Sequence[Trigger]) -> tuple[str | None, str | None]:
@@ -561,6 +618,10 @@ def check_entries(journeys: Mapping[str, Journey], problems: Problems) -> None:
                     hint = f"enter a journey about {journey.unit}s"
                     message = f"`{name}` is about {other.unit}s, this journey about {journey.unit}s"
                     problems.error("wrong-unit", message, step.span, hint)
+                elif journey.admits and not other.admits:
+                    what = "a draft" if other.status == "draft" else "archived"
+                    hint = f"put `{name}` live, make this a draft, too, or take the step out"
+                    problems.error("enter-closed", f"`{name}` is {what}: nobody enters it", step.span, hint)
     _tell_circles(journeys, problems)
 
 

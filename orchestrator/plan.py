@@ -9,8 +9,9 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from orchestrator.apply import Force, in_force
+from orchestrator.apply import Force, drafts_with_people, in_force
 from orchestrator.journey import Journey, SegmentTrigger
+from orchestrator.problems import Problem
 from orchestrator.project import Project
 from orchestrator.store import versions
 from orchestrator.store.database import Store
@@ -25,7 +26,8 @@ class JourneyPlan:
     """One journey. `audience` counts who matches now (`before`: by the version in force); None where it has none.
 
     `members`: who is in the trigger's segment now; `enters_now`: how many of them would enter at the next tick.
-    `inside`: live runs of any version by step; `becomes` says what an apply does to them.
+    `inside`: live runs of any version by step; `becomes` says what an apply does to them. A change of `status` alone
+    is an edit, and no new version.
     """
 
     name: str
@@ -37,6 +39,9 @@ class JourneyPlan:
     enters_now: int = 0
     inside: Mapping[str, int] = field(default_factory=dict)
     becomes: str = ""
+    status: str = "live"
+    was: str | None = None  # its status in force; None where it is new
+    entering: str = ""  # what its status means for those to come; "" where it is live and was so
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Plan:
     journeys: tuple[JourneyPlan, ...]
     files: Mapping[str, Change]
     segments: Mapping[str, tuple[int, int | None]]  # name → (members now, members by the definition in force)
+    problems: tuple[Problem, ...] = ()  # why an apply would refuse it, as things stand
 
     @property
     def changes(self) -> bool:
@@ -69,6 +75,7 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
             tuple(_journey(conn, project, force, segments, name, inside, now) for name in names),
             files,
             {name: _segment(conn, segments, force, name, now) for name in sorted(project.segments)},
+            tuple(drafts_with_people(conn, project)),
         )
 
 
@@ -117,11 +124,26 @@ def _journey(
     if new is None:
         assert old is not None
         return JourneyPlan(name, "removed", old.unit, None, before, None, 0, steps, _becomes_removed(steps))
-    change: Change = "added" if old is None else "same" if old.version == new.version else "edited"
+    change: Change = "added" if old is None else "same"
+    if old is not None and (old.version, old.status) != (new.version, new.status):
+        change = "edited"
     members, enters = _entering(conn, segments, new, old, now)
-    becomes = _becomes(new, steps) if change == "edited" else ""
+    becomes = _becomes(new, steps) if old is not None and old.version != new.version else ""
     audience = _audience(conn, segments, new, now)
-    return JourneyPlan(name, change, new.unit, audience, before, members, enters, steps, becomes)
+    was = None if old is None else old.status
+    status = (new.status, was, _comes(new, old, sum(steps.values())))
+    return JourneyPlan(name, change, new.unit, audience, before, members, enters, steps, becomes, *status)
+
+
+def _comes(new: Journey, old: Journey | None, inside: int) -> str:
+    """What the status means for those to come."""
+    if new.status == "draft":
+        return "draft: nobody enters"
+    if new.status == "archived":
+        return f"archived: nobody new enters; {inside:,} inside finish" if inside else "archived: nobody enters"
+    if old is not None and not old.admits:
+        return "goes live: its triggers look from the apply on"
+    return ""
 
 
 def _audience(conn: sa.Connection, segments: Segments, journey: Journey, now: datetime) -> int | None:
@@ -133,11 +155,11 @@ def _entering(
 ) -> tuple[int | None, int]:
     """(members of the triggering segment, how many enter at once because the trigger includes existing ones)."""
     found = [t for t in new.triggers if isinstance(t, SegmentTrigger)]
-    if not found:
+    if not found or not new.admits:
         return None, 0
     condition = segments.named(found[0].segment)
     members = segments.count(conn, condition, new.unit, now)
-    known = {t.key for t in old.triggers} if old else set()
+    known = {t.key for t in old.triggers} if old and old.admits else set()
     enters = members if any(t.include_existing and t.key not in known for t in found) else 0
     return members, enters
 

@@ -475,7 +475,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     },
     "journeys": {
         "asked_at": "as of when",
-        "journeys": "`journey`, `file`, `version`, `unit`, `state` (live, paused, removed), `paused`, `triggers`, "
+        "journeys": "`journey`, `file`, `version`, `unit`, `state` (live, paused, draft, archived, removed), `paused`, "
+        "`triggers`, "
         "`inside`, `entered`, `ended`, `ended_because`, `sent_7_days` each",
     },
     "stats": {

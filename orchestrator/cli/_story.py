@@ -185,6 +185,9 @@ def _moment(moment: Moment) -> str:
             return f"asks for a code of the voucher pool `{detail.get('pool')}`"
         case "took_back":
             return f"a code of the voucher pool `{detail.get('pool')}` goes back"
+        case "not_entered":
+            because = {"paused": "is paused", "draft": "is a draft", "archived": "is archived"}
+            return f"not into {detail['journey']}: it {because.get(detail['because'], 'is not in force any more')}"
         case "no_voucher" if "because" in detail:
             return f"no code of the voucher pool `{detail.get('pool')}` was there to go back"
         case "no_voucher":

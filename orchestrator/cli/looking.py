@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.condition import Condition
+    from orchestrator.journey import Journey
     from orchestrator.problems import Problem
     from orchestrator.project import Project
     from orchestrator.store.explain import Row
@@ -244,7 +245,7 @@ def journeys() -> int:
                 "file": journey.path if journey else None,
                 "version": journey.version if journey else None,
                 "unit": journey.unit if journey else None,
-                "state": "removed" if journey is None else "paused" if stopped else "live",
+                "state": "removed" if journey is None else _state(journey, stopped),
                 "paused": stopped,
                 "triggers": [in_words(t) for t in journey.triggers] if journey else [],
                 "inside": numbers["inside"],
@@ -254,11 +255,18 @@ def journeys() -> int:
                 "sent_7_days": numbers["sent"],
             }
         )
+    found.sort(key=lambda row: list(_STATES).index(row["state"]) if row["state"] in _APART else 0)
     call.answer(lambda: {"asked_at": now, "journeys": found}, lambda console: _show_journeys(console, found))
     return FINE
 
 
-_STATES = {"live": "green", "paused": "yellow", "removed": "red"}
+_STATES = {"live": "green", "draft": "cyan", "paused": "yellow", "archived": "dim", "removed": "red"}
+_APART = ("draft", "archived", "removed")
+"""Listed behind those that people enter."""
+
+
+def _state(journey: Journey, stopped: str) -> str:
+    return "paused" if stopped and journey.status != "draft" else journey.status
 
 
 def _show_journeys(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
@@ -270,7 +278,11 @@ def _show_journeys(console: Console, found: Sequence[Mapping[str, Any]]) -> None
     rows = table("", "journey", "state", *(("version",) if wide else ()), *heads, right=heads)
     if wide:
         rows.add_column("begins with", overflow="fold")
+    apart = False
     for row in found:
+        if row["state"] in _APART and not apart:
+            rows.add_section()
+            apart = True
         cells = [row["journey"], f"[{_STATES[row['state']]}]{row['state']}[/]"]
         cells += [(row["version"] or "")[:7]] if wide else []
         cells += [f"{row[name]:,}" if row[name] else "[dim]·[/]" for name in numbers]

@@ -121,7 +121,7 @@ def _read(folder: Path) -> tuple[list[Problem], Project | None]:
     except ProjectError as error:
         found += error.problems
     try:
-        project = load(folder)
+        project = load(folder, lint=True)
     except ProjectError as error:
         return [*found, *error.problems], None
     found += project.warnings
@@ -252,6 +252,7 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
     if same:
         console.print(f"  [dim]= {counted(same, 'journey')} as before[/]")
     said = [f"[bold]{j.name}[/]: {j.becomes}" for j in shown if j.becomes and sum(j.inside.values())]
+    said += [f"[bold]{j.name}[/]: {j.entering}" for j in shown if j.entering]
     said += [
         f"[bold]{j.name}[/]: up to {counted(j.enters_now, j.unit)} of its segment enter at the next tick"
         for j in shown

@@ -80,7 +80,8 @@ def narrowed(project: Project, names: Sequence[str], present: Collection[str]) -
     while waiting:
         name = waiting.pop()
         if name not in wanted and name in project.journeys:
-            wanted[name] = project.journeys[name]
+            # A draft is tested before it is put live, and what is archived still has people inside.
+            wanted[name] = replace(project.journeys[name], status="live")
             waiting += [other for step in wanted[name].every_step() for other in step.enters()]
     classes = sorted(name for name in project.program.classes if name in present)
     program = replace(project.program, classes={name: project.program.classes[name] for name in classes})

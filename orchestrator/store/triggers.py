@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -127,8 +127,13 @@ def _insert(
     wake_at: Any = None,
     order: Any = None,
 ) -> int:
-    """The one INSERT: units of `source` where all of `where` hold, with the journey's audience and re-entry rules."""
+    """The one INSERT: units of `source` where all of `where` hold, with the journey's audience and re-entry rules.
+
+    Whatever fires, nobody comes into a journey that is a draft or archived.
+    """
     journey, unit = entry.journey, _unit(entry)
+    if not journey.admits:
+        return 0
     now = sa.literal(entry.now, enrollment.c.entered_at.type)
     run_key = _run_key(entry, firing, by_key)
     live_key = run_key if journey.overlap == "allow" else sa.literal("", sa.Text())
@@ -189,8 +194,10 @@ def _in_segment(entry: Entry, trigger: SegmentTrigger) -> Any:
     return _predicate(entry, entry.segments.named(trigger.segment))
 
 
-def _mark_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:
-    """Record those who came in since the last look; their `since` is now."""
+def _mark_members(
+    conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str, since: datetime | None = None
+) -> int:
+    """Record those who came in since the last look; their `since` is now, unless it is given."""
     unit = _unit(entry)
     member = (
         sa.exists()
@@ -205,7 +212,7 @@ def _mark_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, ke
         sa.literal(entry.journey.name, sa.Text()),
         sa.literal(key, sa.Text()),
         unit.c.id,
-        sa.literal(entry.now, segment_member.c.since.type),
+        sa.literal(since or entry.now, segment_member.c.since.type),
     ).where(_live(entry), ~member, _in_segment(entry, trigger))
     return insert_select(conn, segment_member, ("journey", "trigger", "unit_id", "since"), select)
 
@@ -214,7 +221,8 @@ def take_baseline(
     conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, key: str, now: datetime
 ) -> int:
     """Who is in the segment when the trigger is first put in force: they have not entered it, they were there."""
-    return _mark_members(conn, Entry(journey, segments, now), trigger, key)
+    # A look at this very instant takes those for new whose `since` it is.
+    return _mark_members(conn, Entry(journey, segments, now), trigger, key, now - timedelta(microseconds=1))
 
 
 def enter_by_segment(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:

@@ -18,6 +18,7 @@ from tests.golden.workspace import GOOD
 
 PAGE = DOCS / "codes.md"
 WITHOUT_EXAMPLE = {
+    "draft-with-people-inside",
     "file-too-large",
     "no-environment",
     "no-recipients",
@@ -79,6 +80,10 @@ MORE: dict[str, dict[str, str]] = {
     "complaint-closes-itself": _workspace(
         "complaints: { event: order_placed, closed_by: order_placed, task: { to: care, within: 2 days, text: Call } }"
     ),
+    "enter-closed": _journey("  - enter: quiet\n")
+    | {
+        "journeys/quiet.yaml": "journey: quiet\nstatus: draft\ntrigger: { event: signed_up }\nsteps: [ email: welcome ]\n"
+    },
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
     "bad-key": _journey() | {"journeys/odd.yaml": "journey: odd\n? [a, b]\n: c\n"},
     "bad-locale": _workspace("locale: English"),
