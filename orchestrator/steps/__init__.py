@@ -55,6 +55,14 @@ class MessageState:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """The winner of an experiment that is over, and the decision's number."""
+
+    id: int
+    arm: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything outside the enrollment that a move may depend on, read for a whole batch at once.
 
@@ -62,7 +70,8 @@ class Facts:
     None; `recipients` by medium for account journeys: contacts in order of role, those that cannot be reached on that
     medium (bounced, left) already passed over; for customer journeys it is not looked at (the enrollment's customer is
     meant, reachable or not, so that a refusal is on record). `staff`: the account's manager, None when there is none.
-    `reports`: what the channel of each medium can tell; a medium that is missing can tell nothing.
+    `reports`: what the channel of each medium can tell; a medium that is missing can tell nothing. `decided`: the
+    journey's experiments that are over, by `Split.question`.
     """
 
     truths: Mapping[str, bool | None] = field(default_factory=dict)
@@ -73,6 +82,7 @@ class Facts:
     recipients: Mapping[Medium, tuple[Addressee, ...]] = field(default_factory=dict)
     staff: Addressee | None = None
     reports: Mapping[Medium, frozenset[EventKind]] = field(default_factory=dict)
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
 
 # ---- effects --------------------------------------------------------------------------------------------------------

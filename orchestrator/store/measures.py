@@ -288,14 +288,15 @@ def _month(conn: sa.Connection, at: Any) -> Any:
 @dataclass(frozen=True, slots=True)
 class Aim:
     """A journey's goal: the event, which of them count, within what time of the entry (None: any), and the money
-    property that is its value ("" none)."""
+    property that is its value ("" none). `first`: of each unit its first run only."""
 
     journey: str
     unit: Unit
     event: str
     where: Node | None
     within: timedelta | None
-    of: str
+    of: str = ""
+    first: bool = False
 
 
 def runs(conn: sa.Connection, segments: Segments, aim: Aim, currency: str, span: Span) -> JourneyTally:
@@ -303,6 +304,8 @@ def runs(conn: sa.Connection, segments: Segments, aim: Aim, currency: str, span:
     c = enrollment.c
     held = sa.case((c.ended_because == "holdout", 1), else_=0).label("held")
     entered = [c.journey == aim.journey, c.entered_at >= span.start, c.entered_at < span.end]
+    if aim.first:
+        entered.append(c.id.in_(_first_runs(aim)))
     if aim.within is not None:
         entered.append(c.entered_at <= span.now - aim.within)
     counts = dict(conn.execute(sa.select(held, sa.func.count()).where(*entered).group_by(held)).tuples().all())
@@ -321,6 +324,29 @@ def runs(conn: sa.Connection, segments: Segments, aim: Aim, currency: str, span:
     paid = float(spent) * 10 ** minor_digits(currency) / 1_000_000  # kept as millionths of the currency
     return JourneyTally(aim.journey, counts.get(0, 0), hits, before, counts.get(1, 0), held_hits, paid, worth,
                         held_worth)  # fmt: skip
+
+
+def _first_runs(aim: Aim) -> sa.Select[tuple[int]]:
+    run = enrollment.alias("run").c
+    return sa.select(sa.func.min(run.id)).where(run.journey == aim.journey).group_by(run.unit_id)
+
+
+def first_entry(conn: sa.Connection, journey: str) -> datetime | None:
+    """When the first run of a journey began."""
+    query = sa.select(sa.func.min(enrollment.c.entered_at)).where(enrollment.c.journey == journey)
+    found: datetime | None = conn.execute(query).scalar_one()
+    return found
+
+
+def waiting(conn: sa.Connection, aim: Aim, now: datetime) -> tuple[int, int]:
+    """How many first runs' time for the goal is not over: in the journey, held out."""
+    c = enrollment.c
+    held = sa.func.coalesce(sa.func.sum(sa.case((c.ended_because == "holdout", 1), else_=0)), 0)
+    query = sa.select(sa.func.count(), held).where(c.journey == aim.journey, c.id.in_(_first_runs(aim)))
+    if aim.within is not None:
+        query = query.where(c.entered_at > now - aim.within)
+    every, out = conn.execute(query).one()
+    return int(every) - int(out), int(out)
 
 
 def _reached(

@@ -243,6 +243,8 @@ def _one_ledger_row(store: Store, table: str) -> None:
             | {"at": NOW, "received_at": NOW, "active_at": NOW},
             "commission": {"key": "k", "account_id": 1, "event_id": 1, "amount": 5, "currency": "EUR"}
             | {"at": NOW, "received_at": NOW},
+            "experiment_decision": {"at": NOW, "journey": "j", "step": "s", "cards": "c", "by": "bought", "seconds": 60}
+            | {"confidence": 0.95, "winner": "a", "arms": [], "comparisons": []},
             "trace": {"enrollment_id": 1, "at": NOW, "step": "", "visit": 0, "what": "arrived"},
             "consent_wording": {"hash": "h", "text": "Yes, write to me.", "created_at": NOW},
             "erased": {"kind": "key", "hash": "h", "customer_id": 1000, "at": NOW},

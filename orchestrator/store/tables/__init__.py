@@ -52,6 +52,7 @@ from orchestrator.store.tables.running import (
     applied,
     document,
     enrollment,
+    experiment_decision,
     journey_control,
     segment_member,
     tier_change,
@@ -102,6 +103,7 @@ __all__ = [
     "enrollment",
     "erased",
     "event",
+    "experiment_decision",
     "feedback",
     "from_micros",
     "import_run",
@@ -151,4 +153,5 @@ APPEND_ONLY = (
     "point_entry",
     "band_change",
     "commission",
+    "experiment_decision",
 )

@@ -129,3 +129,20 @@ trace = Table(  # append-only: every move, for `why`
     Column("detail", Json, nullable=False, server_default="{}"),
     Index(None, "enrollment_id", "id"),
 )
+
+experiment_decision = Table(  # append-only: which arm of a split won, on what counts; nobody's data
+    "experiment_decision",
+    metadata,
+    new_id(),
+    Column("at", UtcDateTime, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("cards", Text, nullable=False),  # the arms and their shares, as a hash: Split.cards
+    Column("by", Text, nullable=False),  # the event that counted
+    Column("seconds", BigId, nullable=False),  # how long it might take
+    Column("confidence", sa.Double, nullable=False),
+    Column("winner", Text, nullable=False),
+    Column("arms", Json, nullable=False),  # name, share, runs, successes each, in the file's order
+    Column("comparisons", Json, nullable=False),  # of the winner with each other arm
+    UniqueConstraint("journey", "step", "cards", "by"),  # of two ticks that decide at once one is the first
+)
