@@ -108,7 +108,7 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
+class Event:
     kind: Literal["open", "close", "text", "other", "stray"]
     name: str
     start: int
@@ -117,7 +117,7 @@ class _Event:
     empty: bool = False
 
 
-def _events(text: str) -> Iterator[_Event]:
+def events(text: str) -> Iterator[Event]:
     """Tags and texts in order. The inside of a style or a script is one text."""
     at, raw = 0, ""
     while at < len(text):
@@ -126,7 +126,7 @@ def _events(text: str) -> Iterator[_Event]:
             end = len(text) if end < 0 else end
             raw = ""
             if end > at:
-                yield _Event("text", text[at:end], at, end, {})
+                yield Event("text", text[at:end], at, end, {})
                 at = end
                 continue
         found = _TOKEN.match(text, at)
@@ -138,13 +138,13 @@ def _events(text: str) -> Iterator[_Event]:
             pairs = _ATTRIBUTE.findall(found["attributes"])
             attributes = {key: value[1:-1] if value[:1] in ("'", '"') else value for key, value in pairs}
             raw = name if name in _RAW and not empty else ""
-            yield _Event("open", name, at, found.end(), attributes, empty)
+            yield Event("open", name, at, found.end(), attributes, empty)
         elif found["close"]:
-            yield _Event("close", name, at, found.end(), {})
+            yield Event("close", name, at, found.end(), {})
         elif found["text"] is not None:
-            yield _Event("text", found["text"], at, found.end(), {})
+            yield Event("text", found["text"], at, found.end(), {})
         else:
-            yield _Event("stray" if found["stray"] else "other", "", at, found.end(), {})
+            yield Event("stray" if found["stray"] else "other", "", at, found.end(), {})
         at = found.end()
 
 
@@ -196,7 +196,7 @@ def compile_page(page: Masked, problems: Problems, *, lang: str, title: str, pre
                 page.span(place, len(page.tags[number][0])),
                 "sizes are numbers; use a style or choose between two elements with {% if %}",
             )
-    text = _Reader(page).read(_events(page.text))
+    text = _Reader(page).read(events(page.text))
     return Page(page.restore(before + compiled + after), text)
 
 
@@ -208,7 +208,7 @@ _OUR_LINK = re.compile(r"\s*links\.\w+\s*(\([^()]*\)\s*)?")
 def guard(page: Masked, problems: Problems) -> None:
     """Places where escaping does not help: programs and styles take no value, and an address takes none that runs."""
     inside = ""
-    for event in _events(page.text):
+    for event in events(page.text):
         if event.kind == "text" and inside in ("style", "mj-style"):
             for found in _MASK.finditer(event.name):
                 tag, kind = page.tags[int(found[2])] if found[2] else ("", "control")
@@ -245,7 +245,7 @@ def as_address(text: str) -> str:
 
 def page_text(page: Masked) -> str:
     """An HTML page as plain text lines, as a Jinja source."""
-    return _Reader(page).read(_events(page.text))
+    return _Reader(page).read(events(page.text))
 
 
 def _in_head(source: str, tag: str) -> str:
@@ -279,16 +279,16 @@ class _Checker:
         self.inline = ""
         self.unprinted: set[int] = set()
         self.out: list[str] = []
-        self.stack: list[_Event] = []
+        self.stack: list[Event] = []
         self.classes: set[str] = set()
         self.classed: list[tuple[str, int]] = []  # mj-class names used, and where
-        self.bodies: list[_Event] = []  # tables given a <tbody>
+        self.bodies: list[Event] = []  # tables given a <tbody>
 
     def run(self) -> str:
         if not re.search(r"<mjml[\s>]", self.page.text):
             self._at("mjml", "this template has no `<mjml>`", 0, 1, "put everything into `<mjml>`…`</mjml>`")
             return ""
-        for event in _events(self.page.text):
+        for event in events(self.page.text):
             if event.kind == "open":
                 self._open(event)
             elif event.kind == "close":
@@ -307,7 +307,7 @@ class _Checker:
             self._tell("unclosed-tag", f"`<{event.name}>` is never closed", event, f"add `</{event.name}>`")
         return "".join(self.out)
 
-    def _tell(self, code: str, message: str, event: _Event, hint: str = "") -> None:
+    def _tell(self, code: str, message: str, event: Event, hint: str = "") -> None:
         length = len(event.name) + (1 if event.kind == "open" else 2 if event.kind == "close" else 0)
         self._at(code, message, event.start, max(1, length), hint)
 
@@ -322,7 +322,7 @@ class _Checker:
     def _parent(self) -> str:
         return next((e.name for e in reversed(self.stack) if e.name in _KNOWN), "")
 
-    def _open(self, event: _Event) -> None:
+    def _open(self, event: Event) -> None:
         name, parent = event.name, self._parent()
         self.seen.add(name)
         if name == "mj-include":
@@ -348,7 +348,7 @@ class _Checker:
                 self.out.append("<tbody>")
                 self.bodies.append(event)
 
-    def _attributes(self, event: _Event) -> None:
+    def _attributes(self, event: Event) -> None:
         begins = event.start + 1 + len(event.name)
         for found in _ATTRIBUTE.finditer(self.page.text, begins, event.end - 1):
             key, value = found[1], found[2]
@@ -365,7 +365,7 @@ class _Checker:
                 hint = f'write `{key}="{value}"`'
                 self._at("unquoted-attribute", f"the value of `{key}` needs quotes", found.start(), len(key), hint)
 
-    def _child(self, event: _Event, parent: str) -> None:
+    def _child(self, event: Event, parent: str) -> None:
         name = event.name
         if self._told():
             return
@@ -389,7 +389,7 @@ class _Checker:
             hint = "put it into `<mj-text>` or `<mj-raw>`"
             self._tell("stray-text", f"`<{name}>` stands outside the layout here", event, hint)
 
-    def _close(self, event: _Event) -> None:
+    def _close(self, event: Event) -> None:
         if event.name in _VOID:
             return
         if not any(e.name == event.name for e in self.stack):
@@ -407,13 +407,13 @@ class _Checker:
             self.out.append("</tbody>")
         self.out.append(self.page.text[event.start : event.end])
 
-    def _misspelt(self, event: _Event) -> bool:
+    def _misspelt(self, event: Event) -> bool:
         """Whether a closing tag that fits nothing stands where the innermost element should have been closed."""
         rest, names = self.page.text[event.end :], [e.name for e in reversed(self.stack)]
         places = [rest.find(f"</{name}") for name in names[:2]]
         return places[0] < 0 or (len(places) == 2 and 0 <= places[1] < places[0])
 
-    def _text(self, event: _Event) -> None:
+    def _text(self, event: Event) -> None:
         parent = self._parent()
         if parent == "mj-style":
             if self.stack[-1].attributes.get("inline") == "inline":
@@ -433,7 +433,7 @@ class _Checker:
             lambda found: f"<!--{found[0]}-->" if self.page.tags[int(found[2])][1] == "control" else found[0], text
         )
 
-    def _between(self, event: _Event, parent: str) -> None:
+    def _between(self, event: Event, parent: str) -> None:
         """Between elements only control tags may stand, and `mj-raw` carries them."""
         at = 0
         for found in [*_MASK.finditer(event.name), None]:
@@ -488,7 +488,7 @@ class _Reader:
         self.silent: list[str] = []
         self.links: list[tuple[str, str, int]] = []  # tag, address, where its label begins in the line
 
-    def read(self, events: Iterator[_Event]) -> str:
+    def read(self, events: Iterator[Event]) -> str:
         for event in events:
             if self.silent:
                 if event.kind == "close" and event.name == self.silent[-1]:
@@ -506,7 +506,7 @@ class _Reader:
             self.blocks.pop()
         return "\n".join(line for line, _ in self.blocks)
 
-    def _open(self, event: _Event) -> None:
+    def _open(self, event: Event) -> None:
         name = event.name
         hidden = event.attributes.get("aria-hidden") == "true"  # for the eye alone, such as a logo's letter
         if (hidden or name in _SILENT) and not event.empty:

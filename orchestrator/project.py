@@ -80,15 +80,15 @@ def read_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def load(folder: Path) -> Project:
-    """Loads and checks a folder. Raises ProjectError with all problems."""
+def load(folder: Path, *, lint: bool = False) -> Project:
+    """Loads and checks a folder; `lint` adds the warnings that need all of it. Raises ProjectError with all problems."""
     problems = Problems()
-    return _load(_read(folder, problems), problems)
+    return _load(_read(folder, problems), problems, lint)
 
 
-def load_files(files: Mapping[str, str]) -> Project:
+def load_files(files: Mapping[str, str], *, lint: bool = False) -> Project:
     """The same from texts, as `apply` stored them."""
-    return _load(files, Problems())
+    return _load(files, Problems(), lint)
 
 
 def load_settings(folder: Path, environment: Mapping[str, str]) -> Settings:
@@ -179,8 +179,8 @@ def _text(path: Path, name: str, problems: Problems) -> str | None:
 # ---- from texts -----------------------------------------------------------------------------------------------------
 
 
-def _load(files: Mapping[str, str], problems: Problems) -> Project:
-    found = _Loading(files, problems).project()
+def _load(files: Mapping[str, str], problems: Problems, lint: bool = False) -> Project:
+    found = _Loading(files, problems, lint).project()
     if problems.errors or found is None:
         raise ProjectError(problems.sorted())
     return found
@@ -220,6 +220,7 @@ class _Loading:
 
     files: Mapping[str, str]
     problems: Problems
+    lint: bool = False
     nodes: dict[str, Node] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=nothing_declared)
     segments: dict[str, Condition] = field(default_factory=dict)
@@ -245,6 +246,11 @@ class _Loading:
         self._check_entries()
         self._check_texts(templates)
         self._check_opt_in(templates)
+        if self.lint and not self.problems.errors:
+            from orchestrator.lint import Checked, lint  # a worker that reads what is in force has no use for it
+
+            checked = Checked(self.files, self.vocabulary, self.segments, self.journeys, templates)
+            self.problems.found.extend(lint(checked))
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
         hashed = digest("project", *parts)
@@ -301,7 +307,7 @@ class _Loading:
 
     def _templates(self) -> Templates:
         texts = {path: text for path, text in self.files.items() if path.startswith("templates/")}
-        return load_templates(texts, self.vocabulary, self.problems)
+        return load_templates(texts, self.vocabulary, self.problems, looked_at=self.lint)
 
     # ---- journeys -------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from channels.base import Attachment, Medium
-from orchestrator import attached, mjml, source, tracking
+from orchestrator import attached, looks, mjml, source, tracking
 from orchestrator.gsm import outside, simplified, sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
@@ -161,10 +161,14 @@ class Templates:
         return len(self._all)
 
 
-def load_templates(files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems) -> Templates:
-    """Every text under templates/, checked and compiled; one with an error is left out. `files`: path → text."""
+def load_templates(
+    files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems, *, looked_at: bool = False
+) -> Templates:
+    """Every text under templates/, checked and compiled; one with an error is left out. `files`: path → text.
+
+    `looked_at`: warns of e-mails that are hard to read, too."""
     own = Problems()
-    loaded = _Loader(files, vocabulary, own).load()
+    loaded = _Loader(files, vocabulary, own, looked_at).load()
     # A mistake in a snippet is one mistake, however many texts include it.
     problems.found.extend(dict.fromkeys(own.found))
     return loaded
@@ -259,8 +263,11 @@ def _sandbox(vocabulary: Vocabulary, blank: bool = False) -> Sandbox:
 
 
 class _Loader:
-    def __init__(self, files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems) -> None:
+    def __init__(
+        self, files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems, looked_at: bool = False
+    ) -> None:
         self.texts = files
+        self.looked_at = looked_at
         self.vocabulary = vocabulary
         self.problems = problems
         self.proof = Proof(Names(vocabulary), problems)
@@ -564,6 +571,8 @@ class _Loader:
         made = mjml.compile_page(page, self.problems, lang=locale, title=title, preview=preview)
         if made is None:
             return []
+        if self.looked_at:
+            looks.look(page, self.problems)
         text = made.text
         sibling = path.removesuffix(".mjml") + ".txt"
         if sibling in self.texts:
