@@ -163,7 +163,7 @@ SETTINGS = {
 
 def _found(files: dict[str, str]) -> tuple[Problem, ...]:
     try:
-        return load_files(files).warnings
+        return load_files(files, lint=True).warnings
     except ProjectError as error:
         return error.problems
 

@@ -1,0 +1,49 @@
+"""What is allowed and most likely not meant: word for word what a marketer is told, and that nothing else is.
+
+A case is `golden/lint/NAME.txt`: files behind lines `=== PATH`, laid over the sound workspace. REGEN_GOLDEN=1 writes the
+`.out` files anew: read every change before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.problems import render
+from orchestrator.project import load_files
+from tests.golden.workspace import GOOD
+
+FOLDER = Path(__file__).resolve().parent / "golden" / "lint"
+CASES = sorted(FOLDER.glob("*.txt"))
+
+
+def _files(case: Path) -> dict[str, str]:
+    sections = case.read_text(encoding="utf-8").removeprefix("=== ").split("\n=== ")
+    return {head: body.rstrip("\n") + "\n" for head, _, body in (section.partition("\n") for section in sections)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_what_is_told(case: Path) -> None:
+    files = GOOD | _files(case)
+    assert load_files(files).warnings == (), "who does not ask for it does not pay for it"
+    warnings = load_files(files, lint=True).warnings
+    told = render(warnings, files) + "\n"
+    expected = case.with_suffix(".out")
+    if os.environ.get("REGEN_GOLDEN"):
+        expected.write_text(told, encoding="utf-8")
+    assert told == expected.read_text(encoding="utf-8")
+    assert len(warnings) == 1, "one mistake is one warning"
+    assert warnings[0].hint
+    lines = files[warnings[0].span.file].splitlines()
+    assert 1 <= warnings[0].span.line <= len(lines)
+    assert warnings[0].span.end_col <= len(lines[warnings[0].span.end_line - 1]) + 1
+
+
+def test_there_is_no_stray_expectation() -> None:
+    assert {p.stem for p in FOLDER.glob("*.out")} == {p.stem for p in CASES}
+
+
+def test_a_sound_workspace_is_warned_of_nothing() -> None:
+    assert load_files(GOOD, lint=True).warnings == ()
