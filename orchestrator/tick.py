@@ -1,4 +1,5 @@
-"""One tick: what was earned, who enters, who moves on, what goes out, until nothing is due; then all of it sealed."""
+"""One tick: what was earned, who enters, who moves on, what goes out, until nothing is due; then all of it sealed.
+Before all else experiments whose winner is clear are decided."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from channels.base import Channel, Medium
 from orchestrator import listen
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
+from orchestrator.decide import decide
 from orchestrator.deliver import Line, Permits, Senders, deliver
 from orchestrator.enroll import enroll
 from orchestrator.erase import unreplayed
@@ -170,6 +172,8 @@ def tick(
         paused.add(journey)
         problems[f"{journey} is paused, and nobody entered: {why}; look, then `orchestrator resume {journey}`"] = None
 
+    if not finished:
+        problems.update(dict.fromkeys(decide(store, now=clock()).told))
     while rounds < ROUNDS and not finished and not over():
         rounds += 1
         accrued = accrue(store, now=clock(), stop=over)
