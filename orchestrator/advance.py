@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from channels.base import EventKind, Medium
 from orchestrator import earn, engine
-from orchestrator.apply import Force, Version, in_force, journey_version
+from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.carry import Version
 from orchestrator.condition import Condition
 from orchestrator.ingest import record_events, wake_new
 from orchestrator.journey import Journey
@@ -288,7 +289,8 @@ def _enter(
     """Sent on into another journey by a step (`by`: its id and visit); a line in the diary when nobody is let in."""
     target = force.project.journeys.get(name)
     closed = "removed" if target is None else "" if target.admits else target.status
-    if target is not None and not closed and not force.is_paused(name):
+    if target is not None and not closed and not force.discards(name):
+        # Where it is paused they stand at its beginning until it is resumed.
         entering.enter_from(conn, Entry(target, force.segments, now), runs, *by)
         return
     told = {"journey": name, "because": closed or "paused"}

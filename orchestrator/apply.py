@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from channels.base import Medium
+from orchestrator.carry import Version, carry, outlook, read_version
 from orchestrator.dates import day_after
 from orchestrator.decision import policies_hash, policies_text
 from orchestrator.journey import (
@@ -30,7 +31,7 @@ from orchestrator.journey import (
 from orchestrator.model import Purpose
 from orchestrator.occurrences import date_windows
 from orchestrator.problems import Conflict, Problem, ProjectError
-from orchestrator.project import Project, load_files, load_journey
+from orchestrator.project import Project, load_files
 from orchestrator.store import journeys as running
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
@@ -62,9 +63,14 @@ class Force:
     project: Project
     segments: Segments
     paused: frozenset[str]
+    discarding: frozenset[str] = frozenset()  # of what is paused: where those who would enter are let go
 
     def is_paused(self, journey: str) -> bool:
         return versions.EVERYTHING in self.paused or journey in self.paused
+
+    def discards(self, journey: str) -> bool:
+        """Whether who would enter a journey now does not enter when it is resumed, either."""
+        return (journey if journey in self.paused else versions.EVERYTHING) in self.discarding
 
     def topic(self, medium: Medium, template: str) -> tuple[str, Purpose]:
         """(topic, purpose) of what a text says to a customer. One that is gone has no topic, and is judged as strictly
@@ -74,16 +80,7 @@ class Force:
         return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A journey version with the segments it was pinned with."""
-
-    journey: Journey
-    segments: Segments
-
-
 _projects: dict[str, Project] = {}
-_pinned_versions: dict[tuple[str, str, str], Version | ProjectError] = {}
 
 
 def in_force(conn: sa.Connection) -> Force | None:
@@ -91,44 +88,38 @@ def in_force(conn: sa.Connection) -> Force | None:
     found = versions.newest(conn)
     if found is None:
         return None
+    project = project_of(conn, found)
+    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+    paused = versions.pauses(conn)
+    discarding = frozenset(scope for scope, row in paused.items() if row["meanwhile"] == "discard")
+    return Force(found, project, segments, frozenset(paused), discarding)
+
+
+def project_of(conn: sa.Connection, found: versions.Applied) -> Project:
+    """The workspace of an apply. Raises ProjectError when this version of the program cannot read it."""
     project = _projects.get(found.project)
     if project is None:
-        bodies = versions.documents(conn, set(found.files.values()))
-        project = load_files({path: str(bodies[key]["text"]) for path, key in found.files.items()})
-        _projects.clear()
-        _projects[found.project] = project
-    segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
-    return Force(found, project, segments, frozenset(versions.pauses(conn)))
+        project = load_files(versions.texts(conn, found.files))
+        remember(project)
+    return project
 
 
 def remember(project: Project) -> None:
     """Spare the next `in_force` of this process the reading of a workspace that is about to be applied."""
-    _projects.clear()
+    while len(_projects) > 1:  # the one in force and the one that is to be
+        _projects.pop(next(iter(_projects)))
     _projects[project.hash] = project
 
 
 def journey_version(conn: sa.Connection, force: Force, name: str, version: str) -> Version:
-    """A journey as of a version: the one in force, or the one its people were pinned to.
+    """A journey as of a version: the one in force, or the one its people were pinned to. Read once per process.
 
     Raises ProjectError when it can no longer be read against the workspace in force.
     """
     current = force.project.journeys.get(name)
     if current is not None and current.version == version:
         return Version(current, force.segments)
-    key = (version, force.applied.project, conn.dialect.name)
-    found = _pinned_versions.get(key)
-    if found is None:
-        body = versions.documents(conn, [version])[version]
-        vocabulary = force.project.vocabulary
-        try:
-            journey, pinned = load_journey(str(body["text"]), str(body["path"]), vocabulary, dict(body["segments"]))
-            found = Version(journey, Segments(vocabulary, pinned, conn.dialect.name))
-        except ProjectError as exc:
-            found = exc
-        _pinned_versions[key] = found
-    if isinstance(found, ProjectError):
-        raise found
-    return found
+    return read_version(conn, force.project, version)
 
 
 def trigger_key(project: Project, trigger: Trigger) -> str:
@@ -148,9 +139,9 @@ def apply(
 ) -> ApplyReport:
     """Store the workspace by content and put it in force; new and edited triggers look from now on.
 
-    People inside keep their version (`in_flight: finish`), move where their step still is (`migrate`) or leave
-    (`exit`). One transaction: a tick sees all of it or nothing. `base`: the apply that was planned against
-    (`Plan.base`); Conflict when another is in force meanwhile.
+    People inside keep their version (`in_flight: finish`), move to this one (`migrate`) or leave (`exit`); ProjectError
+    when somebody would be stranded. One transaction: a tick sees all of it or nothing. `base`: the apply that was
+    planned against (`Plan.base`); Conflict when another is in force meanwhile.
     """
     files = {path: versions.file_hash(text) for path, text in project.files.items()}
     journeys = {name: j.version for name, j in project.journeys.items()}
@@ -173,9 +164,12 @@ def apply(
         )
         old = dict(before.journeys) if before else {}
         versions.hold_triggers(conn)
+        versions.hold_inside(conn, [name for name, version in journeys.items() if old.get(name, version) != version])
         if refused := drafts_with_people(conn, project):
             raise ProjectError(refused)  # before anything else is moved: the transaction is given up
-        migrated, exited = _people_inside(conn, project, old, now)
+        inside = versions.inside(conn)
+        was = _before(conn, before) if inside else None
+        migrated, exited = carry(conn, project, outlook(conn, project, was, inside), apply_id, now)
         running.wake_parked(conn, now)
         baselines = _baselines(conn, project, now)
         _audiences(conn, project, old, now)
@@ -211,25 +205,18 @@ def drafts_with_people(conn: sa.Connection, project: Project) -> list[Problem]:
     ]
 
 
+def _before(conn: sa.Connection, before: versions.Applied | None) -> Project | None:
+    """The workspace in force; None where there is none that this version of the program can read: what is applied now
+    may be what mends that."""
+    try:
+        return None if before is None else project_of(conn, before)
+    except ProjectError:
+        return None
+
+
 def _pinned(project: Project, journey: Journey) -> tuple[str, dict[str, object]]:
     segments = {n: {"of": project.segments[n].unit, "when": project.segments[n].text} for n in sorted(journey.segments)}
     return journey.name, {"path": journey.path, "text": project.files[journey.path], "segments": segments}
-
-
-def _people_inside(
-    conn: sa.Connection, project: Project, old: Mapping[str, str], now: datetime
-) -> tuple[dict[str, int], dict[str, int]]:
-    migrated: dict[str, int] = {}
-    exited: dict[str, int] = {}
-    for name, journey in project.journeys.items():
-        if name not in old or old[name] == journey.version:
-            continue
-        if journey.in_flight == "migrate":
-            steps = [step.id for step in journey.every_step()]
-            migrated[name] = versions.migrate_inside(conn, name, journey.version, steps)
-        elif journey.in_flight == "exit":
-            exited[name] = running.end_all(conn, name, keep_version=journey.version, because="edited", now=now)
-    return migrated, exited
 
 
 def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str, int]:

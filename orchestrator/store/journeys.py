@@ -56,6 +56,7 @@ _COLUMNS = [
         "visits",
         "event_id",
         "record_id",
+        "paused",
     )
 ]
 
@@ -430,6 +431,25 @@ def end_all(conn: sa.Connection, journey: str, *, keep_version: str, because: st
             enrollment.update()
             .where(
                 enrollment.c.journey == journey, enrollment.c.version != keep_version, enrollment.c.ended_at.is_(None)
+            )
+            .values(ended_at=now, ended_because=because, live_key=None, wake_at=None)
+            .returning(enrollment.c.id)
+        ).scalars()
+    )
+    cancel_messages(conn, dict.fromkeys(ids, (None, because)), now)
+    return len(ids)
+
+
+def end_at(conn: sa.Connection, journey: str, version: str, step: str, *, because: str, now: datetime) -> int:
+    """End the runs that stand at a step of a version, and withdraw what they had queued."""
+    ids = list(
+        conn.execute(
+            enrollment.update()
+            .where(
+                enrollment.c.journey == journey,
+                enrollment.c.version == version,
+                enrollment.c.step == step,
+                enrollment.c.ended_at.is_(None),
             )
             .values(ended_at=now, ended_because=because, live_key=None, wake_at=None)
             .returning(enrollment.c.id)

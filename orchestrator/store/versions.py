@@ -6,27 +6,30 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from orchestrator.model import Json
 from orchestrator.store import log
-from orchestrator.store.database import insert_many, key_list
+from orchestrator.store.database import id_list, insert_many, key_list, update_many
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
     applied,
     audience_seen,
+    batch,
     document,
     enrollment,
     event,
     journey_control,
+    message,
     segment_member,
     setting,
     tier_change,
     trigger_state,
 )
 
+Meanwhile = Literal["hold", "discard"]
 EVERYTHING = "*"
 """The scope of a pause that stops all journeys."""
 
@@ -60,6 +63,12 @@ def documents(conn: sa.Connection, hashes: Iterable[str]) -> dict[str, Json]:
     listed = key_list(conn, hashes)
     rows = conn.execute(sa.select(document.c.hash, document.c.body).join(listed, listed.c.key == document.c.hash))
     return {row.hash: row.body for row in rows}
+
+
+def texts(conn: sa.Connection, files: Mapping[str, str]) -> dict[str, str]:
+    """Path → text, of files by their documents' hashes."""
+    bodies = documents(conn, set(files.values()))
+    return {path: str(bodies[key]["text"]) for path, key in files.items()}
 
 
 def is_document(conn: sa.Connection, key: str) -> bool:
@@ -113,20 +122,33 @@ def is_paused(conn: sa.Connection, journey: str) -> bool:
     return conn.execute(query).one_or_none() is not None
 
 
-def pause(conn: sa.Connection, scope: str, *, by: str, reason: str, now: datetime) -> bool:
-    """False when it was paused already, and then nothing is written. A pause is on the record, as is its end."""
-    row = {"scope": scope, "paused_at": now, "by": by, "reason": reason}
+def pause(
+    conn: sa.Connection, scope: str, *, by: str, reason: str, now: datetime, meanwhile: Meanwhile = "hold"
+) -> bool:
+    """False when it was paused already, and then nothing is written. A pause is on the record, as is its end.
+
+    `meanwhile`: whether those who would enter do so when it is resumed, or not at all.
+    """
+    row = {"scope": scope, "paused_at": now, "by": by, "reason": reason, "meanwhile": meanwhile}
     if insert_many(conn, journey_control, [row], ignore_conflicts=True) != 1:
         return False
-    log.operation(conn, now, "paused", by=by, reason=reason, body={"scope": scope})
+    log.operation(conn, now, "paused", by=by, reason=reason, body={"scope": scope, "meanwhile": meanwhile})
     return True
 
 
-def resume(conn: sa.Connection, scope: str, *, by: str, now: datetime) -> bool:
-    """False when it was not paused."""
-    if conn.execute(journey_control.delete().where(journey_control.c.scope == scope)).rowcount != 1:
+def resume(conn: sa.Connection, scope: str, *, by: str, now: datetime, body: Json | None = None) -> bool:
+    """False when it was not paused. What its triggers' events meant is held until their next look: nothing that came
+    since the pause began is late by then."""
+    found = conn.execute(sa.select(journey_control).where(journey_control.c.scope == scope)).one_or_none()
+    if found is None or conn.execute(journey_control.delete().where(journey_control.c.scope == scope)).rowcount != 1:
         return False
-    log.operation(conn, now, "resumed", by=by, body={"scope": scope})
+    since = sa.literal(found.paused_at, trigger_state.c.held_from.type)
+    conn.execute(
+        trigger_state.update()
+        .where(trigger_state.c.journey == scope if scope != EVERYTHING else sa.true())
+        .values(held_from=sa.func.coalesce(trigger_state.c.held_from, since))
+    )
+    log.operation(conn, now, "resumed", by=by, body={"scope": scope, **(body or {})})
     return True
 
 
@@ -140,12 +162,18 @@ class Watermark:
     baseline_at: datetime
     seen_until: datetime
     seen_id: int
+    held_from: datetime | None = None
+    """When a pause began that has ended since the last look, and held what came."""
+
+
+def _watermark(row: Any) -> Watermark:
+    return Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0, row.held_from)
 
 
 def watermarks(conn: sa.Connection) -> dict[tuple[str, str], Watermark]:
     """By (journey, trigger key)."""
     return {
-        (row.journey, row.trigger): Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0)
+        (row.journey, row.trigger): _watermark(row)
         for row in conn.execute(sa.select(trigger_state))
     }
 
@@ -158,7 +186,7 @@ def hold_trigger(conn: sa.Connection, journey: str, trigger: str) -> Watermark |
         .where(trigger_state.c.journey == journey, trigger_state.c.trigger == trigger)
         .with_for_update()
     ).one_or_none()
-    return None if row is None else Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0)
+    return None if row is None else _watermark(row)
 
 
 def hold_triggers(conn: sa.Connection) -> None:
@@ -194,7 +222,7 @@ def add_watermark(conn: sa.Connection, journey: str, trigger: str, seen_id: int,
 def move_watermark(
     conn: sa.Connection, journey: str, trigger: str, seen_until: datetime, seen_id: int | None = None
 ) -> None:
-    values: dict[str, Any] = {"seen_until": seen_until}
+    values: dict[str, Any] = {"seen_until": seen_until, "held_from": None}
     if seen_id is not None:
         values["seen_id"] = seen_id
     conn.execute(
@@ -245,20 +273,113 @@ def inside(conn: sa.Connection) -> dict[tuple[str, str], dict[str, int]]:
     return found
 
 
-def migrate_inside(conn: sa.Connection, journey: str, version: str, steps: Iterable[str]) -> int:
-    """Move people onto a version, those whose step it has; the others finish the one they are on."""
-    listed = key_list(conn, [*steps, ""])
+def hold_inside(conn: sa.Connection, journeys: Iterable[str]) -> None:
+    """Lock everybody inside these journeys, so that nobody moves on between being counted and being moved."""
+    if conn.dialect.name == "postgresql":  # an embedded database has one writer at a time
+        names = key_list(conn, journeys)
+        live = sa.and_(enrollment.c.ended_at.is_(None), enrollment.c.journey.in_(sa.select(names.c.key)))
+        locked = sa.select(enrollment.c.id).where(live).order_by(enrollment.c.id).with_for_update(key_share=True)
+        conn.execute(sa.select(sa.func.count()).select_from(locked.subquery()))
+
+
+def move_inside(
+    conn: sa.Connection,
+    journey: str,
+    version: str,
+    step: str,
+    to_version: str,
+    to: str,
+    afresh: Json | None,
+    now: datetime,
+) -> list[int]:
+    """Move those who stand at a step of a version to a step of another; returns their ids.
+
+    They are woken, for what they wait for may be shorter now. `afresh` None: what they have waited counts, and what
+    they remember stays; else they come to the step at `now`, with that memory.
+    """
+    values: dict[str, Any] = {"version": to_version, "step": to, "wake_at": now}
+    if afresh is not None:
+        values |= {"since": now, "memory": afresh}
+    here = (enrollment.c.journey == journey, enrollment.c.version == version, enrollment.c.step == step)
     result = conn.execute(
-        enrollment.update()
-        .where(
-            enrollment.c.journey == journey,
-            enrollment.c.version != version,
-            enrollment.c.ended_at.is_(None),
-            enrollment.c.step.in_(sa.select(listed.c.key)),
-        )
-        .values(version=version)
+        enrollment.update().where(*here, enrollment.c.ended_at.is_(None)).values(**values).returning(enrollment.c.id)
     )
-    return result.rowcount
+    return list(result.scalars())
+
+
+def recount_visits(conn: sa.Connection, enrollment_ids: Iterable[int], names: Mapping[str, str]) -> None:
+    """Loops that are called otherwise go on counting: `names` former step id → the new one."""
+    listed = id_list(conn, enrollment_ids)
+    query = sa.select(enrollment.c.id, enrollment.c.visits).join(listed, listed.c.id == enrollment.c.id)
+    rows = [
+        {"id": row.id, "visits": {names.get(step, step): n for step, n in row.visits.items()}}
+        for row in conn.execute(query)
+        if row.visits.keys() & names.keys()
+    ]
+    update_many(conn, enrollment, rows, where=("id",))
+
+
+def rename_sent(conn: sa.Connection, enrollment_ids: Iterable[int], names: Mapping[str, tuple[str, str]]) -> None:
+    """Call the messages of steps by the steps' new names, so that none is planned again. `names`: former step id →
+    (new one, its medium). Where there is one by the new name already, both stay as they are."""
+    if not names:
+        return
+    listed = id_list(conn, enrollment_ids)
+    there = message.alias("there")
+    for was, (to, medium) in names.items():
+        same = (
+            there.c.enrollment_id == message.c.enrollment_id,
+            there.c.step == to,
+            there.c.visit == message.c.visit,
+            there.c.addressee == message.c.addressee,
+            there.c.addressee_id == message.c.addressee_id,
+            there.c.medium == message.c.medium,
+        )
+        conn.execute(
+            message.update()
+            .where(
+                message.c.enrollment_id.in_(sa.select(listed.c.id)),
+                message.c.step == was,
+                message.c.medium == medium,
+                ~sa.exists().where(*same).correlate(message),
+            )
+            .values(step=to)
+        )
+
+
+def queued_steps(conn: sa.Connection, enrollment_ids: Iterable[int]) -> frozenset[str]:
+    """Steps of which somebody among these has a message that can still be withdrawn."""
+    listed = id_list(conn, enrollment_ids)
+    query = sa.select(message.c.step).join(listed, listed.c.id == message.c.enrollment_id)
+    return frozenset(conn.execute(query.where(message.c.state.in_(("planned", "held"))).distinct()).scalars())
+
+
+def retell_queued(
+    conn: sa.Connection,
+    enrollment_ids: Iterable[int],
+    version: str,
+    said: Mapping[str, tuple[str, str, str]],
+    now: datetime,
+) -> None:
+    """Let what is queued say what its step says in a version. `said`: step → (template, topic, purpose). What a worker
+    holds at this moment goes out as it was planned."""
+    steps = queued_steps(conn, enrollment_ids) & said.keys()
+    if not steps:
+        return
+    listed = id_list(conn, enrollment_ids)
+    for step in sorted(steps):
+        template, topic, purpose = said[step]
+        held = sa.exists().where(batch.c.id == message.c.batch_id, batch.c.lease_until > now)
+        conn.execute(
+            message.update()
+            .where(
+                message.c.enrollment_id.in_(sa.select(listed.c.id)),
+                message.c.step == step,
+                message.c.state.in_(("planned", "held")),
+                ~held,
+            )
+            .values(template=template, topic=topic, purpose=purpose, version=version)
+        )
 
 
 def setting_instant(conn: sa.Connection, name: str) -> datetime | None:
