@@ -263,7 +263,7 @@ class _Life:
 
     def _warn(self, day: date) -> None:
         """At nine: once for each day on which something would be lost."""
-        if self.score < FROM[self.told.tier]:
+        if TIERS.index(reached(self.score)) < TIERS.index(self.told.tier):
             coming = first_on(day + _DAY)
             lost = first_on(max(coming, (self.below or coming) + GRACE))
             if day < lost <= day + RISK and ("risk", lost) not in self.warned:
