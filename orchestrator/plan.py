@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -10,6 +12,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from orchestrator.apply import Force, drafts_with_people, in_force
+from orchestrator.carry import Inside, TextChange, outlook
 from orchestrator.journey import Journey, SegmentTrigger
 from orchestrator.problems import Problem
 from orchestrator.project import Project
@@ -19,6 +22,21 @@ from orchestrator.store.explain import audience_size
 from orchestrator.store.segments import Segments
 
 Change = Literal["added", "edited", "removed", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Those who stand at a step, "" the beginning, of a version other than the one to be applied.
+
+    `becomes`: finishes (the version they are on), stays (at the same step of the new one), moves (to `to`), leaves, or
+    stranded: then the apply is refused.
+    """
+
+    step: str
+    people: int
+    version: str
+    becomes: str
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,7 @@ class JourneyPlan:
     status: str = "live"
     was: str | None = None  # its status in force; None where it is new
     entering: str = ""  # what its status means for those to come; "" where it is live and was so
+    steps: tuple[StepPlan, ...] = ()  # what becomes of those inside, where anything does
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +73,12 @@ class Plan:
     files: Mapping[str, Change]
     segments: Mapping[str, tuple[int, int | None]]  # name → (members now, members by the definition in force)
     problems: tuple[Problem, ...] = ()  # why an apply would refuse it, as things stand
+    texts: tuple[TextChange, ...] = ()  # that people inside are still to come to, and that are others now
+
+    @property
+    def id(self) -> str:
+        """What was shown: this workspace over that apply. People go on meanwhile: their numbers are not in it."""
+        return hashlib.sha256(f"{self.project} over {self.base}".encode()).hexdigest()[:8]
 
     @property
     def changes(self) -> bool:
@@ -65,6 +90,7 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
     with store.read() as conn:
         force = in_force(conn)
         inside = versions.inside(conn)
+        found = outlook(conn, project, None if force is None else force.project, inside)
         segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
         before = {} if force is None else dict(force.applied.files)
         files = _compare({p: versions.file_hash(t) for p, t in project.files.items()}, before)
@@ -72,10 +98,11 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
         return Plan(
             project.hash,
             None if force is None else force.applied.id,
-            tuple(_journey(conn, project, force, segments, name, inside, now) for name in names),
+            tuple(_journey(conn, project, force, segments, name, found.inside, now) for name in names),
             files,
             {name: _segment(conn, segments, force, name, now) for name in sorted(project.segments)},
-            tuple(drafts_with_people(conn, project)),
+            (*drafts_with_people(conn, project), *found.problems),
+            found.texts,
         )
 
 
@@ -110,29 +137,32 @@ def _journey(
     force: Force | None,
     segments: Segments,
     name: str,
-    inside: Mapping[tuple[str, str], Mapping[str, int]],
+    everybody: Sequence[Inside],
     now: datetime,
 ) -> JourneyPlan:
     new = project.journeys.get(name)
     old = force.project.journeys.get(name) if force else None
-    steps: dict[str, int] = {}
-    for (journey, _), counts in inside.items():
-        if journey == name:
-            for step, n in counts.items():
-                steps[step] = steps.get(step, 0) + n
+    inside = [one for one in everybody if one.journey == name]
+    steps: Counter[str] = Counter()
+    for one in inside:
+        steps[one.step] += one.people
     before = _audience(conn, force.segments, old, now) if force and old else None
     if new is None:
         assert old is not None
-        return JourneyPlan(name, "removed", old.unit, None, before, None, 0, steps, _becomes_removed(steps))
+        becomes = _becomes(inside, removed=True)
+        return JourneyPlan(name, "removed", old.unit, None, before, None, 0, steps, becomes, steps=_by_step(inside))
     change: Change = "added" if old is None else "same"
     if old is not None and (old.version, old.status) != (new.version, new.status):
         change = "edited"
     members, enters = _entering(conn, segments, new, old, now)
-    becomes = _becomes(new, steps) if old is not None and old.version != new.version else ""
+    edited = old is not None and old.version != new.version
+    becomes = _becomes(inside) if edited or any(not one.current for one in inside) else ""
     audience = _audience(conn, segments, new, now)
     was = None if old is None else old.status
     status = (new.status, was, _comes(new, old, sum(steps.values())))
-    return JourneyPlan(name, change, new.unit, audience, before, members, enters, steps, becomes, *status)
+    return JourneyPlan(
+        name, change, new.unit, audience, before, members, enters, steps, becomes, *status, _by_step(inside)
+    )
 
 
 def _comes(new: Journey, old: Journey | None, inside: int) -> str:
@@ -164,23 +194,30 @@ def _entering(
     return members, enters
 
 
-def _becomes(journey: Journey, steps: Mapping[str, int]) -> str:
-    total = sum(steps.values())
-    if not total:
+def _by_step(inside: Sequence[Inside]) -> tuple[StepPlan, ...]:
+    return tuple(
+        StepPlan(one.step, one.people, one.version, one.fate.becomes, one.fate.to) for one in inside if not one.current
+    )
+
+
+_SAID = {
+    "finishes": ("finishes the version they are on", "finish the version they are on"),
+    "stays": ("goes on at the same step of the new version", "go on at the same step of the new version"),
+    "moves": ("moves to another step", "move to another step"),
+    "leaves": ("leaves, what is queued for them is withdrawn", "leave, what is queued for them is withdrawn"),
+    "stranded": ("would be stranded", "would be stranded"),
+}
+
+
+def _becomes(inside: Sequence[Inside], *, removed: bool = False) -> str:
+    """`7 inside: 4 go on at the same step of the new version, 3 move to another step`."""
+    if not sum(one.people for one in inside):
         return "nobody is inside"
-    people = f"{total} inside"
-    if journey.in_flight == "finish":
-        return f"{people} finish the version they are on"
-    if journey.in_flight == "exit":
-        return f"{people} leave, what is queued for them is withdrawn"
-    known = {step.id for step in journey.every_step()} | {""}
-    lost = {step: n for step, n in steps.items() if step not in known}
-    if not lost:
-        return f"{people} move to the new version, each at the same step"
-    where = ", ".join(f"{n} at `{step}`" for step, n in sorted(lost.items()))
-    return f"{people}: {total - sum(lost.values())} move to the new version; {where} finish the old one"
-
-
-def _becomes_removed(steps: Mapping[str, int]) -> str:
-    total = sum(steps.values())
-    return f"{total} inside finish the version they are on; nobody new enters" if total else "nobody is inside"
+    totals: Counter[str] = Counter()
+    for one in inside:
+        totals["" if one.current else one.fate.becomes] += one.people
+    parts = [f"{totals[kind]:,} {said[totals[kind] != 1]}" for kind, said in _SAID.items() if totals[kind]]
+    if totals[""]:
+        parts.append(f"{totals['']:,} on this version already")
+    text = parts[0].replace(" ", " inside ", 1) if len(parts) == 1 else f"{totals.total():,} inside: {', '.join(parts)}"
+    return f"{text}; nobody new enters" if removed else text
