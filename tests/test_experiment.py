@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import experiment
-from orchestrator.experiment import WEIGHT, Arm, compare, evidence, interval, judge, skew, to_go
+from orchestrator.experiment import WEIGHT, Arm, Comparison, compare, evidence, interval, judge, skew, to_go
 
 ALPHA = 0.05
 COUNTS = st.tuples(st.integers(0, 3_000), st.integers(0, 3_000)).map(lambda two: (max(two), min(two)))
@@ -21,6 +21,11 @@ COUNTS = st.tuples(st.integers(0, 3_000), st.integers(0, 3_000)).map(lambda two:
 def arms(*counts: tuple[int, int], shares: tuple[float, ...] = ()) -> list[Arm]:
     dealt = shares or (1 / len(counts),) * len(counts)
     return [Arm(f"arm{n}", runs, won, share) for n, ((runs, won), share) in enumerate(zip(counts, dealt, strict=True))]
+
+
+def versus(two: list[Arm]) -> Comparison:
+    first, second = two
+    return compare(first, second, ALPHA)
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -78,13 +83,13 @@ def test_a_comparison_turned_round_is_the_same(one: tuple[int, int], two: tuple[
 
 @given(COUNTS, COUNTS)
 def test_failures_tell_what_successes_do(one: tuple[int, int], two: tuple[int, int]) -> None:
-    there = compare(*arms(one, two), ALPHA)
-    turned = compare(*arms((one[0], one[0] - one[1]), (two[0], two[0] - two[1])), ALPHA)
+    there = versus(arms(one, two))
+    turned = versus(arms((one[0], one[0] - one[1]), (two[0], two[0] - two[1])))
     assert (there.low, there.high) == pytest.approx((-turned.high, -turned.low), abs=1e-9)
 
 
 def test_more_of_the_same_is_more_certain() -> None:
-    found = [compare(*arms((n, n // 5), (n, n // 10)), ALPHA) for n in (200, 400, 800, 1_600, 3_200)]
+    found = [versus(arms((n, n // 5), (n, n // 10))) for n in (200, 400, 800, 1_600, 3_200)]
     assert all(a.high - a.low > b.high - b.low and a.e_value < b.e_value for a, b in pairwise(found))
 
 
@@ -121,7 +126,7 @@ def test_the_steps_are_what_is_judged() -> None:
     pair = _Pair(3, 0.2, 0.3)
     for _ in range(1_000):
         pair.observe()
-    found = compare(*pair.counts(), ALPHA)
+    found = versus(pair.counts())
     assert math.log(found.e_value) == pytest.approx(max(pair.logs) - math.log(2), abs=1e-6)
     assert found.clear == (max(pair.logs) > BOUND)
 
@@ -182,7 +187,7 @@ def test_the_interval_holds_the_truth_at_all_times(rates: tuple[float, float]) -
         for n in range(1, 1_501):
             pair.observe()
             if n % 50 == 0:
-                found = compare(*pair.counts(), ALPHA)
+                found = versus(pair.counts())
                 if not found.low <= rates[0] - rates[1] <= found.high:
                     missed += 1
                     break
