@@ -124,6 +124,11 @@ def _years_before(day: date, years: int) -> date:
     return day.replace(year=day.year - years)
 
 
+def invented_name(seed: int, key: str) -> tuple[str, str]:
+    """First and last name of nobody, the same for ever for the same key."""
+    return _pick(_FIRST, seed, "first", key), _pick(_LAST, seed, "last", key)
+
+
 def _contacts(n: int) -> int:
     return n // 3
 

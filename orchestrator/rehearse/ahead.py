@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any, Final, Literal
@@ -26,11 +26,13 @@ from orchestrator.journey import (
 )
 from orchestrator.model import Unit
 from orchestrator.occurrences import due_runs
+from orchestrator.project import Project
 from orchestrator.rehearse.scene import Scene
 from orchestrator.store.explain import subject_of
 from orchestrator.store.tables import batch, enrollment, loyalty
 from orchestrator.terms import Happened, Heard, walk
 from orchestrator.words import Duration
+from orchestrator.workspace import segments_used
 from orchestrator.zones import instant, zone
 
 NIGHT: Final = time(3)
@@ -39,6 +41,7 @@ _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _ALL: Final = MissedRuns(grace=_DAY, then="all")
 _HORIZONS: Final = (1, 8, 40, 400)
 _MANY: Final = 1000
+_RANKED: Final = ("value.", "health", "band_changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,50 @@ class Stop:
     only: Literal["", "enter", "count"] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When triggers may fire by the calendar. `home`: the workspace's zone; `zones`: all that somebody may be in;
+    `end`: behind everything."""
+
+    home: str
+    zones: tuple[str, ...]
+    end: datetime
+
+    def next(self, trigger: Trigger, now: datetime) -> datetime:
+        """After `now`; `end` for what fires by what happens."""
+        match trigger:
+            case EventTrigger() | TierTrigger() | SegmentTrigger():
+                return self.end
+            case AtTrigger():
+                return self._run(trigger, self.zones if trigger.local else (self.home,), now)
+            case ScheduleTrigger():
+                return self._run(trigger, self.zones if trigger.timezone == "recipient" else (trigger.timezone,), now)
+            case DateTrigger():
+                return daily(trigger.at, self.zones, now)
+        at = getattr(trigger, "at", None)
+        return daily(at if isinstance(at, time) else time(), self.zones, now)
+
+    def _run(self, trigger: AtTrigger | ScheduleTrigger, zones: tuple[str, ...], now: datetime) -> datetime:
+        for days in _HORIZONS:
+            end = min(self.end, now + timedelta(days=days))
+            if runs := [at for name in zones for _, at in due_runs(trigger, now, end, name, _ALL)]:
+                return min(runs)
+            if end == self.end:
+                break
+        return self.end
+
+
+def daily(at: time, zones: tuple[str, ...], now: datetime) -> datetime:
+    """The next instant at which it is so late in any of the zones."""
+    found = []
+    for name in zones:
+        tz = zone(name)
+        assert tz is not None
+        day = now.astimezone(tz).date()
+        found += [when for n in range(3) if (when := instant(day + n * _DAY, at, tz)) > now][:1]
+    return min(found)
+
+
 @dataclass
 class Ahead:
     """Looks ahead from a scene's present. `ranks`: whether anybody asks for what the nightly ranking finds."""
@@ -58,16 +105,19 @@ class Ahead:
     ranks: bool = False
     _looks: dict[tuple[str, str], datetime] = field(default_factory=dict)
     _zones: tuple[str, ...] = ()
+    _calendar: Calendar = field(init=False)
 
     def __post_init__(self) -> None:
         self._zones = self.scene.zones()
+        home = self.scene.project.vocabulary.timezone
+        self._calendar = Calendar(home, self._zones, self.scene.test.until + _DAY)
 
     def stop(self, end: datetime) -> Stop:
         """The next one, `end` at the latest."""
         home = (self.scene.project.vocabulary.timezone,)
         soonest = self.scene.now + timedelta(microseconds=1)
         with self.scene.store.read() as conn:
-            full = min([end, *([self._daily(NIGHT, home)] if self.ranks else []), *self._waits(conn)])
+            full = min([end, *([daily(NIGHT, home, self.scene.now)] if self.ranks else []), *self._waits(conn)])
             full = max(soonest, self._changes(conn, full))
             counts = max(soonest, self._counts(conn, full))
         journeys = self.scene.project.journeys.values()
@@ -176,11 +226,11 @@ class Ahead:
         """When the trigger may fire next by the calendar; behind the end for one that fires by what happens."""
         stalled = getattr(trigger, "stalled", None)
         if stalled is not None:
-            return min([self._occurrence(trigger), *self._stalled(stalled)])
+            return min([self._calendar.next(trigger, self.scene.now), *self._stalled(stalled)])
         key = (journey.name, trigger.key)
         known = self._looks.get(key)
         if known is None or known <= self.scene.now:
-            known = self._looks[key] = self._occurrence(trigger)
+            known = self._looks[key] = self._calendar.next(trigger, self.scene.now)
         return known
 
     def _stalled(self, length: Duration) -> Iterator[datetime]:
@@ -191,39 +241,18 @@ class Ahead:
                 if tz is not None and (at := after(mark, length, tz)) > self.scene.now:
                     yield at
 
-    def _occurrence(self, trigger: Trigger) -> datetime:
-        end = self.scene.test.until + _DAY
-        match trigger:
-            case EventTrigger() | TierTrigger() | SegmentTrigger():
-                return end
-            case AtTrigger():
-                return self._run(trigger, self._zones if trigger.local else (self.scene.project.vocabulary.timezone,))
-            case ScheduleTrigger():
-                return self._run(trigger, self._zones if trigger.timezone == "recipient" else (trigger.timezone,))
-            case DateTrigger():
-                return self._daily(trigger.at, self._zones)
-        at = getattr(trigger, "at", None)
-        return self._daily(at if isinstance(at, time) else time(), self._zones)
 
-    def _run(self, trigger: AtTrigger | ScheduleTrigger, zones: tuple[str, ...]) -> datetime:
-        now, last = self.scene.now, self.scene.test.until + _DAY
-        for days in _HORIZONS:
-            end = min(last, now + timedelta(days=days))
-            if runs := [at for name in zones for _, at in due_runs(trigger, now, end, name, _ALL)]:
-                return min(runs)
-            if end == last:
-                break
-        return last
-
-    def _daily(self, at: time, zones: tuple[str, ...]) -> datetime:
-        """The next instant at which it is so late in any of the zones."""
-        found = []
-        for name in zones:
-            tz = zone(name)
-            assert tz is not None
-            day = self.scene.now.astimezone(tz).date()
-            found += [when for n in range(3) if (when := instant(day + n * _DAY, at, tz)) > self.scene.now][:1]
-        return min(found)
+def is_ranked(project: Project, more: Sequence[str] = ()) -> bool:
+    """Whether these journeys, or the conditions in `more`, ask for what the nightly ranking finds."""
+    if not project.program.classes:
+        return False
+    texts = list(more)
+    for journey in project.journeys.values():
+        texts.append(project.files.get(journey.path, ""))
+        texts += [project.segments[name].text for name in journey.segments if name in project.segments]
+    named = [c for c in project.segments.values() if any(c.text in text for text in texts)]
+    texts += [project.segments[name].text for name in segments_used(named, project.segments)]
+    return any(word in text for text in texts for word in _RANKED)
 
 
 def _of_unit_alone(condition: Condition) -> bool:

@@ -25,13 +25,12 @@ from orchestrator.project import Project
 from orchestrator.rehearsal import Change, Deed, Reaction
 from orchestrator.rehearsal.expectation import Course, Has, Line, Moment, State
 from orchestrator.rehearse.acting import act
-from orchestrator.rehearse.ahead import Ahead, Stop
+from orchestrator.rehearse.ahead import Ahead, Stop, is_ranked
 from orchestrator.rehearse.looking import attempt, found, messages
 from orchestrator.rehearse.scene import KEYS, Impossible, Scene
 from orchestrator.rehearse.verdict import Got
 from orchestrator.source import digest
 from orchestrator.store.tables import voucher
-from orchestrator.workspace import segments_used
 from orchestrator.zones import instant
 
 ROUNDS: Final = 200
@@ -45,7 +44,6 @@ REPORTS: Final[Mapping[Medium, frozenset[EventKind]]] = {
 """What the providers of a rehearsal tell: of e-mails and texts that they arrived, of pushes and letters not."""
 _LOST: Final = frozenset({EventKind.BOUNCED, EventKind.SOFT_BOUNCED, EventKind.BLOCKED, EventKind.FAILED})
 _LAST: Final = timedelta(seconds=1)
-_RANKED: Final = ("value.", "health", "band_changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +178,7 @@ class Play:
 
     def _is_ranked(self) -> bool:
         """Whether these journeys, or what is expected, ask for what the nightly ranking finds."""
-        project = self.scene.project
-        if not project.program.classes:
-            return False
-        texts = [e.condition.text for e in self.scene.test.expect if isinstance(e, State)]
-        for journey in project.journeys.values():
-            texts.append(project.files.get(journey.path, ""))
-            texts += [project.segments[name].text for name in journey.segments if name in project.segments]
-        named = [c for c in project.segments.values() if any(c.text in text for text in texts)]
-        texts += [project.segments[name].text for name in segments_used(named, project.segments)]
-        return any(word in text for text in texts for word in _RANKED)
+        return is_ranked(self.scene.project, [e.condition.text for e in self.scene.test.expect if isinstance(e, State)])
 
     def _settle(self) -> None:
         """All that is due at this moment, and what comes back of it at once."""

@@ -60,6 +60,24 @@ class Stage:
             self._store.close()
 
 
+def hurried(path: Path) -> Store:
+    """A new scratch database. Rows of a sample may name others that are not in it: references are not looked after."""
+    store = Store.open(f"sqlite:///{path}", create=True)
+    store.migrate()
+    store.close()
+    sa.event.listen(store.engine, "connect", _hurry)
+    sa.event.listen(store.engine, "connect", _loosen)
+    return store
+
+
+def _loosen(connection: Any, _: Any) -> None:
+    """Nobody else reads it, and a run that breaks off is not gone on with."""
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
+    connection.execute("PRAGMA locking_mode = NORMAL")
+
+
 def _hurry(connection: Any, _: Any) -> None:
     """Nothing outlives the test, so nothing waits for the disk."""
     connection.execute("PRAGMA synchronous = OFF")

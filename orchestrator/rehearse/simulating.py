@@ -1,0 +1,292 @@
+"""A workspace played ahead of time: the real verbs on a scratch database, for people made up or a sample of the real.
+
+Nothing here is a model of the engine: rows come in by the importer, points by `accrue`, people by `enroll`, every
+message passes the gate, and what comes back of it comes by `ingest`. Invented is only what people do. Time jumps to
+what is due next, rounded up to the hop: at those instants, and at no other, ticks would find something to do.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from channels.base import Channel, Event, Medium
+from orchestrator import rank
+from orchestrator.accrue import accrue
+from orchestrator.advance import advance
+from orchestrator.apply import apply, remember
+from orchestrator.deliver import deliver
+from orchestrator.enroll import enroll
+from orchestrator.importing import import_rows
+from orchestrator.ingest import receive
+from orchestrator.journey import ApiTrigger
+from orchestrator.project import Project
+from orchestrator.rehearse.ahead import is_ranked
+from orchestrator.rehearse.behaving import Back, Behaving, Sent
+from orchestrator.rehearse.cohort import ORDER, Cohort, Told
+from orchestrator.rehearse.converting import Converting
+from orchestrator.rehearse.due import Due
+from orchestrator.rehearse.playing import REPORTS
+from orchestrator.rehearse.stage import hurried, narrowed
+from orchestrator.rehearse.summing import Heard, simulation
+from orchestrator.simulation import Behaviour, Simulation
+from orchestrator.source import digest
+from orchestrator.store import versions
+from orchestrator.store.database import Store
+from orchestrator.store.tables import account, customer, enrollment, log, loyalty, message
+
+HOUR: Final = timedelta(hours=1)
+ROUNDS: Final = 200
+"""More rounds than any journey has steps in a row: what is due after them is a loop."""
+
+Progress = Callable[[datetime], None]
+
+
+def simulate(
+    project: Project,
+    cohort: Cohort,
+    *,
+    begin: datetime,
+    until: datetime,
+    behaviour: Behaviour,
+    seed: int,
+    folder: Path,
+    channels: Mapping[Medium, Channel],
+    hop: timedelta = HOUR,
+    journeys: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Simulation:
+    """What comes of a workspace from `begin` to `until` (aware UTC), for this cohort.
+
+    `folder` is the caller's: private, and hers to remove; the scratch database is made in it, and holds all that the
+    cohort holds of persons. `channels` reach nobody. `journeys`: only these, and those that they enter; all without.
+    `hop`: between two looks at least. The same arguments give the same messages. Raises what the verbs raise.
+    """
+    run = _Run(project, cohort, begin, until, behaviour, seed, folder, channels, hop, tuple(journeys))
+    try:
+        return run.play(progress or (lambda at: None))
+    finally:
+        run.store.close()
+
+
+@dataclass
+class _Run:
+    """One simulation under way. `now` is its present; `backs` what will come back, soonest first."""
+
+    asked: Project
+    cohort: Cohort
+    begin: datetime
+    until: datetime
+    behaviour: Behaviour
+    seed: int
+    folder: Path
+    channels: Mapping[Medium, Channel]
+    hop: timedelta
+    names: tuple[str, ...]
+    project: Project = field(init=False)
+    store: Store = field(init=False)
+    now: datetime = field(init=False)
+    behaving: Behaving = field(init=False)
+    converting: Converting = field(init=False)
+    due: Due = field(init=False)
+    heard: Counter[Heard] = field(default_factory=Counter)
+    notes: dict[str, None] = field(default_factory=dict)
+    paused: Counter[str] = field(default_factory=Counter)
+    backs: list[tuple[datetime, int, Back]] = field(default_factory=list)
+    _number: Iterator[int] = field(default_factory=count)
+    _seen: int = 0
+    _life: list[Told] = field(default_factory=list)
+    _told: int = 0
+
+    def __post_init__(self) -> None:
+        self.now = self.begin
+        self.project = scaled(_narrowed(self.asked, self.names), self.cohort.scale)
+        self.store = hurried(self.folder / "simulation.db")
+        self.behaving = Behaving(self.behaviour, self.seed)
+        self.converting = Converting(self.store, self.cohort.keys, self.project, self.seed, self.begin)
+
+    def play(self, progress: Progress) -> Simulation:
+        self._begin()
+        self._look()
+        while (at := self._next()) < self.until:
+            self.now = at
+            self._look()
+            progress(at)
+        progress(self.until)
+        self._tell()
+        return simulation(
+            self.store, self.project, self.asked.hash, self.cohort, self.begin, self.until, self.seed, self.heard,
+            tuple(self.notes),
+        )  # fmt: skip
+
+    def _begin(self) -> None:
+        """Everybody comes in, what they did is counted, and the workspace is put in force."""
+        self.notes.update(dict.fromkeys(self.cohort.fill(self.store, self.begin)))
+        with self.store.read() as conn:
+            fresh = versions.newest(conn) is None
+        ranks = is_ranked(self.project)
+        if fresh and self.project.program.classes:
+            # What they did before is counted before the clock begins: no journey takes it for news.
+            self._apply(replace(self.project, journeys={}, hash=digest("before", self.project.hash)))
+            accrue(self.store, now=self.begin)
+            if ranks:
+                rank.refresh(self.store, now=self.begin)
+                accrue(self.store, now=self.begin)
+        self._apply(self.project)
+        self._life = list(self.cohort.life(self.begin, self.until))
+        self.due = Due(self.store, self.project, self.until, ranks)
+        with self.store.read() as conn:
+            self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
+
+    def _apply(self, project: Project) -> None:
+        remember(project)
+        apply(self.store, project, author="simulation", message="", now=self.begin)
+
+    # ---- time
+
+    def _next(self) -> datetime:
+        """The next instant of the hop's grid at which there may be something to do."""
+        soonest = [self.until, self.due.next(self.now)]
+        if self._told < len(self._life):
+            soonest.append(self._life[self._told].at)
+        if self.backs:
+            soonest.append(self.backs[0][0])
+        steps = -((self.begin - max(min(soonest), self.now + timedelta(microseconds=1))) // self.hop)
+        return self.begin + steps * self.hop
+
+    def _look(self) -> None:
+        """All that is due now, and what comes back of it at once."""
+        self._take_in()
+        self._hear()
+        if self.due.is_night(self.now):
+            rank.refresh(self.store, now=self.now)
+        for _ in range(ROUNDS):
+            if not self._round():
+                return
+        self.notes[f"more than {ROUNDS} moves in a row at one instant: a journey goes round in a circle"] = None
+
+    def _round(self) -> bool:
+        store, now = self.store, self.now
+        looks = accrue(store, now=now).looks
+        entered = any(enroll(store, now=now, tell=self._held).values())
+        moved = advance(store, now=now, reports=REPORTS).moved
+        sent = deliver(store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation")
+        for journey in sent.paused:
+            self._held(journey, "too many of its messages failed (`policies.pause_if`)")
+        heard = self._gone_out() if sent.judged else False
+        return bool(looks or entered or moved or sent.judged or heard)
+
+    def _held(self, journey: str, why: str) -> None:
+        """A pause that somebody would look at: here it is told, and the journey goes on."""
+        self.paused[journey] += 1
+        with self.store.write() as conn:
+            versions.resume(conn, journey, by="simulation", now=self.now)
+        reason = f"{journey} would have been paused: {why}"
+        if self.paused[journey] == 1:
+            self.notes[f"{self.now:%Y-%m-%d}: {reason}"] = None
+
+    # ---- what people do
+
+    def _take_in(self) -> None:
+        """What the cohort does by itself by now."""
+        first = self._told
+        while self._told < len(self._life) and self._life[self._told].at <= self.now:
+            self._told += 1
+        rows = sorted(self._life[first : self._told], key=lambda told: ORDER.index(told.kind))
+        for kind, some in groupby(rows, key=lambda told: told.kind):
+            mine = [told.row for told in some]
+            report = import_rows(self.store, self.cohort.keys, self.project.vocabulary, kind, mine, now=self.now)
+            self.due.came_in(kind, mine, self.now)
+            self.notes.update((f"{kind}: {refused.problem}", None) for refused in report.refused[:1])
+
+    def _gone_out(self) -> bool:
+        """Draw what becomes of messages that have just gone out; take in what comes back of them at once."""
+        for sent in self._sent():
+            for back in self.behaving.takes(sent, self.now):
+                heapq.heappush(self.backs, (back.at, next(self._number), back))
+        return self._hear()
+
+    def _hear(self) -> bool:
+        """What has come back by now, by the one door; whether anything has."""
+        backs = []
+        while self.backs and self.backs[0][0] <= self.now:
+            backs.append(heapq.heappop(self.backs)[2])
+        hopes = [back.sent for back in backs if back.kind is None]
+        done = self.converting.convert(hopes, self.now) if hopes else []
+        self.heard.update(Heard(self.now, s.journey, s.medium, "converted") for s in done)
+        told = [
+            Event(back.sent.attempt, back.kind, self.now, reason=back.reason) for back in backs if back.kind is not None
+        ]
+        if told:
+            receive(self.store, self.cohort.keys, told, now=self.now)
+        if done:
+            self.due.came_in("events", (), self.now)
+        return bool(told or done)
+
+    def _sent(self) -> list[Sent]:
+        """Messages that went out since the last call, in order. One statement, by the log's own order."""
+        m, own = message.c, sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == message.c.customer_id)
+        query = (
+            sa.select(
+                log.c.id.label("line"), m.id, m.attempts, m.journey, m.step, m.visit, m.addressee, m.medium,
+                m.enrollment_id, m.addressee_id, enrollment.c.entered_at, customer.c.key, account.c.key.label("firm"),
+                loyalty.c.band,
+            )
+            .join(message, m.id == log.c.message_id)
+            .outerjoin(enrollment, enrollment.c.id == m.enrollment_id)
+            .outerjoin(customer, customer.c.id == m.customer_id)
+            .outerjoin(account, account.c.id == m.account_id)
+            .outerjoin(loyalty, own)
+            .where(log.c.id > self._seen, log.c.kind == "outcome", log.c.verdict == "sent")
+            .order_by(log.c.id)
+        )  # fmt: skip
+        with self.store.read() as conn:
+            rows = conn.execute(query).all()
+        if rows:
+            self._seen = rows[-1].line
+        return [_sent(row) for row in rows if row.enrollment_id is not None]
+
+    def _tell(self) -> None:
+        self.notes.update(self.converting.notes)
+        called = [j.name for j in self.project.journeys.values() if all(isinstance(t, ApiTrigger) for t in j.triggers)]
+        entered = {name for j in self.project.journeys.values() for step in j.every_step() for name in step.enters()}
+        for name in sorted(set(called) - entered):
+            self.notes[f"nobody enters {name}: it waits for a call, and nobody calls here"] = None
+        for name, times in self.paused.items():
+            if times > 1:
+                self.notes[f"{name} would have been paused {times} times in all"] = None
+
+
+def _sent(row: Any) -> Sent:
+    since = row.entered_at.isoformat() if row.entered_at is not None else ""
+    whom = f"{row.addressee}:{row.key or ''}:{row.firm or ''}"
+    name = f"{row.journey}/{row.step}/{row.visit}/{row.medium}/{whom}/{since}"
+    customer_ = row.addressee == "customer"
+    medium, attempt = Medium(row.medium), f"m{row.id}a{row.attempts}"
+    return Sent(row.id, attempt, name, row.journey, row.step, medium, row.band or "", row.enrollment_id, customer_)
+
+
+def _narrowed(project: Project, names: Sequence[str]) -> Project:
+    return narrowed(project, names, set(project.program.classes)) if names else project
+
+
+def scaled(project: Project, scale: float) -> Project:
+    """The workspace with what is counted over everybody cut to a sample: budgets, and journeys' throttles."""
+    if scale <= 1:
+        return project
+    policies = project.vocabulary.policies
+    budgets = {m: (max(1, round(b[0] / scale)), *b[1:]) for m, b in policies.budgets.items()}
+    journeys = {
+        name: j if j.throttle is None else replace(j, throttle=replace(j.throttle, per=j.throttle.per * scale))
+        for name, j in project.journeys.items()
+    }
+    vocabulary = replace(project.vocabulary, policies=replace(policies, budgets=budgets))
+    return replace(project, vocabulary=vocabulary, journeys=journeys, hash=digest("scaled", project.hash, str(scale)))
