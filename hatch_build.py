@@ -1,12 +1,21 @@
-"""Build hook: the wheel carries the starter workspace, so that `orchestrator init` works without a checkout, and the
-standalone verifier."""
+"""Build hook: the wheel carries the starter workspace, so that `orchestrator init` works without a checkout, the
+standalone verifier, and the pages that `orchestrator explain` reads."""
 
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-STARTER = ("journeys", "templates", "docs/schema", "orchestrator.toml", "prefect.yaml", "verifier/verify.py")
+STARTER = (
+    "journeys",
+    "templates",
+    "docs/schema",
+    "docs/codes.md",
+    "docs/reference/reasons.md",
+    "orchestrator.toml",
+    "prefect.yaml",
+    "verifier/verify.py",
+)
 
 
 class StarterWorkspace(BuildHookInterface):  # type: ignore[type-arg]

@@ -274,14 +274,12 @@ def _tell_no_goal(journey: Journey, found: Checked, problems: Problems) -> None:
 
 def _tell_untracked(journey: Journey, found: Checked, problems: Problems) -> None:
     """Waiting for opens and clicks that nobody is told of."""
-    told: set[tuple[str, str]] = set()
+    told: set[tuple[str, Span]] = set()
     for step in journey.every_step():
         for send, word, span in _looked_for(step):
-            if (send, word) in told or (not journey.has(send) and send not in journey.sends()):
-                continue
-            blind = _blind(journey.step(send), word, found)
+            blind = _blind(journey.step(send), word, found) if (send, span) not in told else ""
             if blind:
-                told.add((send, word))
+                told.add((send, span))
                 message = f"nothing tells whether `{send}` was {word}: {blind}"
                 hint = "switch it on under `policies.tracking`, or wait for an event that says more"
                 problems.warning("not-tracked", message, span, hint)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 
 ORDER = (
-    ("From an empty folder to a workspace in force", ("init", "check", "test", "plan", "apply")),
+    ("From an empty folder to a workspace in force", ("init", "check", "explain", "schema", "test", "plan", "apply")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     (
@@ -18,6 +18,7 @@ ORDER = (
         ("why", "customer", "accounts", "segment", "journeys", "outbox", "log", "stats", "answers", "listening"),
     ),
     ("What customers are worth", ("value", "refresh", "metrics", "metrics what-if")),
+    ("Experiments", ("experiments",)),
     ("Tiers", ("tiers",)),
     ("Points", ("points show", "points award", "points check")),
     ("Rewards", ("rewards", "rewards claim", "rewards cancel", "rewards fulfil")),
@@ -122,6 +123,13 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "changes": "newest first: `at`, `from`, `to`, `direction`, `why` (empty: an import) each",
         "replayed": "with `--replay`: the tier worked out from the first event",
     },
+    "experiments": {
+        "experiments": "`journey`, `split` (its id, or `holdout`), `state` (too early, gathering, decided), `by` (the "
+        "event), `within_seconds`, `confidence`, `since`, `arms` (`name`, `share`, `runs`, `successes`, `rate`, "
+        "`waiting` each), `comparisons` (`first`, `second`, `difference`, `low`, `high`, `e_value`, `p_value`, `clear` "
+        "each), `leader`, `why`, `to_go` (runs; null: more than a million), `decision` (`id`, `at`, `winner`, `arms`; "
+        "null: none yet) each",
+    },
     "points show": {
         "unit": "customer or account: whose they are",
         "key": "of that one",
@@ -194,6 +202,11 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "journeys": "names; null when there are errors",
         "hash": "of all files; null when there are errors",
     },
+    "explain": {
+        "codes": "`code`, `kind` (error, warning; of a reason its verdict), `section`, `rule`, `wrong`, `why`, `do`, "
+        "`example` each",
+    },
+    "schema": {"files": "with `--to`: what was written; without it the schema itself"},
     "accounts": {
         "key": "the account's; beside it its own fields, `annual_value` in minor units, `attributes`",
         "partner": "key of the account it buys through; null",
@@ -476,7 +489,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     "journeys": {
         "asked_at": "as of when",
         "journeys": "`journey`, `file`, `version`, `unit`, `state` (live, paused, draft, archived, removed), `paused`, "
-        "`triggers`, "
+        "`resume` (what that would do), `triggers`, "
         "`inside`, `entered`, `ended`, `ended_because`, `sent_7_days` each",
     },
     "stats": {
@@ -522,8 +535,21 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "sealed": "rows of the ledgers, at the end",
         "seal_lag": "seconds for which the oldest that is not sealed has waited",
     },
-    "pause": {"journey": "its name or *", "paused": "true", "changed": "whether it was not so before"},
-    "resume": {"journey": "its name or *", "paused": "false", "changed": "whether it was not so before"},
+    "pause": {
+        "journey": "its name or *",
+        "paused": "true",
+        "changed": "whether it was not so before",
+        "meanwhile": "what becomes of those who would enter: hold, discard",
+        "outlook": "what a resume would do: `since`, `now`, `inside`, `due`, of them `waits` for a length of time, "
+        "`messages` waiting",
+    },
+    "resume": {
+        "journey": "its name or *",
+        "paused": "false",
+        "changed": "whether it was not so before",
+        "resumed": "`outlook` as of `pause`, `how` (catch_up, shift), `shifted` runs, messages `put_off`; null where "
+        "nothing was paused",
+    },
 }
 """The members of each command's JSON document. A change here is a change for whoever reads them."""
 

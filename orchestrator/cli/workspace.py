@@ -1,26 +1,24 @@
-"""`init`, `check`, `plan`, `apply`: from an empty folder to a workspace in force."""
+"""`init`, `plan`, `apply`: from an empty folder to a workspace in force."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from orchestrator.cli import starter
-from orchestrator.cli._look import counted, listed, show_problems, table, when
+from orchestrator.cli._look import counted, listed, table, when
 from orchestrator.cli._opening import opened
-from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Terminal, Usage, near, plain_problem, sources, terminal
+from orchestrator.cli.terminal import FINE, CannotRun, Terminal, Usage, near, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.apply import ApplyReport
     from orchestrator.plan import JourneyPlan, Plan
-    from orchestrator.problems import Problem
-    from orchestrator.project import Project
     from orchestrator.store.versions import Applied
 
 FLAG = Parameter(negative=())
@@ -34,7 +32,6 @@ _WORDS = {"added": "new", "edited": "edited", "removed": "removed", "same": "as 
 
 def register(app: App) -> None:
     app.command(init)
-    app.command(check)
     app.command(plan)
     app.command(apply)
 
@@ -76,102 +73,6 @@ def init(folder: Path, /) -> int:
 
     call.answer(lambda: {"folder": to, "files": written, "next": [command for command, _ in steps]}, show)
     return FINE
-
-
-# ---- check ----------------------------------------------------------------------------------------------------------
-
-
-def check(folder: Path | None = None, /, *, format: Literal["text", "json"] = "text") -> int:
-    """Read a workspace and tell every mistake in it, each with its place and what to do. Needs no database.
-
-    Parameters
-    ----------
-    folder
-        The workspace; without it, the one that all commands work on.
-    format
-        How to tell: for people, or as one JSON document (the same as --json).
-    """
-    call = terminal()
-    where = folder.expanduser().absolute() if folder is not None else call.workspace
-    call = Terminal(where, call.json or format == "json")
-    if not where.is_dir():
-        raise CannotRun(f"there is no folder {folder or where}; `orchestrator init DIR` makes a workspace")
-    problems, project = _read(where)
-    tests = _tests(where, problems, project)
-    errors = [p for p in problems if p.severity == "error"]
-
-    def show(console: Console) -> None:
-        if problems:
-            show_problems(console, problems, sources(where, tuple(problems)))
-            console.print()
-        console.print(_verdict(errors, problems, project, tests), soft_wrap=True)
-
-    call.answer(lambda: _checked(where, errors, problems, project), show)
-    return PROBLEMS if errors else FINE
-
-
-def _read(folder: Path) -> tuple[list[Problem], Project | None]:
-    """All problems of the machine settings and of the workspace, and the workspace when it has no error."""
-    from orchestrator.problems import ProjectError
-    from orchestrator.project import load, load_settings
-
-    found: list[Problem] = []
-    try:
-        load_settings(folder, {})
-    except ProjectError as error:
-        found += error.problems
-    try:
-        project = load(folder, lint=True)
-    except ProjectError as error:
-        return [*found, *error.problems], None
-    found += project.warnings
-    return found, project
-
-
-def _tests(folder: Path, problems: list[Problem], project: Project | None) -> int:
-    """How many tests lie beside the journeys; what is wrong in them is added to the problems."""
-    from orchestrator.cli.testing import read_tests
-    from orchestrator.problems import ProjectError
-
-    texts = read_tests(folder) if project is not None else {}
-    if project is None or not texts:
-        return 0
-    from orchestrator.rehearsal import rehearsals
-
-    try:
-        return len(rehearsals(texts, project))
-    except ProjectError as error:
-        problems += error.problems
-        return 0
-
-
-def _verdict(errors: list[Problem], problems: list[Problem], project: Project | None, tests: int) -> str:
-    warnings = counted(len(problems) - len(errors), "warning") if len(problems) > len(errors) else ""
-    if errors:
-        files = len({p.span.file for p in errors})
-        text = f"[bold red]✗[/] {counted(len(errors), 'problem')} in {counted(files, 'file')}"
-        return listed([text, warnings])
-    parts = [counted(n, what) for what, n in _contents(project).items()] if project is not None else []
-    parts += [counted(tests, "test")] if tests else []
-    return f"[bold green]✓[/] no problems in {listed([*parts])}" + (f"; {warnings}" if warnings else "")
-
-
-def _contents(project: Project) -> dict[str, int]:
-    texts = sum(path.startswith("templates/") for path in project.files)
-    return {"journey": len(project.journeys), "segment": len(project.segments), "text": texts}
-
-
-def _checked(
-    folder: Path, errors: list[Problem], problems: list[Problem], project: Project | None
-) -> dict[str, object]:
-    return {
-        "workspace": folder,
-        "errors": len(errors),
-        "warnings": len(problems) - len(errors),
-        "problems": [plain_problem(p) for p in problems],
-        "journeys": sorted(project.journeys) if project is not None else None,
-        "hash": project.hash if project is not None else None,
-    }
 
 
 # ---- plan -----------------------------------------------------------------------------------------------------------
