@@ -17,6 +17,7 @@ from channels.letterfile.layout import Unfit
 from channels.letterfile.options import Options
 
 _STANDARD = "a-2b"  # refuses a letter with a character that no font has; and opens in twenty years
+_SCREEN = 110.0  # points an inch
 _LONG = "Maximiliane von Musterhausen-Beispiel "
 _NOT_LATIN = "Ελένη Παπαδοπούλου Şükrü Łukasz Żółć محمد علي "
 
@@ -60,6 +61,15 @@ class Press:
 
     def pdf(self, one: Piece) -> bytes:
         """Raises Unfit: CONTENT where no font has a character, TOO_LARGE where the address is wider than the window."""
+        data: bytes = self._set(one, "pdf", pdf_standards=[_STANDARD])
+        return data
+
+    def pages(self, one: Piece) -> list[bytes]:
+        """Its pages as PNG, for a screen. Raises Unfit."""
+        found = self._set(one, "png", ppi=_SCREEN)
+        return found if isinstance(found, list) else [found]
+
+    def _set(self, one: Piece, form: str, **more: Any) -> Any:
         import typst
 
         if self._compiler is None:
@@ -68,16 +78,15 @@ class Press:
             self._compiler = typst.Compiler(self._source, font_paths=fonts, ignore_system_fonts=True)
             self._others = tuple(f for f in fonts.families() if f != self.options.font)
         try:
-            data: bytes = self._compiler.compile(
+            return self._compiler.compile(
                 self._source,
-                format="pdf",
+                format=form,
                 sys_inputs={"data": json.dumps(self._data(one))},
                 timestamp=int(self.at.timestamp()),
-                pdf_standards=[_STANDARD],
+                **more,
             )
         except typst.TypstError as error:
             raise _unfit(str(getattr(error, "message", ""))) from None
-        return data
 
     def _data(self, one: Piece) -> dict[str, Any]:
         part = part_of(one.outbound)
