@@ -30,11 +30,12 @@ from orchestrator.journey import (
 )
 from orchestrator.model import Purpose
 from orchestrator.occurrences import date_windows
-from orchestrator.problems import Conflict, Problem, ProjectError
-from orchestrator.project import Project, load_files
+from orchestrator.problems import Conflict, Problem, Problems, ProjectError
+from orchestrator.project import WORKSPACE, Project, load_files
+from orchestrator.source import parse
 from orchestrator.store import journeys as running
+from orchestrator.store import proposals, versions
 from orchestrator.store import triggers as entering
-from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.segments import Segments
 from orchestrator.store.triggers import Entry, take_baseline
@@ -78,6 +79,15 @@ class Force:
         found = self.project.templates.get(medium, template)
         topic = None if found is None else self.project.vocabulary.topics.get(found.topic)
         return (topic.name, topic.purpose) if topic is not None else ("", "marketing")
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Who has agreed to which proposal, in what words."""
+
+    proposal: int
+    by: str
+    message: str = ""
 
 
 _projects: dict[str, Project] = {}
@@ -135,13 +145,21 @@ _WHATEVER = -1
 
 
 def apply(
-    store: Store, project: Project, *, author: str, message: str, now: datetime, base: int | None = _WHATEVER
+    store: Store,
+    project: Project,
+    *,
+    author: str,
+    message: str,
+    now: datetime,
+    base: int | None = _WHATEVER,
+    approval: Approval | None = None,
 ) -> ApplyReport:
     """Store the workspace by content and put it in force; new and edited triggers look from now on.
 
     People inside keep their version (`in_flight: finish`), move to this one (`migrate`) or leave (`exit`); ProjectError
     when somebody would be stranded. One transaction: a tick sees all of it or nothing. `base`: the apply that was
-    planned against (`Plan.base`); Conflict when another is in force meanwhile.
+    planned against (`Plan.base`); Conflict when another is in force meanwhile, and where a second person is asked for
+    and `approval` is nobody else's.
     """
     files = {path: versions.file_hash(text) for path, text in project.files.items()}
     journeys = {name: j.version for name, j in project.journeys.items()}
@@ -151,6 +169,7 @@ def apply(
             raise Conflict("another apply came between; look at the new plan, then apply again")
         if before is not None and before.project == project.hash:
             return ApplyReport(False, before.id)
+        _approved(conn, project, before, author, approval, now)
         versions.add_documents(
             conn, "file", {h: (path, {"text": project.files[path]}) for path, h in files.items()}, now
         )
@@ -160,7 +179,15 @@ def apply(
         policies = policies_text(project.vocabulary.policies)
         versions.add_documents(conn, "policies", {policies_hash(policies): ("", msgspec.json.decode(policies))}, now)
         apply_id = versions.add_applied(
-            conn, author=author, message=message, project=project.hash, files=files, journeys=journeys, now=now
+            conn,
+            author=author,
+            message=message,
+            project=project.hash,
+            files=files,
+            journeys=journeys,
+            now=now,
+            approved_by=approval.by if approval is not None else None,
+            proposal=approval.proposal if approval is not None else None,
         )
         old = dict(before.journeys) if before else {}
         versions.hold_triggers(conn)
@@ -203,6 +230,47 @@ def drafts_with_people(conn: sa.Connection, project: Project) -> list[Problem]:
         for journey in drafts
         if counts[journey.name]
     ]
+
+
+def asks_for_approval(conn: sa.Connection, project: Project, before: versions.Applied | None) -> bool:
+    """Whether a second person has to agree: by what is proposed or by what is in force, so that nobody switches it off
+    alone. What is in force and cannot be read is taken to ask."""
+    if project.vocabulary.policies.approval != "none":
+        return True
+    if before is None or WORKSPACE not in before.files:
+        return False
+    text = versions.texts(conn, {WORKSPACE: before.files[WORKSPACE]})[WORKSPACE]
+    problems = Problems()
+    node = parse(text, WORKSPACE, problems)
+    if node is None or problems.errors:
+        return True
+    policies = node.get("policies")
+    said = policies.get("approval") if policies is not None else None
+    return said is not None and said.text != "none"
+
+
+def _approved(
+    conn: sa.Connection,
+    project: Project,
+    before: versions.Applied | None,
+    author: str,
+    approval: Approval | None,
+    now: datetime,
+) -> None:
+    """Raises Conflict when a second person is asked for and has not agreed, or a proposal had its answer already."""
+    if approval is None:
+        if asks_for_approval(conn, project, before):
+            raise Conflict("this workspace asks for a second person: propose it, and let somebody else approve it")
+        return
+    if same_person(author, approval.by):
+        raise Conflict(f"{author} has proposed it: somebody else has to approve it")
+    if not proposals.end(conn, approval.proposal, what="approved", by=approval.by, message=approval.message, now=now):
+        raise Conflict(f"proposal {approval.proposal} has been answered meanwhile")
+
+
+def same_person(one: str, other: str) -> bool:
+    """By the names they go by here; capitals and spaces do not make another."""
+    return "".join(one.casefold().split()) == "".join(other.casefold().split())
 
 
 def _before(conn: sa.Connection, before: versions.Applied | None) -> Project | None:

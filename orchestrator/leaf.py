@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "answers",
         "commitment",
     ),
-    "applied": ("id", "at", "author", "message", "project", "files", "journeys"),
+    "applied": ("id", "at", "author", "message", "project", "files", "journeys", "approved_by", "proposal"),
     "erased": ("id", "kind", "hash", "customer_id", "at"),
     # The body comes last: it is bytes as they stand, and nothing can follow them that they might imitate.
     "log": ("id", "at", "kind", "message_id", "attempt", "verdict", "reason", "rule", "commitment", "body"),
@@ -41,6 +41,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """Every column of each ledger, in the order of the leaf's members. Ledgers in the order in which they are sealed: a
 decision comes after the consent, the workspace and the erasure that it was made on."""
 LEDGERS = tuple(COLUMNS)
+LATER: Mapping[str, frozenset[str]] = {"applied": frozenset({"approved_by", "proposal"})}
+"""Columns that a ledger got when it had rows already: members of a leaf only where they say something, so that leaves
+that were sealed before come out as they did."""
 WHEN: Mapping[str, str] = {"consent_event": "received_at", "applied": "at", "erased": "at", "log": "at"}
 """The column that says when a row was written."""
 
@@ -103,9 +106,14 @@ def _log(rows: Iterable[Sequence[Any]]) -> list[bytes]:
 def _plain(ledger: str, rows: Iterable[Sequence[Any]]) -> list[bytes]:
     begin = f'{{"ledger":{_text(ledger)}'
     names = [f",{_text(name)}:" for name in COLUMNS[ledger]]
+    later = [name in LATER.get(ledger, ()) for name in COLUMNS[ledger]]
     found = []
     for row in rows:
-        members = [name + _VALUES[type(value)](value) for name, value in zip(names, row, strict=True)]
+        members = [
+            name + _VALUES[type(value)](value)
+            for name, value, new in zip(names, row, later, strict=True)
+            if not (new and value is None)
+        ]
         found.append((begin + "".join(members) + "}").encode())
     return found
 

@@ -7,7 +7,7 @@ order is time order); money in JSON as two members, `amount` in minor units (int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -283,6 +283,7 @@ class Policies:
     double_opt_in: DoubleOptIn | None = None
     tracking: Tracking = field(default_factory=Tracking)
     end_customers: Literal["never", "if_partner_allows", "always"] = "if_partner_allows"
+    approval: Literal["none", "second person"] = "none"  # who has to agree before an apply
     over_partner: frozenset[str] = frozenset()  # topics that end customers of partners hear of in any case
 
 
@@ -575,6 +576,7 @@ class Enrollment:
     `step` is the id of the step it stands at, "" before the first; `visit` grows by one with every jump back, so that
     (step, visit) never repeats; `since` is when it came to this step; `memory` is the step's own small note and
     `visits` counts jumps by goto id. `run_key` is what the trigger made it once for (an event's, a record's, a date).
+    `paused`: from and until (ISO 8601) of pauses that its waits do not count, oldest first.
     """
 
     id: int
@@ -594,3 +596,4 @@ class Enrollment:
     visits: Mapping[str, int] = field(default_factory=dict)
     event_id: int | None = None
     record_id: int | None = None
+    paused: Sequence[Sequence[str]] = ()

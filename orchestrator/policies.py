@@ -128,6 +128,9 @@ class PolicyEntries:
         default="if_partner_allows",
     )
     give_up_after: str = option("how long it is asked what became of a send nobody knows of", default="24 hours")
+    approval: Literal["none", "second person"] = option(
+        "`second person`: what is applied waits until somebody else has approved it", default="none"
+    )
 
 
 def read_policies(
@@ -179,6 +182,7 @@ def read_policies(
         double_opt_in=_opt_in(node.get("double_opt_in"), entries.double_opt_in, context.problems),
         tracking=_tracking(node.get("tracking"), entries.tracking, context.problems),
         end_customers=entries.end_customers,
+        approval=entries.approval,
     )
 
 

@@ -30,13 +30,15 @@ from orchestrator.store.tables import (
 )
 
 Meanwhile = Literal["hold", "discard"]
+Pause = Mapping[str, Any]
 EVERYTHING = "*"
 """The scope of a pause that stops all journeys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One apply. `files` path → document hash; `journeys` name → version."""
+    """One apply. `files` path → document hash; `journeys` name → version. `approved_by`: the second person, where one
+    was asked for, and the `proposal` that was approved."""
 
     id: int
     at: datetime
@@ -45,6 +47,8 @@ class Applied:
     project: str
     files: Mapping[str, str]
     journeys: Mapping[str, str]
+    approved_by: str | None = None
+    proposal: int | None = None
 
 
 def newest(conn: sa.Connection) -> Applied | None:
@@ -56,6 +60,26 @@ def newest(conn: sa.Connection) -> Applied | None:
 def history(conn: sa.Connection, limit: int = 50) -> list[Applied]:
     """Applies, newest first."""
     return [Applied(*row) for row in conn.execute(sa.select(applied).order_by(applied.c.id.desc()).limit(limit))]
+
+
+def by_number(conn: sa.Connection, number: int) -> Applied | None:
+    """An apply by its number; None when there was none."""
+    row = conn.execute(sa.select(applied).where(applied.c.id == number)).one_or_none()
+    return None if row is None else Applied(*row)
+
+
+def by_version(conn: sa.Connection, journey: str) -> dict[str, tuple[int, int]]:
+    """Runs of a journey: version → (inside, ended)."""
+    rows = conn.execute(
+        sa.select(
+            enrollment.c.version,
+            sa.func.count() - sa.func.count(enrollment.c.ended_at),
+            sa.func.count(enrollment.c.ended_at),
+        )
+        .where(enrollment.c.journey == journey)
+        .group_by(enrollment.c.version)
+    )
+    return {version: (inside, ended) for version, inside, ended in rows}
 
 
 def documents(conn: sa.Connection, hashes: Iterable[str]) -> dict[str, Json]:
@@ -98,11 +122,20 @@ def add_applied(
     files: Mapping[str, str],
     journeys: Mapping[str, str],
     now: datetime,
+    approved_by: str | None = None,
+    proposal: int | None = None,
 ) -> int:
     take_turns(conn, "applied")
     result = conn.execute(
         applied.insert().values(
-            at=now, author=author, message=message, project=project, files=dict(files), journeys=dict(journeys)
+            at=now,
+            author=author,
+            message=message,
+            project=project,
+            files=dict(files),
+            journeys=dict(journeys),
+            approved_by=approved_by,
+            proposal=proposal,
         )
     )
     return int((result.inserted_primary_key or (0,))[0])
@@ -111,8 +144,8 @@ def add_applied(
 # ---- pauses ---------------------------------------------------------------------------------------------------------
 
 
-def pauses(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
-    """What is paused: a journey's name, or EVERYTHING → when, by whom, why."""
+def pauses(conn: sa.Connection) -> dict[str, Pause]:
+    """What is paused: a journey's name, or EVERYTHING → when, by whom, why, and what of those who come meanwhile."""
     return {row.scope: dict(row._mapping) for row in conn.execute(sa.select(journey_control))}
 
 
@@ -172,10 +205,7 @@ def _watermark(row: Any) -> Watermark:
 
 def watermarks(conn: sa.Connection) -> dict[tuple[str, str], Watermark]:
     """By (journey, trigger key)."""
-    return {
-        (row.journey, row.trigger): _watermark(row)
-        for row in conn.execute(sa.select(trigger_state))
-    }
+    return {(row.journey, row.trigger): _watermark(row) for row in conn.execute(sa.select(trigger_state))}
 
 
 def hold_trigger(conn: sa.Connection, journey: str, trigger: str) -> Watermark | None:

@@ -27,6 +27,31 @@ applied = Table(  # append-only: who put what in force, when
     Column("project", Text, nullable=False),  # hash over all files
     Column("files", Json, nullable=False),  # path → document hash
     Column("journeys", Json, nullable=False),  # journey name → version
+    Column("approved_by", Text),  # who agreed, where a second person was asked for
+    Column("proposal", BigId, ForeignKey("proposal.id")),  # what was approved
+)
+
+proposal = Table(  # append-only: a workspace that waits for a second person; its files are documents
+    "proposal",
+    metadata,
+    new_id(),
+    Column("at", UtcDateTime, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("base", BigId),  # the apply it was planned against; NULL: none yet
+    Column("project", Text, nullable=False),
+    Column("files", Json, nullable=False),  # path → document hash
+)
+
+proposal_end = Table(  # append-only: what was said to a proposal, once
+    "proposal_end",
+    metadata,
+    Column("proposal", BigId, ForeignKey("proposal.id"), primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("message", Text, nullable=False, server_default=""),
+    one_of("what", ("approved", "rejected")),
 )
 
 journey_control = Table(
@@ -36,6 +61,8 @@ journey_control = Table(
     Column("paused_at", UtcDateTime, nullable=False),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("meanwhile", Text, nullable=False, server_default="hold"),  # what becomes of those who would enter
+    one_of("meanwhile", ("hold", "discard")),
 )
 
 trigger_state = Table(  # how far a trigger has looked; keyed by journey name and the trigger's own hash
@@ -46,6 +73,7 @@ trigger_state = Table(  # how far a trigger has looked; keyed by journey name an
     Column("baseline_at", UtcDateTime, nullable=False),
     Column("seen_until", UtcDateTime),
     Column("seen_id", BigId),
+    Column("held_from", UtcDateTime),  # a pause that held what came: until the next look nothing since then is late
 )
 
 segment_member = Table(  # who was in a segment when a trigger last looked: an entry is a recorded false→true
@@ -99,6 +127,7 @@ enrollment = Table(
     Column("wake_at", UtcDateTime),  # due for advance when ≤ now; NULL: until something wakes it
     Column("memory", Json, nullable=False, server_default="{}"),
     Column("visits", Json, nullable=False, server_default="{}"),
+    Column("paused", Json, nullable=False, server_default="[]"),  # [from, until] of pauses that its waits do not count
     Column("ended_at", UtcDateTime),
     Column("ended_because", Text),  # completed, exited, goal, holdout, failed, …
     UniqueConstraint("journey", "unit", "unit_id", "run_key"),
