@@ -15,7 +15,7 @@ from orchestrator.project import Project
 from orchestrator.rehearse.cohort import Cohort
 from orchestrator.simulation import Refusal, Reply, Simulation, Volume
 from orchestrator.store.database import Store
-from orchestrator.store.tables import account, customer, feedback, log, message, reservation
+from orchestrator.store.tables import account, customer, enrollment, feedback, log, message, reservation
 from orchestrator.store.traffic import traffic
 from orchestrator.zones import zone
 
@@ -45,6 +45,9 @@ def simulation(
 ) -> Simulation:
     """All of it since `begin`. `name`: the hash of the workspace as it was asked for."""
     tz = zone(project.vocabulary.timezone) or UTC
+    with store.write() as conn:
+        # Runs that were over before are kept in a sample so that nobody enters twice; here they are no traffic.
+        conn.execute(enrollment.delete().where(enrollment.c.ended_at < begin))
     with store.read() as conn:
         return Simulation(
             project=name,
