@@ -96,12 +96,19 @@ def _fire(
         return 0, held.why
 
 
+def _not_before(journey: Journey, mark: Watermark, now: datetime) -> datetime:
+    """What happened earlier comes too late to begin a run. The time of a pause that held what came is no delay, unless
+    the journey itself wants nothing that is late."""
+    since = now if mark.held_from is None or journey.missed_runs.then == "skip" else min(mark.held_from, now)
+    return since - journey.missed_runs.grace
+
+
 def _entered(conn: sa.Connection, force: Force, guard: _Guard, trigger: Trigger, mark: Watermark) -> int:
     entry, key = guard.entry, guard.key
     journey, now = entry.journey, entry.now
     seen_id: int | None = None
     entered = 0
-    not_before = now - journey.missed_runs.grace
+    not_before = _not_before(journey, mark, now)
     match trigger:
         case SegmentTrigger():
             guard.segment(trigger)
@@ -229,8 +236,9 @@ def _known_zones(conn: sa.Connection, journey: Journey) -> list[str]:
 def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: Watermark, home: str) -> int:
     entry = guard.entry
     known = _known_zones(conn, entry.journey)
-    missed = entry.journey.missed_runs
-    since = mark.seen_until if missed.then == "all" else max(mark.seen_until, entry.now - missed.grace)
+    journey, since = entry.journey, mark.seen_until
+    if journey.missed_runs.then != "all":
+        since = max(since, _not_before(journey, mark, entry.now))
     zones: dict[Window, list[str]] = defaultdict(list)
     for name in known:
         for window in date_windows(trigger, since, entry.now, name):
@@ -246,7 +254,7 @@ def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: W
     """Once on each local day, at its time, whoever would lose the tier, or points, within `within` of it."""
     entry = guard.entry
     known = _known_zones(conn, entry.journey)
-    since = max(mark.seen_until, entry.now - entry.journey.missed_runs.grace)
+    since = max(mark.seen_until, _not_before(entry.journey, mark, entry.now))
     zones: dict[date, list[str]] = defaultdict(list)
     for name in known:
         for day in days_fired(since, entry.now, trigger.at, name)[-1:]:
@@ -264,8 +272,9 @@ def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: W
 def _fire_stalled(conn: sa.Connection, entry: Entry, trigger: StageTrigger, mark: Watermark, home: str) -> int:
     """Those that came into their stage so long ago that the time was over since the last look."""
     assert trigger.stalled is not None
-    tz, missed = zone(home) or ZoneInfo("UTC"), entry.journey.missed_runs
-    since = mark.seen_until if missed.then == "all" else max(mark.seen_until, entry.now - missed.grace)
+    tz, since = zone(home) or ZoneInfo("UTC"), mark.seen_until
+    if entry.journey.missed_runs.then != "all":
+        since = max(since, _not_before(entry.journey, mark, entry.now))
     first = None if trigger.include_existing else before(since, trigger.stalled, tz)
     return entering.enter_by_stalled(conn, entry, trigger, first, before(entry.now, trigger.stalled, tz))
 

@@ -222,6 +222,7 @@ def journeys() -> int:
     """The journeys in force: who they are for, what lets somebody in, and how many went which way."""
     from orchestrator import wiring
     from orchestrator.consider import paused
+    from orchestrator.resume import outlooks
     from orchestrator.store import explain, versions
     from orchestrator.trigger import in_words
 
@@ -232,6 +233,7 @@ def journeys() -> int:
         counts = explain.journey_counts(conn, now - timedelta(days=7))
         ends = explain.why_ended(conn)
         pauses = versions.pauses(conn)
+        ahead = outlooks(conn, force, now) if pauses else {}
     names = sorted(force.project.journeys.keys() | {n for n, c in counts.items() if c["inside"]})
     nothing = {"entered": 0, "ended": 0, "inside": 0, "sent": 0}
     found = []
@@ -247,6 +249,7 @@ def journeys() -> int:
                 "unit": journey.unit if journey else None,
                 "state": "removed" if journey is None else _state(journey, stopped),
                 "paused": stopped,
+                "resume": (ahead.get(name) or ahead.get(versions.EVERYTHING)) if stopped else None,
                 "triggers": [in_words(t) for t in journey.triggers] if journey else [],
                 "inside": numbers["inside"],
                 "entered": numbers["entered"],
@@ -292,6 +295,8 @@ def _show_journeys(console: Console, found: Sequence[Mapping[str, Any]]) -> None
     for row in found:
         if row["paused"]:
             console.print(f"[yellow]![/] {row['journey']}: {row['paused']}", soft_wrap=True)
+            if row["resume"].scope == row["journey"]:
+                console.print(f"  [dim]{row['resume'].in_words()}[/]", soft_wrap=True)
 
 
 # ---- outbox ---------------------------------------------------------------------------------------------------------

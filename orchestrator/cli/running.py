@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -210,10 +210,13 @@ def pause(
     all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     reason: str = "",
     by: str | None = None,
+    hold: Annotated[bool, Parameter(name="--hold", negative=())] = False,
+    discard: Annotated[bool, Parameter(name="--discard", negative=())] = False,
 ) -> int:
     """Stop a journey where it stands: nobody enters, moves on or is sent to until `orchestrator resume`.
 
     Every worker looks for a pause before each request to a provider: what was decided and not yet handed over waits.
+    Said again of a journey that is paused, it tells what a resume would do, in numbers.
 
     Parameters
     ----------
@@ -225,31 +228,59 @@ def pause(
         Why, for whoever looks at it next.
     by
         Who says so; without it, the name you are logged in with.
+    hold
+        Who would have entered meanwhile enters when it is resumed. So it is where neither is said.
+    discard
+        Who would have entered meanwhile does not enter: what fires during the pause goes by.
     """
     import getpass
 
     from orchestrator import wiring
+    from orchestrator.apply import in_force
+    from orchestrator.resume import outlooks
     from orchestrator.store import versions
 
     call = terminal()
     journey = _scope(journey, all_)
+    if hold and discard:
+        raise Usage("--hold or --discard: one of the two")
+    meanwhile: versions.Meanwhile = "discard" if discard else "hold"
     with wiring.connected(call.workspace) as wired:
         _known(wired, journey)
+        now, who = wired.clock(), by or getpass.getuser()
         with wired.store.write() as conn:
-            new = versions.pause(conn, journey, by=by or getpass.getuser(), reason=reason, now=wired.clock())
+            new = versions.pause(conn, journey, by=who, reason=reason, now=now, meanwhile=meanwhile)
             since = versions.pauses(conn)[journey]
+            force = in_force(conn)
+            outlook = outlooks(conn, force, now)[journey] if force is not None else None
     text = f"{_named(journey)} paused"
+    if new:
+        text += "; " + ("who would enter meanwhile does not" if discard else "who would enter meanwhile waits")
     if not new:
         text += f" already, since {since['paused_at']:%Y-%m-%d %H:%M} UTC by {since['by']}"
         text += f": {since['reason']}" if since["reason"] else ""
         if reason and reason != since["reason"]:
             text += "; your reason is not on record: resume it first, then pause it with another"
-    call.answer(lambda: {"journey": journey, "paused": True, "changed": new}, lambda console: console.print(text))
+        if (hold or discard) and meanwhile != since["meanwhile"]:
+            text += f"; it was paused with --{since['meanwhile']}, and stays so"
+    found = {"journey": journey, "paused": True, "changed": new, "meanwhile": since["meanwhile"], "outlook": outlook}
+
+    def show(console: Console) -> None:
+        console.print(text, soft_wrap=True)
+        if outlook is not None:
+            console.print(f"  [dim]{outlook.in_words()}[/]", soft_wrap=True)
+
+    call.answer(lambda: found, show)
     return FINE
 
 
 def resume(
-    journey: str | None = None, /, *, all_: Annotated[bool, Parameter(name="--all", negative=())] = False
+    journey: str | None = None,
+    /,
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    catch_up: Annotated[bool, Parameter(name="--catch-up", negative=())] = False,
+    shift: Annotated[bool, Parameter(name="--shift", negative=())] = False,
 ) -> int:
     """Let a paused journey go on. What became due meanwhile is judged anew, with today's rules.
 
@@ -261,23 +292,41 @@ def resume(
         The journey's name.
     all_
         End the pause of everything. Journeys that were paused by name stay so.
+    catch_up
+        Whose time came meanwhile moves on at once. So it is where neither is said.
+    shift
+        Waits for a length of time do not count the pause: each ends as much later as it was long. What waits for a day
+        or an hour of the clock does not move.
     """
     import getpass
 
     from orchestrator import wiring
+    from orchestrator.resume import resume as let_go
+    from orchestrator.resume import span
     from orchestrator.store import versions
 
     call = terminal()
     journey = _scope(journey, all_)
-    with wiring.connected(call.workspace) as wired, wired.store.write() as conn:
-        was = versions.resume(conn, journey, by=getpass.getuser(), now=wired.clock())
-        left = versions.pauses(conn)
-    text = f"{_named(journey)} resumed" if was else f"{_named(journey)} not paused"
+    if catch_up and shift:
+        raise Usage("--catch-up or --shift: one of the two")
+    how: Literal["catch_up", "shift"] = "shift" if shift else "catch_up"
+    with wiring.connected(call.workspace) as wired:
+        done = let_go(wired.store, journey, by=getpass.getuser(), now=wired.clock(), how=how)
+        with wired.store.read() as conn:
+            left = versions.pauses(conn)
+    text = f"{_named(journey)} resumed" if done else f"{_named(journey)} not paused"
+    if done:
+        text += f" after {span(done.outlook.length)}"
+        if done.shifted:
+            text += f": {done.shifted:,} inside, whose waits end as much later"
+        elif done.outlook.inside:
+            text += f": {done.outlook.inside:,} inside, {done.outlook.due:,} move on at once"
     if versions.EVERYTHING in left:
         text += "; everything is still paused: orchestrator resume --all"
     elif journey == versions.EVERYTHING and left:
         text += f"; still paused by name: {', '.join(sorted(left))}"
-    call.answer(lambda: {"journey": journey, "paused": False, "changed": was}, lambda console: console.print(text))
+    found = {"journey": journey, "paused": False, "changed": done is not None, "resumed": done}
+    call.answer(lambda: found, lambda console: console.print(text, soft_wrap=True))
     return FINE
 
 

@@ -260,6 +260,14 @@ class Here:
         """This enrollment's messages of these steps at its present visit."""
         return tuple(m for m in self.facts.messages if m.step in steps and m.visit == self.enrollment.visit)
 
+    def later(self, since: datetime, until: datetime) -> datetime:
+        """The end of a wait from `since` until then, without the pauses that it does not count (`resume --shift`)."""
+        for first, last in self.enrollment.paused:
+            began, ended = datetime.fromisoformat(first), datetime.fromisoformat(last)
+            if ended > since and began < until:
+                until += ended - max(began, since)
+        return until
+
     def zone(self) -> ZoneInfo:
         """The unit's zone; the workspace's for want of a known one. For waits and dates, never for a legal window."""
         return _zone(self.facts.zone or "", self.facts.workspace_zone)

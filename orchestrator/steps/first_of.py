@@ -197,7 +197,8 @@ class FirstOf(Step):
             return "reached"
         if message.state not in SETTLED_STATES:
             return "pending"
-        ends = after(message.settled_at or here.enrollment.since, self.within, here.zone())
+        since = message.settled_at or here.enrollment.since
+        ends = here.later(since, after(since, self.within, here.zone()))
         if here.now < ends:
             return ends
         can_tell = EventKind.DELIVERED in here.facts.reports.get(message.medium, frozenset())

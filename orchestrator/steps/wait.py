@@ -41,7 +41,7 @@ class Wait(Step):
         return self._until(here, here.enrollment.since)
 
     def _until(self, here: Here, since: datetime) -> Outcome:
-        until = after(since, self.wait, here.zone())
+        until = here.later(since, after(since, self.wait, here.zone()))
         if until <= here.now:
             return Go(note={"waited": str(self.wait)}, what="woke")
         return Stay(until, note={"for": str(self.wait), "until": until.isoformat(), "zone": here.zone().key})

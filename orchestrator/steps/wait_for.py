@@ -135,16 +135,17 @@ class WaitFor(Step):
         was = bool(here.enrollment.memory.get("was", False))
         if true and not was:
             return self._then(already=False)
-        if here.now >= after(here.enrollment.since, self.timeout, here.zone()):
+        since = here.enrollment.since
+        if here.now >= here.later(since, after(since, self.timeout, here.zone())):
             return Into("else", {"waited": str(self.timeout), **self._for()}, what="timed out")
-        return self._stay(here, here.enrollment.since, true)
+        return self._stay(here, since, true)
 
     def _then(self, already: bool) -> Into:
         return Into("then", {"already": already, **self._for()}, what="came")
 
     def _stay(self, here: Here, since: datetime, true: bool) -> Stay:
         """`was`: in the segment all along; it has to be left before it can be entered."""
-        until = after(since, self.timeout, here.zone())
+        until = here.later(since, after(since, self.timeout, here.zone()))
         note = {"until": until.isoformat(), "zone": here.zone().key, **self._for()}
         return Stay(until, {"was": True} if true else {}, note=note)
 

@@ -225,6 +225,17 @@ def take_baseline(
     return _mark_members(conn, Entry(journey, segments, now), trigger, key, now - timedelta(microseconds=1))
 
 
+def retake_baseline(
+    conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, key: str, now: datetime
+) -> None:
+    """Who came into the segment, or left it, since the last look: written down, and nobody enters for it."""
+    entry, unit = Entry(journey, segments, now), customer if journey.unit == "customer" else account
+    take_baseline(conn, segments, journey, trigger, key, now)
+    mine = sa.and_(segment_member.c.journey == journey.name, segment_member.c.trigger == key)
+    still = sa.exists().where(unit.c.id == segment_member.c.unit_id, _live(entry), _in_segment(entry, trigger))
+    conn.execute(segment_member.delete().where(mine, ~still))
+
+
 def enter_by_segment(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:
     """Recorded transitions since the last look, and the runs they start."""
     unit = _unit(entry)
