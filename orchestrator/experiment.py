@@ -4,8 +4,8 @@ Arms are dealt by chance in known shares. If two arms do equally well, then of t
 in the proportion of the shares, whatever the rate is and however it changes by day or season; and so does each of those
 who do not succeed. Both are tosses of a coin that is known, and for these there is a test that holds at every moment:
 
-- the coin's real side is weighed by a prior (Beta, around the shares), and the likelihood under it divided by that of
-  the shares: the *e-value*. While there is no difference it exceeds 1/α at any time with probability α at most (Ville's
+- the coin's real side is weighed by a prior around the shares, and the likelihood under it divided by that of the
+  shares: the *e-value*. While there is no difference it exceeds 1/α at any time with probability α at most (Ville's
   inequality; Robbins 1970), so that stopping at the first moment one likes is no cheating;
 - the sides of the coin that are not refused that way are an interval that holds the truth at all times together (a
   confidence sequence: Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 2021). With the share of successes in
@@ -23,12 +23,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-WEIGHT: Final = 100.0
-"""Of the prior, in successes: it expects arms to differ by some 20 % of their rates, and costs others little."""
+PRIORS: Final = ((100.0, 0.8), (4.0, 0.2))
+"""Weights in successes, and how much each is believed: mostly arms differ by some 20 % of their rates, sometimes by a
+multiple of them."""
+Priors = Sequence[tuple[float, float]]
+_PLAIN: Final = ((1.0, 1.0),)
+"""Of the common rate nothing is expected: Jeffreys' prior, Beta(1/2, 1/2)."""
 _RATE: Final = 0.1
 """The part of α that goes to the common rate; the rest is halved between successes and failures."""
 _SKEWED: Final = 1_000.0
 """An e-value against the shares themselves; then the arms were not dealt as is written, and nothing can be said."""
+_DEALT: Final = 1_000.0
+"""The weight of the prior there."""
 _FURTHEST: Final = 1_000_000
 """More runs than these to go is as good as never."""
 _HALVINGS: Final = 60
@@ -113,7 +119,7 @@ def compare(first: Arm, second: Arm, alpha: float) -> Comparison:
     if not n or not n2:
         return Comparison(first.name, second.name, None, -1.0, 1.0, 1.0, 1.0, False)
     side = alpha * (1 - _RATE) / 2
-    rate = interval(k + k2, n + n2 - k - k2, 0.5, 0.5, alpha * _RATE)
+    rate = interval(k + k2, n + n2 - k - k2, 0.5, alpha * _RATE, _PLAIN)
     won = _difference(k, k2, q, side, rate)
     lost = _difference(n - k, n2 - k2, q, side, (1 - rate[1], 1 - rate[0]))
     low, high = max(won[0], -lost[1]), min(won[1], -lost[0])
@@ -127,14 +133,13 @@ def compare(first: Arm, second: Arm, alpha: float) -> Comparison:
 
 def evidence(k: float, k2: float, q: float) -> float:
     """Logarithm of the e-value of k tosses that fell on a side of probability q, and k2 that did not."""
-    a, b = WEIGHT * q, WEIGHT * (1 - q)
-    return _log_beta(k + a, k2 + b) - _log_beta(a, b) - k * math.log(q) - k2 * math.log(1 - q)
+    return _weighed(k, k2, q, PRIORS) - k * math.log(q) - k2 * math.log(1 - q)
 
 
-def interval(k: float, k2: float, a: float, b: float, alpha: float) -> tuple[float, float]:
-    """Probabilities that k tosses on one side and k2 on the other do not refuse, at any time together; the prior is
-    Beta(a, b)."""
-    weighed = _log_beta(k + a, k2 + b) - _log_beta(a, b) + math.log(alpha)
+def interval(k: float, k2: float, q: float, alpha: float, priors: Priors = PRIORS) -> tuple[float, float]:
+    """Probabilities that k tosses on one side and k2 on the other do not refuse, at any time together. `q`: around
+    which the prior lies."""
+    weighed = _weighed(k, k2, q, priors) + math.log(alpha)
 
     def refused(p: float) -> bool:
         return weighed > (k * math.log(p) if k else 0.0) + (k2 * math.log1p(-p) if k2 else 0.0)
@@ -148,7 +153,7 @@ def interval(k: float, k2: float, a: float, b: float, alpha: float) -> tuple[flo
 def skew(arms: Sequence[Arm]) -> float:
     """The e-value against arms having been dealt in their shares (Dirichlet around them)."""
     parts = _shared(arms)
-    n, weight = sum(arm.runs for arm in parts), 10 * WEIGHT
+    n, weight = sum(arm.runs for arm in parts), _DEALT
     log_e = math.lgamma(weight) - math.lgamma(weight + n)
     for arm in parts:
         a = weight * arm.share
@@ -199,7 +204,7 @@ def _shared(arms: Sequence[Arm]) -> list[Arm]:
 def _difference(k: int, k2: int, q: float, alpha: float, rate: tuple[float, float]) -> tuple[float, float]:
     """Bounds of the difference: of all that happened (at `rate` in both arms together) the first arm had the part θ, so
     its rate is θ · rate ÷ q, the other's (1 − θ) · rate ÷ (1 − q)."""
-    low, high = interval(k, k2, WEIGHT * q, WEIGHT * (1 - q), alpha)
+    low, high = interval(k, k2, q, alpha)
     scale = q * (1 - q)
     below, above = (low - q) / scale, (high - q) / scale
     bounds = (below * rate[0 if below > 0 else 1], above * rate[1 if above > 0 else 0])
@@ -214,6 +219,16 @@ def _edge(refused: Callable[[float], bool], outside: float, inside: float) -> fl
             break
         outside, inside = (between, inside) if refused(between) else (outside, between)
     return outside
+
+
+def _weighed(k: float, k2: float, q: float, priors: Priors) -> float:
+    """Logarithm of the likelihood of one order of tosses, averaged over the priors around q."""
+    logs = []
+    for weight, belief in priors:
+        a, b = weight * q, weight * (1 - q)
+        logs.append(_log_beta(k + a, k2 + b) - _log_beta(a, b) + math.log(belief))
+    most = max(logs)
+    return most + math.log(sum(math.exp(one - most) for one in logs))
 
 
 def _log_beta(a: float, b: float) -> float:
