@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from orchestrator.cli import starter
-from orchestrator.cli._look import counted, listed, table, when
+from orchestrator.cli._look import counted
 from orchestrator.cli._opening import opened
-from orchestrator.cli.terminal import FINE, CannotRun, Terminal, Usage, near, terminal
+from orchestrator.cli._planned import in_force, may_ask, me, plan_document, put, show_plan
+from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Usage, near, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from orchestrator.apply import ApplyReport
-    from orchestrator.plan import JourneyPlan, Plan
-    from orchestrator.store.versions import Applied
 
 FLAG = Parameter(negative=())
 _IGNORED = """# What runs leave behind: the database with people's data, the keys, the outbox.
 .orchestrator/
 *.quarantine-*
 """
-_SIGN = {"added": ("+", "green"), "edited": ("~", "yellow"), "removed": ("-", "red"), "same": ("=", "dim")}
-_WORDS = {"added": "new", "edited": "edited", "removed": "removed", "same": "as before"}
 
 
 def register(app: App) -> None:
@@ -75,11 +68,12 @@ def init(folder: Path, /) -> int:
     return FINE
 
 
-# ---- plan -----------------------------------------------------------------------------------------------------------
+# ---- plan and apply -------------------------------------------------------------------------------------------------
 
 
 def plan(*, all: Annotated[bool, FLAG] = False) -> int:
-    """What an apply would change, in words and numbers. Changes nothing.
+    """What an apply would change, in words and numbers: who would enter, and what becomes of those inside. Changes
+    nothing. Ends with 1 where an apply would be refused.
 
     Parameters
     ----------
@@ -94,114 +88,15 @@ def plan(*, all: Annotated[bool, FLAG] = False) -> int:
     with opened(call.workspace) as wired:
         found = planned(wired.store, project, now=wired.clock())
         with wired.store.read() as conn:
-            before = _in_force(conn)
-    call.answer(lambda: _plan_document(found), lambda console: _show_plan(console, found, before, all))
-    return FINE
+            before = in_force(conn)
 
+    def show(console: Console) -> None:
+        show_plan(console, found, before, project.files, all)
+        if found.changes and not found.problems:
+            console.print(f"\n[dim]plan {found.id}: `orchestrator apply -m … --plan {found.id}` does exactly this[/]")
 
-def _in_force(conn: Any) -> Applied | None:
-    from orchestrator.store import versions
-
-    return versions.newest(conn)
-
-
-def _plan_document(found: Plan) -> dict[str, object]:
-    return {
-        "project": found.project,
-        "base": found.base,
-        "changes": found.changes,
-        "journeys": found.journeys,
-        "segments": [{"name": name, "members": n, "before": old} for name, (n, old) in found.segments.items()],
-        "files": found.files,
-    }
-
-
-def _show_plan(console: Console, found: Plan, before: Applied | None, everything: bool) -> None:
-    against = "nothing is in force yet"
-    if before is not None:
-        said = f": {before.message}" if before.message else ""
-        against = f"in force now: apply {before.id}, {when(before.at)} UTC by {before.author}{said}"
-    console.print(f"[dim]{against}[/]", markup=True, soft_wrap=True)
-    if not found.changes and not everything:
-        console.print("[bold green]✓[/] nothing changes: this workspace is in force already")
-        return
-    _show_journeys(console, found, everything)
-    _show_segments(console, found, everything)
-    _show_files(console, found, everything)
-
-
-def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
-    from rich.padding import Padding
-
-    shown = [j for j in found.journeys if everything or j.change != "same" or j.audience != j.before]
-    same = len(found.journeys) - len(shown)
-    right = ("audience", "at once", "inside")
-    rows = table("\nJourneys", "", "journey", "", "audience", "at once", "inside", right=right)
-    for journey in shown:
-        sign, style = _SIGN[journey.change]
-        inside = sum(journey.inside.values())
-        rows.add_row(
-            f"  [{style}]{sign}[/]",
-            journey.name,
-            f"[{style}]{_WORDS[journey.change]}[/]",
-            _audience(journey),
-            f"{journey.enters_now:,}" if journey.enters_now else "[dim]·[/]",
-            f"{inside:,}" if inside else "[dim]·[/]",
-        )
-    if rows.row_count:
-        console.print(rows)
-    if same:
-        console.print(f"  [dim]= {counted(same, 'journey')} as before[/]")
-    said = [f"[bold]{j.name}[/]: {j.becomes}" for j in shown if j.becomes and sum(j.inside.values())]
-    said += [f"[bold]{j.name}[/]: {j.entering}" for j in shown if j.entering]
-    said += [
-        f"[bold]{j.name}[/]: up to {counted(j.enters_now, j.unit)} of its segment enter at the next tick"
-        for j in shown
-        if j.enters_now
-    ]
-    if said:
-        console.print()
-    for line in said:
-        console.print(Padding(line, (0, 0, 0, 2), expand=False))
-
-
-def _audience(journey: JourneyPlan) -> str:
-    """How many, and of what: `1,204 → 1,180 customers`."""
-    if journey.audience is None:
-        return f"{journey.before:,}" if journey.before is not None else f"[dim]every {journey.unit}[/]"
-    now = counted(journey.audience, journey.unit)
-    return f"{journey.before:,} → {now}" if journey.before not in (None, journey.audience) else now
-
-
-def _show_segments(console: Console, found: Plan, everything: bool) -> None:
-    shown = table("\nSegments", "", "segment", "before", "", "members", right=("before", "members"))
-    for name, (members, before) in found.segments.items():
-        if before is not None and before == members and not everything:
-            continue
-        new = before is None
-        shown.add_row(
-            "  [green]+[/]" if new else "  [yellow]~[/]" if before != members else "  [dim]=[/]",
-            name,
-            "" if new else f"{before:,}",
-            "" if new else "→",
-            f"{members:,}",
-        )
-    if shown.row_count:
-        console.print(shown)
-
-
-def _show_files(console: Console, found: Plan, everything: bool) -> None:
-    changes = {path: change for path, change in found.files.items() if everything or change != "same"}
-    kinds = [f"{n} {kind}" for kind in _SIGN if (n := sum(c == kind for c in found.files.values()))]
-    console.print(f"\n[bold]Files[/]  [dim]{listed(kinds)}[/]")
-    if found.base is None and not everything:
-        return
-    for path, change in changes.items():
-        sign, style = _SIGN[change]
-        console.print(f"  [{style}]{sign}[/] {path}", soft_wrap=True)
-
-
-# ---- apply ----------------------------------------------------------------------------------------------------------
+    call.answer(lambda: plan_document(found), show)
+    return PROBLEMS if found.problems else FINE
 
 
 def apply(
@@ -209,8 +104,10 @@ def apply(
     message: Annotated[str, Parameter(name=["--message", "-m"])],
     author: str | None = None,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    plan: str | None = None,
 ) -> int:
-    """Put the workspace in force. Shows the plan first, and does exactly that.
+    """Put the workspace in force. Shows the plan first, and does exactly that. Where the workspace asks for a second
+    person (`policies.approval`), it is proposed instead, and waits for `orchestrator approve`.
 
     Parameters
     ----------
@@ -220,64 +117,14 @@ def apply(
         Who says so; without it, the name you are logged in with.
     yes
         Do not ask.
+    plan
+        The plan you have looked at, as `orchestrator plan` names it: nothing else is put in force, and nobody is asked.
     """
-    import getpass
-
-    from orchestrator.apply import apply as put_in_force
-    from orchestrator.plan import plan as planned
     from orchestrator.project import load
 
     call = terminal()
-    if not yes and not _at_a_terminal(call):
-        raise Usage("nobody can be asked here: look at `orchestrator plan`, then say `--yes`")
+    if plan is None:
+        may_ask(call, yes)
     project = load(call.workspace)
     with opened(call.workspace) as wired:
-        found = planned(wired.store, project, now=wired.clock())
-        with wired.store.read() as conn:
-            before = _in_force(conn)
-        if not call.json:
-            _show_plan(call.console, found, before, False)
-        if found.changes and not yes and not _agreed(call):
-            raise CannotRun("nothing was applied")
-        report = put_in_force(
-            wired.store,
-            project,
-            author=author or getpass.getuser(),
-            message=message,
-            now=wired.clock(),
-            base=found.base,
-        )
-    call.answer(lambda: {"apply": report, "plan": _plan_document(found)}, lambda console: _show_done(console, report))
-    return FINE
-
-
-def _at_a_terminal(call: Terminal) -> bool:
-    return not call.json and sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def _agreed(call: Terminal) -> bool:
-    call.console.print("\nPut this in force? [bold]y[/]es / [bold]n[/]o ", end="")
-    try:
-        return input().strip().casefold() in ("y", "yes")
-    except EOFError:
-        return False
-
-
-def _show_done(console: Console, report: ApplyReport) -> None:
-    if not report.changed:
-        return  # the plan has said so
-    parts = {"added": report.added, "edited": report.edited, "removed": report.removed}
-    told = listed(f"{len(names)} {what}" for what, names in parts.items() if names)
-    console.print(
-        f"\n[bold green]✓[/] in force: apply {report.apply_id}" + (f" (journeys: {told})" if told else ""),
-        soft_wrap=True,
-    )
-    _tell(console, report.migrated, "{} moved to the new version")
-    _tell(console, report.exited, "{} left, and what was queued for them is withdrawn")
-    _tell(console, report.baselines, "{} in its segment already; they do not enter, who comes in from now on does")
-
-
-def _tell(console: Console, numbers: Mapping[str, int], text: str) -> None:
-    for name, n in sorted(numbers.items()):
-        if n:
-            console.print(f"  {name}: {text.format(f'{n:,}')}", soft_wrap=True)
+        return put(call, wired, project, author=me(author), message=message, yes=yes or plan is not None, shown=plan)

@@ -106,6 +106,7 @@ def golden(name: str, text: str, world: World) -> None:
     """The text is what the file says, but for the folder. REGEN_GOLDEN=1 writes it anew: read every change."""
     shown = "\n".join(line.rstrip() for line in text.replace(str(world.folder), "DIR").splitlines()) + "\n"
     shown = re.sub(r"quarantine-[0-9a-f]{8}", "quarantine-HASH", shown)
+    shown = re.sub(r"(?<=plan )[0-9a-f]{8}", "PLAN-ID", shown)
     path = GOLDEN / name
     if os.environ.get("REGEN_GOLDEN"):
         path.write_text(shown, encoding="utf-8")

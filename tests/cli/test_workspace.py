@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import cli, wiring
 from orchestrator.apply import apply
-from orchestrator.cli import workspace as commands
+from orchestrator.cli import _planned as planned
 from orchestrator.project import load
 from tests.cli.conftest import MONDAY, World, golden
 
@@ -210,23 +210,23 @@ def test_apply_asks_where_somebody_can_be_asked(small: World, monkeypatch: pytes
     assert "--yes" in nobody.err
     assert small("--json", "apply", "-m", "x").code == 2
     assert not (small.folder / ".orchestrator").exists()
-    monkeypatch.setattr(commands, "_agreed", lambda call: False)
-    monkeypatch.setattr(commands, "_at_a_terminal", lambda call: True)
+    monkeypatch.setattr(planned, "_agreed", lambda call, what: False)
+    monkeypatch.setattr(planned, "_at_a_terminal", lambda call: True)
     assert small("apply", "-m", "x").code == 3
     assert small.json("plan")["base"] is None
-    monkeypatch.setattr(commands, "_agreed", lambda call: True)
+    monkeypatch.setattr(planned, "_agreed", lambda call, what: True)
     assert small("apply", "-m", "x").code == 0
     assert small.json("plan")["base"] == 1
 
 
 def test_apply_does_exactly_what_was_planned(small: World, monkeypatch: pytest.MonkeyPatch):
-    def meanwhile(call: object) -> bool:
+    def meanwhile(call: object, what: str) -> bool:
         with wiring.connected(small.folder) as wired:
             apply(wired.store, load(small.folder), author="another", message="quicker", now=MONDAY)
         return True
 
-    monkeypatch.setattr(commands, "_agreed", meanwhile)
-    monkeypatch.setattr(commands, "_at_a_terminal", lambda call: True)
+    monkeypatch.setattr(planned, "_agreed", meanwhile)
+    monkeypatch.setattr(planned, "_at_a_terminal", lambda call: True)
     said = small("apply", "-m", "slower")
     assert said.code == 3
     assert "another apply came between" in said.err
