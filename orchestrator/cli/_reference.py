@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "explain", "schema", "test", "plan", "apply")),
+    ("Writing", ("new", "new journey")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     (
@@ -50,6 +51,18 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "new": {"recipes": "`recipe`, `group`, `title`, `about`, `unit` each"},
+    "new journey": {
+        "journey": "its name",
+        "file": "its file",
+        "class": "of whom it is",
+        "topic": "of its messages",
+        "written": "new files",
+        "changed": "file → what was added to it, as a unified diff",
+        "warnings": "what `check` will warn of, as there",
+        "next": "commands to go on with",
+        "error": "why nothing was written, with `problems` and `by_hand` (what to declare first); exit code 1",
+    },
     "rewards": {
         "rewards": "`reward`, `class`, `kind`, `costs`, `tiers`, `left` (null: any number), `stock`, `voucher` (its "
         "pool), `claimed` (open), `handed_over`, `fulfilled`, `cancelled` each",
@@ -236,6 +249,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "groups": "`group`, `figures` each",
         "cohorts": "`size`, `rows` (`cohort`, `n`, `cells`, a figure each)",
         "journeys": "`journey`, `figures` each",
+        "experiments": "`journey`, `split` (its id, or holdout), `state`, `winner` (null: none yet), `best`, "
+        "`arm_rate` (arm → figure), `arm_difference` (arm → figure: best − it) each",
         "definitions": "measure → what it is",
         "notes": "what was left out, and why",
     },
