@@ -112,6 +112,7 @@ _SIGNS: Final = ((" == ", " = "), (" != ", " ≠ "), (" >= ", " ≥ "), (" <= ",
 _SEGMENT = re.compile(r'in segment\("([^"]*)"\)')
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")')
 _PLAIN = re.compile(r'"([A-Za-z][\w:.-]*)"')
+_NPS = re.compile(r"last\(survey_answered\.(\w+) where survey (?:in \[[^\]]*\]|== \S+) and \1 is set\)")
 _HEARD = re.compile(r"\b(opened|clicked|delivered|bounced)\((?:\w+:)?([\w.-]+)\)")
 _TAG = re.compile(r"\{\{\s*([a-z_.]+)[^}]*\}\}")
 
@@ -144,7 +145,7 @@ def happening(meant: Condition) -> tuple[str, tuple[str, ...]]:
 
 
 def _signs(text: str) -> str:
-    text = _SEGMENT.sub(r"in segment \1", text)
+    text = _NPS.sub("nps", _SEGMENT.sub(r"in segment \1", text))  # the latest answer, as it was written
     parts = _QUOTED.split(text)  # what stands in quotes is left as it is
     for sign, shown in _SIGNS:
         parts[::2] = [part.replace(sign, shown) for part in parts[::2]]
@@ -230,7 +231,8 @@ def _wait_for(step: Any) -> Caption:
     else:
         title, details = f"Wait until {named(step.message.partition(':')[2] or step.message)} is {step.is_}", ()
     ignored = ("only from now on",) if step.already_true == "ignore" else ()
-    return Caption("hourglass", "wait", title, (" · ".join((*details, f"{step.timeout} at most", *ignored)),))
+    more = " · ".join((*details, *ignored))
+    return Caption("hourglass", "wait", title, (more,) if more else ())
 
 
 def _split(step: Any) -> Caption:

@@ -27,7 +27,7 @@ COLOURS: Final[Mapping[str, tuple[str, str]]] = {
     "soft": ("#566273", "#a3b0bf"),
     "flow": ("#7f8ea0", "#6f8093"),
     "jump": ("#8a5a00", "#d9a648"),
-    "held": ("#8795a6", "#6f8093"),
+    "held": ("#75849a", "#6f8093"),
     "on": ("#ffffff", "#11161c"),
     **{
         f"{tone}{part}": pair

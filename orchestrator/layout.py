@@ -253,7 +253,7 @@ class _Arranging:
         for _, body in placed:
             axes.append(x + body.left)
             x += body.left + body.right + COLUMN_GAP
-        middle = axes[len(axes) // 2] if len(axes) % 2 else (axes[0] + axes[-1]) / 2
+        middle = _middle(axes, x - COLUMN_GAP)
         axes = [a - middle for a in axes]
         left, right = placed[0][1].left - axes[0], placed[-1][1].right + axes[-1]
         bus = head.height + 16
@@ -331,22 +331,21 @@ class _Arranging:
         whole = len(cards) * CARD + (len(cards) - 1) * COLUMN_GAP if cards else 0
         tallest = max((c.h for c in cards), default=0)
         bus = tallest + self.gap / 2
+        gate = self.journey.audience is not None or self.journey.holdout > 0
         under = tallest + self.gap + (6 if len(cards) > 1 else 0)
+        y = under if gate else bus + 10 if len(cards) > 1 else tallest
         for number, card in enumerate(cards):
             x = -whole / 2 + number * (CARD + COLUMN_GAP)
             boxes.append(replace(card, x=x))
             axis = x + CARD / 2
-            bent = ((axis, card.h), (axis, bus), (0.0, bus), (0.0, under))
-            if self.journey.audience is not None or self.journey.holdout:
-                lines.append(Line(bent if axis else (bent[0], bent[-1]), ("entered",)))
-            elif axis:
-                lines.append(Line((*bent[:3], (0.0, under - self.gap + 6)), ("entered",), arrow=False))
-        right, y = whole / 2, (under - self.gap + 6 if len(cards) > 1 else tallest)
-        if self.journey.audience is not None or self.journey.holdout:
+            bent = ((axis, card.h), (axis, bus), (0.0, bus), (0.0, y))
+            if gate or len(cards) > 1:
+                lines.append(Line(bent if axis else (bent[0], bent[-1]), ("entered",), arrow=gate))
+        right = whole / 2
+        if gate:
             meant = self.journey.audience
             said = caption.condition(meant) if meant is not None else "Everybody it is triggered for"
             card = self.told_card("card", Caption("funnel", "begin", "Audience", (said,)), wide=CARD + 76, most=5)
-            y = under
             boxes.append(replace(card, y=y, count=("entered",)))
             y += card.h
             right = max(right, card.w / 2)
@@ -357,7 +356,7 @@ class _Arranging:
                 boxes.append(replace(held, x=card.w / 2 + 44, y=at - held.h / 2, count=("ended", "holdout")))
                 lines.append(Line(((card.w / 2, at), (card.w / 2 + 44, at)), ("ended", "holdout"), "held"))
                 right = max(right, card.w / 2 + 44 + held.w)
-        return Block(max(whole / 2, CARD / 2), right, y, tuple(boxes), tuple(lines))
+        return Block(max(0.0, *(-box.x for box in boxes)) if boxes else 0.0, right, y, tuple(boxes), tuple(lines))
 
     def told_card(self, kind: str, told: Caption, wide: float = CARD, most: int = 3) -> Box:
         """A card of no step."""
@@ -473,6 +472,15 @@ class _Fork:
             self.left, self.right, end, (*self.head.boxes, *self.boxes), (*self.head.lines, *self.lines),
             (*self.head.threads, *self.threads), bool(self.ends), tail,
         )  # fmt: skip
+
+
+def _middle(axes: Sequence[float], whole: float) -> float:
+    """Where a fork of these ways stands: in the middle of all, or straight above a way that is nearly there."""
+    nearest = min(axes, key=lambda axis: abs(axis - whole / 2))
+    far = abs(nearest - whole / 2)
+    if far < (CARD / 2 if len(axes) % 2 else 40):
+        return nearest
+    return min(max(whole / 2, axes[0]), axes[-1])
 
 
 def _bent(axis: float, start: float, bus: float, end: float) -> tuple[Point, ...]:
