@@ -41,6 +41,9 @@ _MAIL = ("street", "city", "postcode", "region", "country")
 _JSON = msgspec.json.Encoder().encode
 _SENDER = (("address", "email"), ("reply_to", "reply_to"))
 """What the wire calls a sender's parts, and what workspace.yaml does."""
+TEST = "test"
+"""The origin of a test send: a text as a customer would get it, to its author (`preview.testing`)."""
+_MARK = "[Test] "
 _UNSUBSCRIBE_POST = "List-Unsubscribe=One-Click"  # RFC 8058, asked for by Gmail and Yahoo since February 2024
 
 
@@ -341,6 +344,7 @@ class Writer:
 
     def write(self, due: Due, about: About, now: datetime) -> Written:
         """Raises Unwritable."""
+        about = _as_tested(due, about)
         form = self._form(due, about)
         try:
             values = form.compiled.slots(self._context(form, due, about, now))
@@ -424,10 +428,11 @@ class Writer:
         plain = about.plain and due.medium is Medium.EMAIL and due.addressee == "customer"
         tracked = self._tracked(due, about)
         variant = self._variant(about) if due.template else ""
-        key = (due.medium, due.template, locale, plain, tracked, variant, *own)
+        key = (due.medium, due.template, locale, plain, tracked, variant, due.origin == TEST, *own)
         form = self._forms.get(key)
         if form is None:
             form = self._templated(due, locale, tracked, variant) if due.template else self._inline_form(due, locale)
+            form = _marked(form) if due.origin == TEST else form
             form = self._forms[key] = _without_html(form) if plain else form
         return form
 
@@ -553,11 +558,12 @@ class Writer:
                 case "event":
                     context[root] = _some(about.event, members)
                 case "journey":
-                    context[root] = {"name": due.journey}
+                    context[root] = {"name": due.journey or due.payload.get("journey")}
                 case "links":
-                    links = self._links(due) if due.addressee == "customer" else {}
+                    as_hers = due.addressee == "customer" or due.origin == TEST  # of a test, they open nothing
+                    links = self._links(due) if as_hers else {}
                     context[root] = {name: links[name] for name in (links if members is None else members & {*links})}
-                    if about.referral and due.addressee == "customer":
+                    if about.referral and as_hers:
                         context[root]["referral"] = about.referral
                 case "tier":
                     context[root] = tier(self.vocabulary, about.customer, about.account)
@@ -615,6 +621,21 @@ def _without_html(form: _Form) -> _Form:
     slots = {name: used for name, used in skeleton.slots.items() if name != "html"}
     name = hashlib.sha256(f"{skeleton.hash}\0text".encode()).hexdigest()
     return replace(form, skeleton=Skeleton(name, parts, slots))
+
+
+def _marked(form: _Form) -> _Form:
+    """The same text with a subject that says what it is."""
+    skeleton = form.skeleton
+    first, *others = skeleton.parts.get("subject", ("",))
+    name = hashlib.sha256(f"{skeleton.hash}\0{TEST}".encode()).hexdigest()
+    marked = Skeleton(name, {**skeleton.parts, "subject": (_MARK + first, *others)}, skeleton.slots)
+    return replace(form, skeleton=marked)
+
+
+def _as_tested(due: Due, about: About) -> About:
+    """What a test send tells of nobody, in the place of what is not known of somebody: `sample`, by About's fields."""
+    made: Json = due.payload.get("sample", {}) if due.origin == TEST else {}
+    return replace(about, **{name: value for name, value in made.items() if not getattr(about, name)})
 
 
 def price_text(millionths: int) -> str:

@@ -164,6 +164,25 @@ def _pattern(text: str, medium: Medium) -> re.Pattern[str]:
     return re.compile(".*".join(parts), re.ASCII if medium is Medium.PUSH else re.IGNORECASE)
 
 
+class Preview(_Strict):
+    """Who gets test sends: whole addresses of those who write the texts, and of nobody else."""
+
+    authors: tuple[str, ...] = ()
+
+    @field_validator("authors", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
+
+    @field_validator("authors")
+    @classmethod
+    def _whole(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for n, address in enumerate(value, 1):
+            if not re.fullmatch(r"[^@\s*]+@[^@\s*]+", address):
+                raise ValueError(f"entry {n} of the list is no whole address such as `ana@acme.example`")
+        return value
+
+
 class Erasures(_Strict):
     """Where the list of erasures is kept: apart from the database and its backups. "": beside the key file."""
 
@@ -229,6 +248,7 @@ class Settings(_Strict):
     web: Web = Web()
     safety: Safety = Safety()
     erasures: Erasures = Erasures()
+    preview: Preview = Preview()
 
     @field_validator("channels")
     @classmethod
@@ -410,7 +430,7 @@ def _tell(found: Mapping[str, Any], document: _Document, raw: Mapping[str, Any],
     known: Mapping[str, Any] = {}
     if kind == "extra_forbidden":
         models: dict[str, type[BaseModel]] = {"database": Database, "outbox": Outbox, "web": Web, "safety": Safety}
-        models["erasures"] = Erasures
+        models |= {"erasures": Erasures, "preview": Preview}
         model = models.get(path[0], Settings) if len(path) > 1 else Settings
         known = model.model_fields
         problems.error("unknown-setting", f"unknown setting `{name}`", span, suggest(path[-1], known))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from channels.base import Outbound
     from orchestrator.preview import Press, Preview, Rendering, Sheet, Text, Who
     from orchestrator.preview.remarks import Remark
+    from orchestrator.preview.testing import Tests
     from orchestrator.project import Project
     from orchestrator.settings import Settings
     from orchestrator.wiring import Wired
@@ -51,6 +52,8 @@ def preview(
     images: Annotated[bool, FLAG] = False,
     out: Path | None = None,
     open: Annotated[bool, FLAG] = False,
+    send_to: str | None = None,
+    author: str | None = None,
     now: str | None = None,
 ) -> int:
     """A text, or everything that a journey sends, as somebody would get it: in every language, with the longest and the
@@ -83,6 +86,11 @@ def preview(
         The file to write, in place of .orchestrator/preview/NAME.html.
     open
         Open it in a browser.
+    send_to
+        Plan a test send of each e-mail to this address, one of the authors': it goes out with the next tick, judged and
+        logged like any message, its subject marked.
+    author
+        Who asks for test sends; without it, the name you are logged in with.
     now
         As of this instant (2027-03-28T09:00+02:00).
     """
@@ -97,6 +105,8 @@ def preview(
     call = terminal()
     if sum((customer is not None, sample, made_up)) > 1:
         raise Usage("name one of --customer, --sample and --made-up")
+    if send_to is not None and now is not None:
+        raise Usage("a test send goes out now; say --send-to without --now")
     project = load(call.workspace)
     settings, _ = read_settings(call.workspace)
     chosen = Medium(medium) if medium is not None else None
@@ -117,11 +127,12 @@ def preview(
             with wired.store.read() as conn:
                 who = _who(conn, project, texts, customer, seed, at, sample)
                 found = written(project, name, texts, who=who, conn=conn, **options)
+    tests = None if send_to is None else _sent(call.workspace, settings, project, found, send_to, author)
     path = _written(call.workspace, name, found, out, images)
     if open:
         _open(path)
     told = remarks(found)
-    call.answer(lambda: _document(found, told, path), lambda console: _show(console, found, told, path))
+    call.answer(lambda: _document(found, told, path, tests), lambda console: _show(console, found, told, path, tests))
     return FINE
 
 
@@ -177,6 +188,26 @@ def _who(
     if drawn is None and sample:
         raise CannotRun("there is no customer to draw; import some, or say --made-up")
     return Who(drawn, None if drawn is None else seed)
+
+
+# ---- test sends -----------------------------------------------------------------------------------------------------
+
+
+def _sent(workspace: Path, settings: Settings, project: Project, found: Preview, to: str, author: str | None) -> Tests:
+    """Plan the test sends. What cannot be is told before a page is written."""
+    import getpass
+
+    from orchestrator.cli._opening import opened
+    from orchestrator.preview.testing import NotSent, plan_tests
+
+    with opened(workspace) as wired:
+        try:
+            return plan_tests(
+                wired.store, wired.keys, project, found, to=to, author=author or getpass.getuser(),
+                authors=settings.preview.authors, now=wired.clock(),
+            )  # fmt: skip
+        except NotSent as error:
+            raise CannotRun(str(error)) from None
 
 
 # ---- letters --------------------------------------------------------------------------------------------------------
@@ -244,7 +275,7 @@ def _open(path: Path) -> None:
         raise CannotRun(f"no browser could be opened; the page is {path}")
 
 
-def _document(found: Preview, told: list[Remark], path: Path) -> dict[str, Any]:
+def _document(found: Preview, told: list[Remark], path: Path, tests: Tests | None) -> dict[str, Any]:
     return {
         "name": found.name,
         "file": path,
@@ -257,6 +288,7 @@ def _document(found: Preview, told: list[Remark], path: Path) -> dict[str, Any]:
             {"name": e.name, "of": e.of, "missing": e.missing, "longest": e.longest, "shortest": e.shortest}
             for e in found.extremes.values()
         ],
+        "tests": list(tests.messages) if tests is not None else [],
     }
 
 
@@ -279,7 +311,7 @@ def _plain(one: Rendering) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, found: Preview, told: list[Remark], path: Path) -> None:
+def _show(console: Console, found: Preview, told: list[Remark], path: Path, tests: Tests | None) -> None:
     texts = len({id(one.text) for one in found.renderings})
     locales = list(dict.fromkeys(one.locale for one in found.renderings if one.locale))
     spoken = f" in {', '.join(locales)}" if locales else ""
@@ -288,6 +320,9 @@ def _show(console: Console, found: Preview, told: list[Remark], path: Path) -> N
         where = f"  [dim]{_escaped(one.where)}[/]" if one.where else ""
         console.print(f"  {_SIGN[one.weight]} {_escaped(one.text)}{where}", soft_wrap=True)
     console.print(f"[bold green]✓[/] {near(path)}", soft_wrap=True)
+    if tests is not None:
+        sends = counted(len(tests.messages), "test send")
+        console.print(f"[bold green]✓[/] {sends} planned: out with the next tick (orchestrator run)", soft_wrap=True)
 
 
 def _escaped(text: str) -> str:

@@ -39,6 +39,7 @@ neither can the links of the message that she got in earnest be worked out of it
 REFERRAL: Final = "NOBODY42"
 _GAPS = 60  # values that one text may lack before it is given up
 _STEP = "preview"
+_MADE = ("customer", "account", "event", "record", "record_type", "loyalty", "voucher", "referral")
 _SERVICE: Final[Purpose] = "transactional"
 
 
@@ -108,6 +109,9 @@ class Rendering:
     currency: str = ""
     sheet: Sheet | None = None
     made_up: tuple[str, ...] = ()
+    due: Due | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """What a test send tells of nobody in the place of what no delivery would find, by the fields of `About`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,10 +360,12 @@ class _Work:
         due = self._dues.get(number) or self._due(number, text, {})
         found: list[Rendering] = []
         for locale in self._locales(due, number):
-            about, made_up = self._base(number, text, due, locale)
+            base = self._base(number, text, due, locale)
+            about = base.about
             asked = due if locale is None else replace(due, payload={**due.payload, "locale": locale})
             shown = [r for r in found if r.values == "usual"]
-            usual = self._rendered(text, asked, about, "usual", made_up, locale)
+            usual = self._rendered(text, asked, about, "usual", base.made_up, locale)
+            usual = replace(usual, due=asked, made=base.made)
             if any(r.locale == usual.locale for r in shown):
                 continue
             found.append(usual)
@@ -387,7 +393,7 @@ class _Work:
         wall = local(self.now, vocabulary.timezone) or self.now
         return Maker(vocabulary, locale or vocabulary.locale, wall.date())
 
-    def _base(self, number: int, text: Text, due: Due, locale: str | None) -> tuple[About, tuple[str, ...]]:
+    def _base(self, number: int, text: Text, due: Due, locale: str | None) -> _Base:
         """Whom it is written for, and which facts had to be made up."""
         names = self._names(number, text)
         roots = {name.partition(".")[0] for name in names}
@@ -397,20 +403,25 @@ class _Work:
         real = self._about.get(number)
         if real is None:
             made = maker.about(self._class_of(text), event, record, names)
-            return replace(made, referral=self._referral(made)), ()
+            made = replace(made, referral=self._referral(made))
+            return _Base(made, (), {name: value for name in _MADE if (value := getattr(made, name))})
         assert self.conn is not None and self.who.customer_id is not None
         made_up: list[str] = []
+        parts: dict[str, Any] = {}
         if "voucher" in roots and real.voucher is None:
             newest = sampling.newest_voucher(self.conn, self.who.customer_id, self._account)
-            real = replace(real, voucher=newest or maker.voucher())
+            parts["voucher"] = maker.voucher()  # of a test send always: a code is as good as money
+            real = replace(real, voucher=newest or parts["voucher"])
             made_up += [] if newest else ["voucher"]
         if "event" in roots and real.event is None:
-            real = replace(real, event=maker.event(event))
+            parts["event"] = maker.event(event)
+            real = replace(real, event=parts["event"])
             made_up.append("event")
         if record in roots and real.record is None:
-            real = replace(real, record=maker.record(record), record_type=record)
+            parts |= {"record": maker.record(record), "record_type": record}
+            real = replace(real, record=parts["record"], record_type=record)
             made_up.append(record)
-        return replace(real, referral=self._referral(real)), tuple(made_up)
+        return _Base(replace(real, referral=self._referral(real)), tuple(made_up), parts)
 
     def _referral(self, about: About) -> str:
         """A link to hand on that credits nobody, for those who have one at all."""
@@ -484,6 +495,15 @@ class _Work:
             sheet,
             made_up,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Whom a text is written for; which facts had to be made up; and what of it a test send must carry."""
+
+    about: About
+    made_up: tuple[str, ...]
+    made: Mapping[str, Any]
 
 
 def _alike(one: Rendering, other: Rendering) -> bool:

@@ -20,9 +20,9 @@ _LOOKS: Final = {"light": "Light", "dark": "Dark", "turned": "Colours turned"}
 _WIDTHS: Final = {"both": "Both", "desktop": "Desktop", "phone": "Phone"}
 _WEIGHTS: Final = {"bad": "✗", "doubt": "!", "note": "·"}
 _WINDOWS: Final = {  # of letter.typ: the sheet, and the window in it (left, top, width, height), in mm
-    "A4": (210.0, 297.0, 25.0, 57.7, 78.0, 27.3),
-    "A5": (148.0, 210.0, 25.0, 45.0, 78.0, 27.3),
-    "letter": (215.9, 279.4, 25.4, 45.0, 86.0, 27.3),
+    "A4": (210.0, 297.0, 25.0, 57.7, 78.0, 33.8),
+    "A5": (148.0, 210.0, 25.0, 45.0, 78.0, 33.3),
+    "letter": (215.9, 279.4, 25.4, 45.0, 86.0, 34.3),
 }
 _MOST_ATTACHED: Final = 400_000
 """Bytes of an attachment that is put into the page to be opened; of a larger one name and size are told."""

@@ -118,6 +118,13 @@ def plan(conn: sa.Connection, asked: Sequence[Asked], now: datetime) -> int:
     return add_messages(conn, rows, now)
 
 
+def asked_before(conn: sa.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Messages that were planned under these names (ORIGIN:KEY), by name. One statement."""
+    listed = key_list(conn, set(names))
+    query = sa.select(message.c.origin_key, message.c.id).join(listed, listed.c.key == message.c.origin_key)
+    return {str(name): number for name, number in conn.execute(query)}
+
+
 # ---- leases ---------------------------------------------------------------------------------------------------------
 
 

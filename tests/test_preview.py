@@ -1,0 +1,373 @@
+"""A preview says what a delivery would, writes nothing, runs nothing, finds the longest and the emptiest; and test
+sends reach authors alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from channels.base import EventKind, Medium, Outbound
+from orchestrator.consenting import EVERYTHING
+from orchestrator.model import Field, Kind
+from orchestrator.preview import NOBODY, NoSuchText, Preview, Rendering, Who, preview, texts_named
+from orchestrator.preview.made import Maker
+from orchestrator.preview.page import page
+from orchestrator.preview.remarks import CLIPPED, remarks
+from orchestrator.preview.testing import AN_HOUR, ASKED, NotSent, plan_tests
+from orchestrator.project import Project, load_files
+from orchestrator.store import sampling
+from orchestrator.store import tables as t
+from orchestrator.store.links import linked
+from orchestrator.store.segments import Segments
+from tests.outgoing import World, email, files, journey, world_of
+
+STEPS = "- email: receipt\n- email: town\n- sms: short\n- push: ping\n- mail: letter"
+BOUGHT = "{ event: bought }"
+GERMAN = email("Ihre Bestellung", "Bestellung {{ event.order_id }}.", "service")
+EVERY = files(
+    {"buy": journey("buy", STEPS, BOUGHT), "hello": journey("hello", "- email: hello\n- email: hello-de")},
+    templates__email__receipt_dot_de_dot_mjml=GERMAN,
+    templates__email__hello_b_de_dot_mjml=email("Hallo", "Guten Tag {{ customer.first_name }}.").replace("é", "e"),
+)
+EVERY = {path.replace("hello_b_de", "hello-de"): text for path, text in EVERY.items()}
+OWNED = re.compile(r"https://small\.example/[a-z]/[\w.~-]+")
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    made = world_of(database_url)
+    yield made
+    made.store.close()
+
+
+def look(world: World, project: Project, name: str, who: Who = Who(), **more: Any) -> Preview:  # noqa: B008
+    texts = texts_named(project, name, now=world.now, journey=more.pop("journey", False))
+    with world.store.read() as conn:
+        if world.store.dialect == "sqlite":
+            conn.exec_driver_sql("PRAGMA query_only = ON")  # PostgreSQL's is a READ ONLY transaction already
+        try:
+            options: dict[str, Any] = {"now": world.now, "public_url": "https://small.example", **more}
+            return preview(project, name, texts, who=who, conn=conn, **options)
+        finally:
+            if world.store.dialect == "sqlite":
+                conn.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+def without_links(outbound: Outbound) -> dict[str, str]:
+    return {part: OWNED.sub("LINK", outbound.part(part)) for part in outbound.skeleton.parts}
+
+
+def own(found: Preview) -> dict[str, Rendering]:
+    return {one.text.name: one for one in found.renderings if one.own and one.values == "usual"}
+
+
+# ---- the same words -------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_a_delivery_says(world: World) -> None:
+    went: dict[str, Outbound] = {}
+    from channels.sandbox import ACCEPT
+
+    def keep(outbound: Outbound, number: int) -> Any:
+        went[outbound.template] = outbound
+        return ACCEPT
+
+    world.behaviour = keep
+    project = world.apply(EVERY)
+    [ann] = world.people(1, attributes={"town": "Übersee"}, locale="de-AT")
+    for medium in ("email", "sms", "push", "mail"):
+        world.consent([ann], medium, "offers")
+    world.event([ann], "bought", order_id="o-17", amount=123456, amount_currency="EUR")
+    found = own(look(world, project, "buy", Who(ann), journey=True))
+    world.tick(9)
+    assert set(went) == {"receipt", "town", "short", "ping", "letter"} == set(found)
+    for name, sent in went.items():
+        shown = found[name].outbound
+        assert shown is not None
+        assert without_links(shown) == without_links(sent)
+        assert (shown.to, shown.sender, shown.locale) == (sent.to, sent.sender, sent.locale)
+        assert shown.headers.keys() == sent.headers.keys()
+        assert shown.meta.items() <= sent.meta.items()
+    assert found["receipt"].outbound is not None and "o-17" in found["receipt"].outbound.part("html")
+    assert found["receipt"].locale == "de" and not found["receipt"].made_up
+
+
+def test_every_language_and_what_she_has_not(world: World) -> None:
+    project = world.apply(EVERY)
+    [ann] = world.people(1)
+    found = look(world, project, "receipt", Who(ann))
+    usual = [one for one in found.renderings if one.values == "usual"]
+    assert [(one.locale, one.own) for one in usual] == [("en", True), ("de", False)]
+    assert all(one.made_up == ("event",) for one in usual)
+    told = [r for r in remarks(found) if "made up, because she has none: event" in r.text]
+    assert [r.weight for r in told] == ["note"]
+    german = look(world, project, "receipt", Who(ann), locale="de")
+    assert {one.locale for one in german.renderings} == {"de"}
+    town = look(world, project, "town", Who(ann))
+    assert own(town)["town"].gaps == {"customer.town": "town"}
+    assert any(r.weight == "bad" and "missing_value: customer.town" in r.text for r in remarks(town))
+
+
+def test_its_links_are_as_long_as_real_ones_and_open_nothing(world: World) -> None:
+    project = world.apply(EVERY)
+    [ann] = world.people(1)
+    shown = own(look(world, project, "hello", Who(ann)))["hello"].outbound
+    assert shown is not None
+    tokens = re.findall(r"https://small\.example/([a-z])/([\w.~-]+)", shown.part("html") + str(shown.headers))
+    assert tokens and all(world.keys.read_link_token(token, kind) is None for kind, token in tokens)
+    assert {len(token) - len(NOBODY.link_token(-1, kind)) for kind, token in tokens} == {0}
+
+
+# ---- nothing is written ---------------------------------------------------------------------------------------------
+
+
+def counts(world: World) -> Mapping[str, int]:
+    with world.store.read() as conn:
+        return {
+            table.name: conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in t.metadata.sorted_tables
+        }
+
+
+def test_it_writes_nothing_and_asks_as_often_whatever_the_audience(world: World) -> None:
+    project = world.apply(EVERY)
+    ids = world.people(3)
+    world.event(ids, "bought", order_id="o-1", amount=100, amount_currency="EUR")
+    before = counts(world)
+    statements: list[str] = []
+
+    def note(*args: Any) -> None:
+        statements.append(args[2])
+
+    sa.event.listen(world.store.engine, "before_cursor_execute", note)
+    look(world, project, "buy", Who(ids[0]), journey=True)
+    few, n = len(statements), world.store.dialect
+    statements.clear()
+    sa.event.remove(world.store.engine, "before_cursor_execute", note)
+    assert counts(world) == before, n
+    world.people(60, consents="")
+    sa.event.listen(world.store.engine, "before_cursor_execute", note)
+    look(world, project, "buy", Who(ids[0]), journey=True)
+    sa.event.remove(world.store.engine, "before_cursor_execute", note)
+    assert len(statements) == few
+
+
+# ---- nothing runs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_a_script_runs_nowhere(world: World) -> None:
+    project = world.apply(EVERY)
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    [ann] = world.people(1, first_name=evil, attributes={"town": evil}, key=f"k{evil}")
+    world.event([ann], "bought", order_id=evil, amount=1, amount_currency="EUR")
+    for name in ("buy", "hello"):
+        text = page(look(world, project, name, Who(ann), journey=name == "buy"))
+        outer = Tags(text)
+        frames = [given for tag, given in outer.found if tag == "iframe"]
+        assert frames and all(given["sandbox"] == "" for given in frames)
+        policies = [given["content"] for _, given in outer.found if given.get("http-equiv")]
+        assert len(policies) == 1 and policies[0].startswith("default-src 'none'") and "script" not in policies[0]
+        for seen in (outer, *(Tags(given["srcdoc"]) for given in frames)):
+            assert "script" not in {tag for tag, _ in seen.found}
+            assert not [name for _, given in seen.found for name in given if name.startswith("on")]
+            assert not [given for tag, given in seen.found if tag == "img" and given.get("src") == "x"]
+        assert any("&lt;script&gt;" in given["srcdoc"] for given in frames)
+
+
+class Tags(HTMLParser):
+    """What a browser would see as tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+# ---- the longest and the emptiest -----------------------------------------------------------------------------------
+
+
+def test_the_longest_and_the_emptiest_are_found_in_the_audience(world: World) -> None:
+    project = world.apply(EVERY)
+    long = "Wolfeschlegelsteinhausenbergerdorff"
+    world.people(2, attributes={"town": "Ulm"})
+    world.people(1, first_name=long, attributes={"town": "Rottenburg am Neckar"})
+    [bare] = world.people(1, first_name=None)
+    world.event([bare], "bought", order_id="o-1", amount=5, amount_currency="EUR")
+    world.event([bare], "bought", order_id="o-22222", amount=7_000_000, amount_currency="EUR")
+    found = look(world, project, "town")
+    assert found.extremes["customer.town"] == sampling.Extreme("customer.town", 4, 1, "Rottenburg am Neckar", "Ulm")
+    assert [r.text for r in remarks(found) if r.weight == "doubt"] == [
+        "missing_value: 1 of 4 without customer.town get no message"
+    ]
+    by_value = {one.values: one.outbound for one in found.renderings}
+    assert by_value["longest"] is not None and "In Rottenburg am Neckar" in by_value["longest"].part("subject")
+    hello = look(world, project, "hello")
+    longest = next(one for one in hello.renderings if one.values == "longest").outbound
+    assert longest is not None and longest.part("subject") == f"Hello {long}"
+    assert hello.extremes["customer.first_name"].missing == 1
+    receipt = look(world, project, "receipt")
+    assert receipt.extremes["event.order_id"].longest == "o-22222"
+    assert (receipt.extremes["event.amount"].longest, receipt.extremes["event.amount"].shortest) == (7_000_000, 5)
+    assert any("70,000.00" in one.outbound.part("html") for one in receipt.renderings if one.outbound)
+
+
+def test_the_audience_is_the_journeys(world: World) -> None:
+    texts = dict(EVERY)
+    texts["journeys/hello.yaml"] = journey("hello", "- email: town", more="audience: tier == gold")
+    project = world.apply(texts)
+    world.people(1, attributes={"town": "Rottenburg am Neckar"})
+    [ann] = world.people(1, tier="gold", attributes={"town": "Ulm"})
+    found = look(world, project, "hello", journey=True)
+    assert (found.extremes["customer.town"].of, found.extremes["customer.town"].longest) == (1, "Ulm")
+    with world.store.read() as conn:
+        segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+        meant = sampling.audience(segments, project.journeys["hello"], world.now)
+        assert {sampling.drawn(conn, meant, seed) for seed in range(3)} == {ann}
+        everybody = sampling.audience(segments, None, world.now)
+        assert {sampling.drawn(conn, everybody, seed) for seed in range(20)} == {ann, ann - 1}
+        assert sampling.drawn(conn, everybody, 5) == sampling.drawn(conn, everybody, 5)
+
+
+def test_somebody_is_made_up_without_a_database() -> None:
+    project = load_files(EVERY)
+    now = world_now()
+    found = preview(project, "buy", texts_named(project, "buy", now=now, journey=True), now=now)
+    assert not found.is_real and not any(one.gaps or one.refused for one in found.renderings)
+    german = [one for one in found.renderings if one.locale == "de" and one.values == "longest"]
+    assert german and all(one.outbound for one in german)
+    maker = Maker(project.vocabulary, "de", now.date())
+    assert maker.value(Field("town", Kind.TEXT), "longest").startswith("Straßenentwässerung")
+    assert len(maker.value(Field("first_name", Kind.TEXT), "longest")) >= 40
+
+
+def world_now() -> Any:
+    from tests.outgoing import NOON
+
+    return NOON
+
+
+def test_a_name_is_found_on_every_medium_and_a_slip_is_told() -> None:
+    project = load_files({**EVERY, "templates/sms/hello.txt": EVERY["templates/sms/short.txt"]})
+    now = world_now()
+    assert [text.medium for text in texts_named(project, "hello", now=now)] == [Medium.EMAIL, Medium.SMS]
+    assert [text.medium for text in texts_named(project, "hello", Medium.SMS, now=now)] == [Medium.SMS]
+    with pytest.raises(NoSuchText, match="did you mean `hello`"):
+        texts_named(project, "helo", now=now)
+
+
+def test_what_is_doubtful_is_told() -> None:
+    long = "A sentence that is said again. " * 4_000
+    texts = {
+        **EVERY,
+        "templates/email/town.mjml": email("T" * 70, f'<img src="http://x.example/a.png" /> {long}'),
+        "templates/sms/short.txt": "---\ntopic: offers\n---\nHello “{{ customer.first_name }}” 🎁 " + "a" * 90,
+        "templates/push/ping.yaml": f"topic: offers\ntitle: {'T' * 60}\nbody: {'b' * 250}\n",
+    }
+    project = load_files(texts)
+    now = world_now()
+    found = preview(project, "buy", texts_named(project, "buy", now=now, journey=True), now=now)
+    said = "\n".join(one.text for one in remarks(found))
+    for words in (
+        "Gmail clips it", "the subject has 70 characters", "1 image without alt", "1 address without https",
+        "2 segments (UCS-2, because of 🎁", "the title has 60 characters", "iPhone 50, about",
+        "the body has 250 characters", "iPhone 178, Android 240",
+    ):  # fmt: skip
+        assert words in said, words
+    assert CLIPPED == 102 * 1024
+
+
+# ---- test sends -----------------------------------------------------------------------------------------------------
+
+ME = "author@small.example"
+
+
+def planned(world: World, project: Project, name: str, who: Who = Who(), **more: Any) -> Any:  # noqa: B008
+    found = look(world, project, name, who, locale=more.pop("locale", None))
+    options = {"to": ME, "author": "ana", "authors": [ME], "now": world.now, **more}
+    return plan_tests(world.store, world.keys, project, found, **options)
+
+
+def test_a_test_send_passes_the_gate_and_is_the_authors_alone(world: World) -> None:
+    project = world.apply(EVERY)
+    [ann] = world.people(1, consents=None)  # nobody may write to her, and nobody does
+    tests = planned(world, project, "hello", Who(ann))
+    made = planned(world, project, "receipt", locale="de")
+    assert world.tick(1) == {"allow": 2, "sent": 2}
+    outs = [world.opened(kept) for kept in world.outbox()]
+    assert all(f"To: author <{ME}>" in text for text in outs)
+    assert "Subject: [Test] Hello Ann1" in outs[0] and "RECEIPT" not in outs[0] and "ORDER-1042" in outs[1]
+    decision, outcome = world.log(tests.messages[0])
+    body = decision["body"]
+    assert (body["origin"], body["addressee"], body["template"], outcome["verdict"]) == (
+        "test",
+        "staff",
+        "hello",
+        "sent",
+    )
+    assert {rule["rule"] for rule in decision["detail"]["verdicts"]} >= {"suppression", "address", "allow_list"}
+    asked = world.rows(sa.select(t.log).where(t.log.c.verdict == ASKED).order_by(t.log.c.id))
+    assert [(row.body["by"], row.body["messages"]) for row in asked] == [
+        ("ana", list(tests.messages)), ("ana", list(made.messages))
+    ]  # fmt: skip
+    # What comes back of it is nobody's word, and its links open nothing.
+    before = world.rows(sa.select(t.consent_event))
+    world.hear(f"m{tests.messages[0]}a1", EventKind.UNSUBSCRIBED)
+    assert world.rows(sa.select(t.consent_event)) == before
+    with world.store.read() as conn:
+        assert linked(conn, tests.messages[0]) is None
+    assert EVERYTHING == "*"
+    assert not world.rows(sa.select(t.reservation))
+
+
+def test_who_is_no_author_gets_nothing(world: World) -> None:
+    project = world.apply(EVERY)
+    [ann] = world.people(1)
+    for to, authors, words in (
+        ("stranger@example.com", [ME], "no author's address"),
+        ("c1@example.com", [ME], "no author's address"),
+        ("", [ME], "no author's address"),
+        (ME, [], "no author's address"),
+    ):
+        with pytest.raises(NotSent, match=words):
+            planned(world, project, "hello", Who(ann), to=to, authors=authors)
+    assert planned(world, project, "hello", Who(ann), to="ME@small.example", authors=[]).messages  # owns a journey
+    assert planned(world, project, "hello", Who(ann), to=ME.upper()).messages
+    world.people(1, email="me@small.example")
+    with pytest.raises(NotSent, match="a customer's address, too"):
+        planned(world, project, "hello", Who(ann), to="me@small.example", authors=[])
+    assert planned(world, project, "hello", Who(ann), to="me@small.example", authors=["me@small.example"]).messages
+
+
+def test_a_draft_is_not_sent_and_neither_is_what_would_be_refused(world: World) -> None:
+    world.apply(EVERY)
+    [ann] = world.people(1)
+    draft = load_files({**EVERY, "templates/email/hello.mjml": email("Hello again", "Edited.")})
+    with pytest.raises(NotSent, match="not in force as it stands here"):
+        planned(world, draft, "hello", Who(ann))
+    new = load_files({**EVERY, "templates/email/fresh.mjml": email("Fresh", "New.")})
+    with pytest.raises(NotSent, match="not in force as it stands here"):
+        planned(world, new, "fresh", Who(ann))
+    with pytest.raises(NotSent, match="missing_value"):
+        planned(world, load_files(EVERY), "town", Who(ann))
+    with pytest.raises(NotSent, match="test sends are e-mails"):
+        planned(world, load_files(EVERY), "short", Who(ann))
+    assert not world.messages()
+
+
+def test_so_many_an_hour_and_no_more(world: World) -> None:
+    project = world.apply(EVERY)
+    for left in reversed(range(AN_HOUR)):
+        assert planned(world, project, "hello").left == left
+    with pytest.raises(NotSent, match="12:00 UTC"):
+        planned(world, project, "hello")
+    world.pass_time(hours=1)
+    assert planned(world, project, "hello").left == AN_HOUR - 1
