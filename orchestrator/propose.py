@@ -38,11 +38,7 @@ def approve(store: Store, number: int, *, by: str, message: str, now: datetime) 
     """Put a proposal in force, exactly as it was proposed. Conflict when it is answered already, when who proposed it
     asks, and when another apply or newer law came between; ProjectError when somebody would be stranded by now."""
     with store.read() as conn:
-        found = waiting(conn, number)
-        project = workspace_of(conn, found)
-        _still(conn, found.base)
-    if same_person(found.author, by):
-        raise Conflict(f"{found.author} has proposed it: somebody else has to approve it")
+        found, project = ready(conn, number, by)
     approval = Approval(number, by, message)
     return apply(
         store, project, author=found.author, message=found.message, now=now, base=found.base, approval=approval
@@ -59,6 +55,18 @@ def reject(store: Store, number: int, *, by: str, message: str, now: datetime) -
     return found
 
 
+def ready(conn: sa.Connection, number: int, by: str) -> tuple[Proposal, Project]:
+    """A proposal that somebody may approve now, and its workspace. Raises NotThere, Conflict."""
+    found = waiting(conn, number)
+    if same_person(found.author, by):
+        raise Conflict(f"{found.author} has proposed it: somebody else has to approve it")
+    _still(conn, found.base)
+    files = versions.texts(conn, found.files)
+    if any(files.get(path) != text for path, text in shipped_ruleset().items()):
+        raise Conflict("the program brings a newer legal ruleset than this was proposed with; propose it again")
+    return found, load_files(files)
+
+
 def waiting(conn: sa.Connection, number: int) -> Proposal:
     """A proposal that has no answer yet. Raises NotThere, Conflict."""
     found = proposals.one(conn, number)
@@ -69,18 +77,10 @@ def waiting(conn: sa.Connection, number: int) -> Proposal:
     return found
 
 
-def workspace_of(conn: sa.Connection, found: Proposal) -> Project:
-    """What was proposed. Conflict when this version of the program brings other law than it was proposed with."""
-    files = versions.texts(conn, found.files)
-    if any(files.get(path) != text for path, text in shipped_ruleset().items()):
-        raise Conflict("the program brings a newer legal ruleset than this was proposed with; propose it again")
-    return load_files(files)
-
-
 def _still(conn: sa.Connection, base: int | None) -> None:
     newest = versions.newest(conn)
     if base != (newest.id if newest is not None else None):
-        raise Conflict("another apply came between; look at the new plan, then propose it again")
+        raise Conflict("another apply came between; look at the plan as it is now, and propose it again")
 
 
 def earlier(conn: sa.Connection, number: int | None) -> tuple[int, Project]:

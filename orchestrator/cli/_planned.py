@@ -212,7 +212,7 @@ def put(
         show_plan(call.console, found, before, project.files)
     if found.problems:
         raise ProjectError(found.problems)
-    if found.changes and not yes and not _agreed(call, "Propose this" if second else "Put this in force"):
+    if found.changes and not yes and not agreed(call, "Propose this" if second else "Put this in force"):
         raise CannotRun("nothing was applied")
     if found.changes and second:
         number = propose(wired.store, project, author=author, message=message, base=found.base, now=wired.clock())
@@ -238,7 +238,7 @@ def _at_a_terminal(call: Terminal) -> bool:
     return not call.json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _agreed(call: Terminal, what: str = "Put this in force") -> bool:
+def agreed(call: Terminal, what: str = "Put this in force") -> bool:
     call.console.print(f"\n{what}? [bold]y[/]es / [bold]n[/]o ", end="")
     try:
         return input().strip().casefold() in ("y", "yes")

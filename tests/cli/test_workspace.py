@@ -210,11 +210,11 @@ def test_apply_asks_where_somebody_can_be_asked(small: World, monkeypatch: pytes
     assert "--yes" in nobody.err
     assert small("--json", "apply", "-m", "x").code == 2
     assert not (small.folder / ".orchestrator").exists()
-    monkeypatch.setattr(planned, "_agreed", lambda call, what: False)
+    monkeypatch.setattr(planned, "agreed", lambda call, what: False)
     monkeypatch.setattr(planned, "_at_a_terminal", lambda call: True)
     assert small("apply", "-m", "x").code == 3
     assert small.json("plan")["base"] is None
-    monkeypatch.setattr(planned, "_agreed", lambda call, what: True)
+    monkeypatch.setattr(planned, "agreed", lambda call, what: True)
     assert small("apply", "-m", "x").code == 0
     assert small.json("plan")["base"] == 1
 
@@ -225,7 +225,7 @@ def test_apply_does_exactly_what_was_planned(small: World, monkeypatch: pytest.M
             apply(wired.store, load(small.folder), author="another", message="quicker", now=MONDAY)
         return True
 
-    monkeypatch.setattr(planned, "_agreed", meanwhile)
+    monkeypatch.setattr(planned, "agreed", meanwhile)
     monkeypatch.setattr(planned, "_at_a_terminal", lambda call: True)
     said = small("apply", "-m", "slower")
     assert said.code == 3
