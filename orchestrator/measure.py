@@ -17,6 +17,7 @@ from orchestrator import clv
 from orchestrator.apply import Force
 from orchestrator.clv import Past
 from orchestrator.dates import day_after
+from orchestrator.decide import Standing, standings
 from orchestrator.metrics import (
     Cohort,
     Figure,
@@ -27,6 +28,7 @@ from orchestrator.metrics import (
     cohort_name,
     figures,
     journey_figures,
+    share,
     triangle,
 )
 from orchestrator.model import BANDS, Kind, Unit
@@ -72,7 +74,8 @@ class Only:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`groups` by name where something was asked `by`; `cohorts` by class unit; `notes` to be read by a person."""
+    """`groups` by name where something was asked `by`; `cohorts` by class unit; `notes` to be read by a person.
+    `experiments` as they stand, whatever the period."""
 
     period: Period
     margin: float
@@ -81,12 +84,27 @@ class Report:
     journeys: Sequence[JourneyTally] = ()
     cohorts: Sequence[Cohort] = ()
     notes: tuple[str, ...] = ()
+    experiments: Sequence[Standing] = ()
 
     def figures(self, group: str | None = None) -> dict[str, Figure]:
         return figures(self.total if group is None else self.groups[group], self.margin)
 
     def of_journeys(self) -> dict[str, dict[str, Figure]]:
         return {one.journey: journey_figures(one, self.margin) for one in self.journeys}
+
+    def of_experiments(self) -> dict[str, tuple[Standing, dict[str, Figure], dict[str, Figure]]]:
+        """By name: how it stands, each arm's rate, and the difference of the best to each other arm."""
+        found = {}
+        for one in self.experiments:
+            runs = {arm.name: arm.runs for arm in one.arms}
+            rates = {arm.name: share(arm.successes, arm.runs) for arm in one.arms}
+            behind = {
+                c.second: Figure(c.difference, runs[c.first] + runs[c.second], None, c.low, c.high)
+                for c in one.finding.comparisons
+                if c.difference is not None
+            }
+            found[one.name] = (one, rates, behind)
+        return found
 
 
 def measure(
@@ -143,6 +161,7 @@ class _Measuring:
             tuple(self._journeys()),
             tuple(self._cohorts()),
             tuple(self.notes),
+            standings(self.conn, self.force, self.span.now) if self.only.everybody() else (),
         )
 
     def _group(self, one: Facts) -> str:

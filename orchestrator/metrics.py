@@ -86,6 +86,19 @@ MEASURES: Final[Mapping[str, Measure]] = {
 }  # fmt: skip
 """Every measure by name, in the order in which they are shown."""
 
+OF_EXPERIMENTS: Final[Mapping[str, Measure]] = {
+    m.name: m
+    for m in (
+        Measure("arm_rate", "Arm", "share", "dealt the arm, time over",
+                "of those dealt the arm (of a holdout: sent, held out) whose time is over, each counted once, the "
+                "share of whom the event came; its interval is that of one look"),
+        Measure("arm_difference", "Best against", "difference", "both",
+                "the best arm − another; its interval holds at all times together, so that it may be looked at as "
+                "often as one likes"),
+    )
+}  # fmt: skip
+"""Of splits with a winner, and of holdouts: from the first on, whatever the period."""
+
 OF_JOURNEYS: Final[Mapping[str, Measure]] = {
     m.name: m
     for m in (
@@ -95,7 +108,9 @@ OF_JOURNEYS: Final[Mapping[str, Measure]] = {
         Measure("baseline", "Before", "share", "runs",
                 "the same of the same runs in a time as long before they entered; the goal needs `within`"),
         Measure("holdout", "Held out", "share", "runs held out", "the goal's share among those held out"),
-        Measure("lift", "Lift", "difference", "both", "goal − held out; an interval that leaves out 0 is no chance"),
+        Measure("lift", "Lift", "difference", "both",
+                "goal − held out; an interval that leaves out 0 is no chance, where it is looked at once: whoever "
+                "looks again and again reads the experiment `holdout`"),
         Measure("message_cost", "Message cost", "money", "runs", "what the runs' messages cost, by `policies.prices`"),
         Measure("goal_value", "Goal value", "money", "runs",
                 "money of the goal's events within its time, runs held out left aside"),

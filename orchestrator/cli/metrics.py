@@ -44,7 +44,7 @@ def metrics(
     cohorts: Literal["month", "quarter", "year"] = "month",
 ) -> int:
     """Churn, repeat customers, retention by cohort, lifetime value, orders, NPS, renewals, costs, participation,
-    advocacy, training, and what journeys brought against those held out.
+    advocacy, training, what journeys brought against those held out, and how experiments stand.
 
     Each figure with the number of cases behind it; a share with its interval of 95 %. Classes, tiers and bands are
     those of now. Costs come in by `orchestrator import costs FILE`.
@@ -169,7 +169,7 @@ def _points(text: str) -> float:
 
 
 def _document(found: Report, by: By | None, only: Only, size: Size, currency: str) -> dict[str, Any]:
-    from orchestrator.metrics import MEASURES, OF_JOURNEYS
+    from orchestrator.metrics import MEASURES, OF_EXPERIMENTS, OF_JOURNEYS
 
     def plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
         return {name: asdict(figure) for name, figure in figures.items()}
@@ -186,7 +186,21 @@ def _document(found: Report, by: By | None, only: Only, size: Size, currency: st
             "rows": [{"cohort": c.name, "n": c.n, "cells": [asdict(f) for f in c.cells]} for c in found.cohorts],
         },
         "journeys": [{"journey": name, "figures": plain(own)} for name, own in found.of_journeys().items()],
-        "definitions": {m.name: m.definition for m in (*MEASURES.values(), *OF_JOURNEYS.values())},
+        "experiments": [
+            {
+                "journey": one.journey,
+                "split": one.step,
+                "state": one.state,
+                "winner": one.decision.winner if one.decision is not None else None,
+                "best": one.finding.leader or None,
+                "arm_rate": plain(rates),
+                "arm_difference": plain(behind),
+            }
+            for one, rates, behind in found.of_experiments().values()
+        ],
+        "definitions": {
+            m.name: m.definition for m in (*MEASURES.values(), *OF_JOURNEYS.values(), *OF_EXPERIMENTS.values())
+        },
         "notes": list(found.notes),
     }
 
@@ -203,6 +217,7 @@ def _show(console: Console, found: Report, by: By | None, size: Size, currency: 
         _show_groups(console, found, by, currency)
     _show_cohorts(console, found.cohorts, size)
     _show_journeys(console, found, currency)
+    _show_experiments(console, found, currency)
     for note in found.notes:
         console.print(f"[yellow]![/] {note}", soft_wrap=True)
     console.print()
@@ -297,6 +312,33 @@ def _show_journeys(console: Console, found: Report, currency: str) -> None:
         shown.add_section()
     console.print(shown)
     for measure in OF_JOURNEYS.values():
+        console.print(f"[bold]{measure.title}[/]: [dim]{measure.definition}[/]")
+
+
+def _show_experiments(console: Console, found: Report, currency: str) -> None:
+    from orchestrator.metrics import OF_EXPERIMENTS
+
+    if not found.experiments:
+        return
+    console.print()
+    shown = table("Experiments, from the first on", "arm", "value", "95 %", "", "n", right=("value", "n"))
+    for name, (one, rates, behind) in found.of_experiments().items():
+        won = one.decision.winner if one.decision is not None else ""
+        shown.add_row(f"[bold]{name}[/]: {one.state}")
+        told = [(f"[green]✓ {arm}[/]" if arm == won else arm, "arm_rate", rate) for arm, rate in rates.items()]
+        told += [(f"{one.finding.leader} − {arm}", "arm_difference", figure) for arm, figure in behind.items()]
+        for label, kind, figure in told:
+            measure = OF_EXPERIMENTS[kind]
+            shown.add_row(
+                f"  {label}",
+                _value(figure, measure, currency),
+                _interval(figure, measure),
+                _bar(figure, measure),
+                _cases(figure),
+            )
+        shown.add_section()
+    console.print(shown)
+    for measure in OF_EXPERIMENTS.values():
         console.print(f"[bold]{measure.title}[/]: [dim]{measure.definition}[/]")
 
 

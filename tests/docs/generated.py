@@ -23,7 +23,7 @@ from orchestrator.centre import PreferencesEntry, QuestionEntry, SurveyEntry
 from orchestrator.journey import GoalForm, JourneyForm, MissedForm, RecipientsForm
 from orchestrator.listening import ComplaintsEntry
 from orchestrator.listening import TaskEntry as ComplaintTask
-from orchestrator.metrics import MEASURES, OF_JOURNEYS, Measure
+from orchestrator.metrics import MEASURES, OF_EXPERIMENTS, OF_JOURNEYS, Measure
 from orchestrator.model import ACCOUNT_FIELDS, CUSTOMER_FIELDS, LOYALTY_EVENTS, LOYALTY_FIELDS, Field
 from orchestrator.policies import (
     IfUncertain,
@@ -321,6 +321,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "training keys": lambda: keys_of(TrainingEntry),
     "measures": lambda: measures_of(MEASURES),
     "measures of journeys": lambda: measures_of(OF_JOURNEYS),
+    "measures of experiments": lambda: measures_of(OF_EXPERIMENTS),
     "settings": setting_keys,
     "legal hours": legal_hours,
 }

@@ -149,6 +149,11 @@ MORE: dict[str, dict[str, str]] = {
     "update-contact": _journey("  - update: { customer.favourite_store: Berlin }\n", unit="account"),
     "emit-of-the-programme": PROGRAMME | _journey("  - emit: draw_won\n"),
     "update-standard-field": _journey("  - update: { email: x@example.com }\n"),
+    "winner-alone": _journey("  - split: { a: { share: 100% } }\n    winner: { by: order_placed, after: 3 days }\n"),
+    "winner-confidence": _journey(
+        "  - split: { a: { share: 50% }, b: { share: 50% } }\n"
+        "    winner: { by: order_placed, after: 3 days, min_confidence: 100% }\n"
+    ),
     "wait-for-what": _journey("  - wait_for: { timeout: 3 days }\n"),
     "waves-without-every": _journey(trigger="{ at: 2027-03-01 09:00, waves: 3 }"),
 }
