@@ -176,7 +176,7 @@ def test_operations_are_in_the_log(told: World):
     resumed, paused = copy.json("log", "--limit", "2")["lines"]
     assert (resumed["kind"], resumed["verdict"], resumed["message_id"]) == ("operation", "resumed", None)
     assert (paused["verdict"], paused["reason"], paused["by"]) == ("paused", "typo", "mara")
-    assert paused["about"] == {"scope": "hello"}
+    assert paused["about"] == {"scope": "hello", "meanwhile": "hold"}
     for width in (100, 60):
         shown = copy("log", "--limit", "2", width=width).out
         assert "resumed" in shown and "scope hello" in shown and "by mara" in shown
