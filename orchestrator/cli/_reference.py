@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 ORDER = (
     ("From an empty folder to a workspace in force", ("init", "check", "explain", "schema", "test", "plan", "apply")),
-    ("Writing", ("new", "new journey")),
+    ("Writing", ("new", "new journey", "draw")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
     (
@@ -51,6 +51,7 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "draw": {"files": "the pictures that were written"},
     "new": {"recipes": "`recipe`, `group`, `title`, `about`, `unit` each"},
     "new journey": {
         "journey": "its name",
