@@ -14,8 +14,6 @@ import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from icalendar import Calendar, Event, vText
-
 from channels.base import Attachment
 from orchestrator import source, words
 from orchestrator.problems import Problems, suggest
@@ -116,6 +114,8 @@ def _instant(node: source.Node, key: str, timezone: str, problems: Problems) -> 
 
 def _calendar(node: source.Node, starts: datetime, ends: datetime, sender: Mapping[str, str]) -> bytes:
     written = {key: given.text.strip() for key in INVITATION if (given := node.get(key)) is not None}
+    from icalendar import Calendar, Event, vText  # a tenth of a second, and few texts invite
+
     made = Calendar()
     made.add("prodid", "-//campaign-orchestrator//EN")
     made.add("version", "2.0")

@@ -22,6 +22,7 @@ from orchestrator.journey import Journey, ScheduleTrigger, SegmentTrigger, TierT
 from orchestrator.model import HouseHours, Kind, Topic, Vocabulary
 from orchestrator.possible import Known, Possible
 from orchestrator.problems import Problem, Problems, Span
+from orchestrator.recall import Recall, packed, place, unpacked
 from orchestrator.steps import Step
 from orchestrator.steps.branch import Branch
 from orchestrator.steps.first_of import FirstOf
@@ -46,8 +47,8 @@ class Checked:
     templates: Templates
 
 
-def lint(found: Checked) -> tuple[Problem, ...]:
-    """Warnings, in no order."""
+def lint(found: Checked, recall: Recall | None = None) -> tuple[Problem, ...]:
+    """Warnings, in no order. `recall`: what was found out of texts that have not changed since."""
     problems = Problems()
     _Conditions(found, problems).tell()
     for journey in found.journeys.values():
@@ -58,11 +59,23 @@ def lint(found: Checked) -> tuple[Problem, ...]:
     _tell_missing_locales(found, problems)
     _tell_deadlines(found, problems)
     for template in found.templates:
-        _tell_long(template, found, problems)
-        _tell_links(template, found, problems)
-        _tell_way_out(template, found, problems)
+        problems.found.extend(_of_text(template, found, recall))
     # A snippet is told of once, however many texts include it.
     return tuple(dict.fromkeys(problems.found))
+
+
+def _of_text(template: Template, found: Checked, recall: Recall | None) -> list[Problem]:
+    """What hangs on one text alone, and on what the workspace declares."""
+    entry = recall.after.get(place(template.medium, template.name)) if recall is not None else None
+    if entry is not None and "linted" in entry:
+        return unpacked(entry["linted"])
+    own = Problems()
+    _tell_long(template, found, own)
+    _tell_links(template, found, own)
+    _tell_way_out(template, found, own)
+    if entry is not None and recall is not None:
+        recall.after[place(template.medium, template.name)] = {**entry, "linted": packed(own.found)}
+    return own.found
 
 
 # ---- conditions that are never true ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from channels.base import Medium
+from orchestrator import recall
 from orchestrator.attached import FOLDER, MOST, packed
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey, JourneyForm, check_entries, read_journey
@@ -19,6 +20,7 @@ from orchestrator.model import Unit, Vocabulary
 from orchestrator.problems import Problem, Problems, ProjectError, Span, suggest
 from orchestrator.program import ClassRule, Program
 from orchestrator.reading import Context, Outlined, outline, schema
+from orchestrator.recall import Recall
 from orchestrator.ruleset import CONSENT, HOURS, check_house_hours, read_ruleset
 from orchestrator.scheme import conditions, read_program
 from orchestrator.source import Node, decode, digest, parse
@@ -80,10 +82,13 @@ def read_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def load(folder: Path, *, lint: bool = False) -> Project:
-    """Loads and checks a folder; `lint` adds the warnings that need all of it. Raises ProjectError with all problems."""
+def load(folder: Path, *, lint: bool = False, recall: Recall | None = None) -> Project:
+    """Loads and checks a folder. Raises ProjectError with all problems.
+
+    `lint` adds the warnings that need all of it; with `recall` only what has changed since is looked at again.
+    """
     problems = Problems()
-    return _load(_read(folder, problems), problems, lint)
+    return _load(_read(folder, problems), problems, lint, recall)
 
 
 def load_files(files: Mapping[str, str], *, lint: bool = False) -> Project:
@@ -179,8 +184,8 @@ def _text(path: Path, name: str, problems: Problems) -> str | None:
 # ---- from texts -----------------------------------------------------------------------------------------------------
 
 
-def _load(files: Mapping[str, str], problems: Problems, lint: bool = False) -> Project:
-    found = _Loading(files, problems, lint).project()
+def _load(files: Mapping[str, str], problems: Problems, lint: bool = False, recall: Recall | None = None) -> Project:
+    found = _Loading(files, problems, lint, recall).project()
     if problems.errors or found is None:
         raise ProjectError(problems.sorted())
     return found
@@ -221,6 +226,7 @@ class _Loading:
     files: Mapping[str, str]
     problems: Problems
     lint: bool = False
+    recall: Recall | None = None
     nodes: dict[str, Node] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=nothing_declared)
     segments: dict[str, Condition] = field(default_factory=dict)
@@ -250,7 +256,7 @@ class _Loading:
             from orchestrator.lint import Checked, lint  # a worker that reads what is in force has no use for it
 
             checked = Checked(self.files, self.vocabulary, self.segments, self.journeys, templates)
-            self.problems.found.extend(lint(checked))
+            self.problems.found.extend(lint(checked, self.recall))
         warnings = tuple(p for p in self.problems.sorted() if p.severity == "warning")
         parts = [part for path in sorted(self.files) for part in (path, self.files[path])]
         hashed = digest("project", *parts)
@@ -307,7 +313,11 @@ class _Loading:
 
     def _templates(self) -> Templates:
         texts = {path: text for path, text in self.files.items() if path.startswith("templates/")}
-        return load_templates(texts, self.vocabulary, self.problems, looked_at=self.lint)
+        if self.recall is None:
+            return load_templates(texts, self.vocabulary, self.problems, looked_at=self.lint)
+        # All that texts may name is declared in these two, and by the program itself.
+        self.recall.about = digest(self.recall.about, self.files[WORKSPACE], self.files.get(SEGMENTS, ""))
+        return recall.load_templates(texts, self.vocabulary, self.problems, self.recall, looked_at=self.lint)
 
     # ---- journeys -------------------------------------------------------------------------------------------------
 

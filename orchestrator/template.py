@@ -162,13 +162,17 @@ class Templates:
 
 
 def load_templates(
-    files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems, *, looked_at: bool = False
+    files: Mapping[str, str],
+    vocabulary: Vocabulary,
+    problems: Problems,
+    *,
+    looked_at: bool = False,
 ) -> Templates:
     """Every text under templates/, checked and compiled; one with an error is left out. `files`: path → text.
 
     `looked_at`: warns of e-mails that are hard to read, too."""
     own = Problems()
-    loaded = _Loader(files, vocabulary, own, looked_at).load()
+    loaded = Loader(files, vocabulary, own, looked_at).load()
     # A mistake in a snippet is one mistake, however many texts include it.
     problems.found.extend(dict.fromkeys(own.found))
     return loaded
@@ -262,12 +266,15 @@ def _sandbox(vocabulary: Vocabulary, blank: bool = False) -> Sandbox:
     )
 
 
-class _Loader:
+class Loader:
+    """All texts of a workspace, being read."""
+
     def __init__(
         self, files: Mapping[str, str], vocabulary: Vocabulary, problems: Problems, looked_at: bool = False
     ) -> None:
         self.texts = files
         self.looked_at = looked_at
+        self.known: set[str] = set()  # files of texts that need not be read
         self.vocabulary = vocabulary
         self.problems = problems
         self.proof = Proof(Names(vocabulary), problems)
@@ -289,10 +296,14 @@ class _Loader:
                 self.problems.error("two-variants", message, Span.whole(path), "keep one of them")
             else:
                 variants[locale] = path
-        loaded = [self._template(medium, name, variants) for (medium, name), variants in found.items()]
+        loaded = [self.template(medium, name, variants) for (medium, name), variants in found.items()]
         self._check_variants({key: min(paths.values()) for key, paths in found.items()}, loaded)
         for path in sorted(self.texts):
-            if path.startswith("templates/snippets/") and path not in self.files and not _hidden(path):
+            if (
+                path.startswith("templates/snippets/")
+                and path not in self.files.keys() | self.known
+                and not _hidden(path)
+            ):
                 file = self._file(path, headed=False)
                 self._checked(file)
         return Templates([template for template in loaded if template is not None])
@@ -355,7 +366,8 @@ class _Loader:
 
     # ------------------------------------------------------------------------------------------ one template
 
-    def _template(self, medium: Medium, name: str, variants: Mapping[str, str]) -> Template | None:
+    def template(self, medium: Medium, name: str, variants: Mapping[str, str]) -> Template | None:
+        """One text in all its languages (locale → path), checked and compiled; None when it has an error."""
         before = len(self.problems.errors)
         self.used = set()
         default = self.vocabulary.locale

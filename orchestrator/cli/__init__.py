@@ -45,7 +45,7 @@ def build() -> App:
         exit_on_error=False,
     )
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
-        if not info.name.startswith("_"):
+        if not info.name.startswith(("_", "pytest_")):
             module = importlib.import_module(f"{__name__}.{info.name}")
             if hasattr(module, "register"):
                 module.register(app)

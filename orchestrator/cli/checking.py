@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
+import orchestrator
 from orchestrator.cli._look import counted, listed, show_problems
 from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Terminal, near, plain_problem, sources, terminal
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.problems import Problem
     from orchestrator.project import Project
+    from orchestrator.recall import Recall
 
 
 def register(app: App) -> None:
@@ -38,8 +43,10 @@ def check(folder: Path | None = None, /, *, format: Literal["text", "json", "git
     call = Terminal(where, call.json or format == "json")
     if not where.is_dir():
         raise CannotRun(f"there is no folder {folder or where}; `orchestrator init DIR` makes a workspace")
-    problems, project = _read(where)
-    tests = _tests(where, problems, project)
+    recall = _recalled(where)
+    problems, project = _read(where, recall)
+    tests = _tests(where, problems, project, recall)
+    _keep(where, recall)
     errors = [p for p in problems if p.severity == "error"]
 
     def show(console: Console) -> None:
@@ -54,25 +61,41 @@ def check(folder: Path | None = None, /, *, format: Literal["text", "json", "git
     return PROBLEMS if errors else FINE
 
 
-def _read(folder: Path) -> tuple[list[Problem], Project | None]:
+def _read(folder: Path, recall: Recall) -> tuple[list[Problem], Project | None]:
     """All problems of the machine settings and of the workspace, and the workspace when it has no error."""
     from orchestrator.problems import ProjectError
-    from orchestrator.project import load, load_settings
+    from orchestrator.project import load
 
-    found: list[Problem] = []
+    found = _settings(folder, recall)
     try:
-        load_settings(folder, {})
-    except ProjectError as error:
-        found += error.problems
-    try:
-        project = load(folder, lint=True)
+        project = load(folder, lint=True, recall=recall)
     except ProjectError as error:
         return [*found, *error.problems], None
     found += project.warnings
     return found, project
 
 
-def _tests(folder: Path, problems: list[Problem], project: Project | None) -> int:
+def _settings(folder: Path, recall: Recall) -> list[Problem]:
+    from orchestrator.problems import ProjectError
+    from orchestrator.project import load_settings
+
+    path = folder / "orchestrator.toml"
+    try:
+        key = recall.key(path.read_text(encoding="utf-8")) if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        key = ""
+    if key and recall.found(path.name, key) is not None:
+        return []
+    try:
+        load_settings(folder, {})
+    except ProjectError as error:
+        return list(error.problems)
+    if key:
+        recall.keep(path.name, key)
+    return []
+
+
+def _tests(folder: Path, problems: list[Problem], project: Project | None, recall: Recall) -> int:
     """How many tests lie beside the journeys; what is wrong in them is added to the problems."""
     from orchestrator.cli.testing import read_tests
     from orchestrator.problems import ProjectError
@@ -80,13 +103,69 @@ def _tests(folder: Path, problems: list[Problem], project: Project | None) -> in
     texts = read_tests(folder) if project is not None else {}
     if project is None or not texts:
         return 0
+    names = ",".join(sorted(f"{t.medium}/{t.name}" for t in project.templates))
+    count, changed = 0, {}
+    for path, text in texts.items():
+        named = [f"{j.name} {j.version}" for j in project.journeys.values() if j.name in text]
+        key = recall.key(text, path, names, ",".join(sorted(project.journeys)), *named)
+        entry = recall.found(path, key)
+        count += int(entry["tests"]) if entry is not None else 0
+        if entry is None:
+            changed[path] = (text, key)
+    if not changed:
+        return count
     from orchestrator.rehearsal import rehearsals
 
     try:
-        return len(rehearsals(texts, project))
+        found = Counter(test.span.file for test in rehearsals({path: t for path, (t, _) in changed.items()}, project))
     except ProjectError as error:
         problems += error.problems
-        return 0
+        return count
+    for path, (_, key) in changed.items():
+        recall.keep(path, key, tests=found[path])
+    return count + found.total()
+
+
+# ---- what the last check found out ----------------------------------------------------------------------------------
+
+_KEPT = ".orchestrator/check.json"
+
+
+def _recalled(folder: Path) -> Recall:
+    """What an earlier check of this workspace found out, as far as it was this very program."""
+    import msgspec
+
+    from orchestrator.recall import Recall
+
+    before: dict[str, Any] = {}
+    with suppress(OSError, msgspec.DecodeError):  # what cannot be read is found out again
+        before = msgspec.json.decode((folder / _KEPT).read_bytes(), type=dict[str, dict[str, Any]])
+    return Recall(_stamp(), before)
+
+
+def _keep(folder: Path, recall: Recall) -> None:
+    """Writes it down where a run leaves things, too; where nothing can be written, the next check takes longer."""
+    if not recall.changed or not (folder / "journeys").is_dir():
+        return
+    import tempfile
+
+    import msgspec
+
+    try:
+        (folder / _KEPT).parent.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=(folder / _KEPT).parent, prefix="check-", delete=False) as file:
+            file.write(msgspec.json.encode(recall.after))
+        Path(file.name).replace(folder / _KEPT)
+    except (OSError, TypeError, msgspec.MsgspecError):
+        return
+
+
+def _stamp() -> str:
+    """Names the program by its files and what is installed beside it: an update looks at everything anew."""
+    package = Path(orchestrator.__file__).parent
+    sources = (*package.glob("*.py"), *package.glob("*/*.py"))
+    newest = sorted((path.name, path.stat().st_mtime_ns) for path in sources)
+    return f"{orchestrator.__version__} {sys.version} {(package.parent).stat().st_mtime_ns} {newest}"
 
 
 def _verdict(errors: list[Problem], problems: list[Problem], project: Project | None, tests: int) -> str:

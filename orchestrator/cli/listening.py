@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
 from orchestrator.cli._look import table
 from orchestrator.cli.terminal import FINE, Usage, terminal
-from orchestrator.listening import Period
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +23,7 @@ def register(app: App) -> None:
 
 def listening(
     *,
-    by: Period = "week",
+    by: Literal["week", "month"] = "week",
     last: int = 12,
 ) -> int:
     """What people say, by week or month: the NPS of surveys that ask for it, and the sentiment of events that tell it.
