@@ -257,7 +257,7 @@ class _Work:
             medium=medium,
             policies=vocabulary.policies,
             vocabulary=vocabulary,
-            names=frozenset(name for due in dues for name in self.writer.needs(due)),
+            names=frozenset({"customer.key"}.union(*(self.writer.needs(due) for due in dues))),
             keyed=frozenset(),
             now=self.now,
         )
@@ -434,6 +434,8 @@ class _Work:
         event = self._events.get(number) or self._event_of(text)
         for name in sorted(self._names(number, text)):
             known = self.extremes.get(name)
+            if maker.has_a_form(name):
+                continue  # one's postcode is no other's country's
             if known is not None and known.of:
                 empty = how == "emptiest" and known.missing
                 value = None if empty else known.longest if how == "longest" else known.shortest

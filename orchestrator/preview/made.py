@@ -203,10 +203,13 @@ class Maker:
             own = self.company(str((about.account or {}).get("class", "")))
             if own.get(member) is not None:
                 return own[member]
-        if how == "longest" and root in ("customer", "account") and member in _FORMS:
-            return None
         declared = self.declared(name, event)
         return None if declared is None else self.value(declared, how)
+
+    def has_a_form(self, name: str) -> bool:
+        """Whether a value is as long as its form has it, and fits others beside it: a country, a postcode."""
+        root, _, member = name.partition(".")
+        return root in ("customer", "account") and member in _FORMS
 
     def can_be_empty(self, name: str) -> bool:
         """Whether there may be nothing under a name. What happened, and what a record says, is taken for whole."""
