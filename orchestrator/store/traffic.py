@@ -8,10 +8,8 @@ import sqlalchemy as sa
 
 from orchestrator.simulation import Traffic
 from orchestrator.store.dialect import json_text
+from orchestrator.store.overview import WENT_OUT
 from orchestrator.store.tables import enrollment, message, trace
-
-_TAKEN = ("sent", "delivered", "bounced")
-"""States of a message that a provider took over; one it refused at once never went out."""
 
 
 def traffic(conn: sa.Connection, journey: str, *, version: str | None = None, since: datetime | None = None) -> Traffic:
@@ -81,7 +79,7 @@ def _ways(conn: sa.Connection, runs: sa.ColumnElement[bool]) -> dict[tuple[str, 
 
 def _messages(conn: sa.Connection, runs: sa.ColumnElement[bool]) -> tuple[dict[str, int], dict[str, int]]:
     """By step, runs that planned one there (the sends within a `first_of` leave no trace), and what went out."""
-    out = sa.func.sum(sa.case((message.c.state.in_(_TAKEN), 1), else_=0))
+    out = sa.func.sum(sa.case((message.c.state.in_(WENT_OUT), 1), else_=0))
     query = sa.select(
         message.c.step, sa.func.count(message.c.enrollment_id.distinct()).label("runs"), out.label("sent")
     )

@@ -105,17 +105,17 @@ def test_one_version_and_since_when(world: World):
     assert counted(world, since=world.now + timedelta(hours=1)) == Traffic()
 
 
-def test_what_a_provider_refused_did_not_go_out_and_runs_not_yet_moved_stand_at_no_step(world: World):
+def test_what_the_gate_refused_did_not_go_out_and_runs_not_yet_moved_stand_at_no_step(world: World):
     world.apply(files({"greet": journey("greet", "- email: hello")}))
-    ids = world.people(2)
+    ids = [*world.people(2), *world.people(1, consents=None)]
     world.behaviour = lambda out, n: rejected(Reason.CONTENT) if out.attempt == "m1a1" else ACCEPT
     world.event(ids)
     world.tick()
     world.event(world.people(1))
     enroll(world.store, now=world.now)
     got = counted(world)
-    assert got.inside == {"": 1} and got.entered == 3
-    assert got.steps == {"email:hello": 2} and got.sent == {"email:hello": 1}
+    assert got.inside == {"": 1} and got.entered == 4
+    assert got.steps == {"email:hello": 3} and got.sent == {"email:hello": 2}  # handed over, if one in vain
 
 
 def test_statements_do_not_grow_with_runs(world: World):
