@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -27,6 +27,7 @@ from orchestrator.journey import (
     Trigger,
 )
 from orchestrator.occurrences import Window, date_windows, days_fired, due_runs
+from orchestrator.stages import CHANGED
 from orchestrator.store import triggers as entering
 from orchestrator.store import versions
 from orchestrator.store.database import Store
@@ -40,13 +41,23 @@ Tell = Callable[[str, str], None]
 """(journey, why): told of a journey that the guard has paused."""
 
 
-def enroll(store: Store, *, now: datetime, tell: Tell = lambda journey, why: None) -> Mapping[str, int]:
+def enroll(
+    store: Store,
+    *,
+    now: datetime,
+    tell: Tell = lambda journey, why: None,
+    unchanged: Collection[tuple[str, str]] = (),
+) -> Mapping[str, int]:
     """New enrollments by journey name. Paused journeys wait: what fired meanwhile is looked at after the resume.
 
     Every trigger is a transaction of its own, its watermark moved in it, so that a crash repeats at most one look; a
     pause that comes meanwhile stops at the next one. With `policies.guard`, a trigger whose audience has grown by more
     than that enters nobody: its journey is paused, `tell` hears why, and what it found is what it is compared with
     after the resume.
+
+    Triggers for which there is nothing to look at (no such event, no such hour in any zone) have their watermarks moved
+    together. `unchanged`: triggers, by (journey, trigger's key), of which the caller knows that a look would find what
+    the last one did: they are passed over.
     """
     counts: Counter[str] = Counter()
     with store.read() as conn:
@@ -54,6 +65,8 @@ def enroll(store: Store, *, now: datetime, tell: Tell = lambda journey, why: Non
         if force is None:
             return counts
         marks = versions.watermarks(conn)
+        sight = _sight(conn, force, marks)
+    idle: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
     for journey in force.project.journeys.values():
         if not journey.admits or force.is_paused(journey.name):
             continue
@@ -62,12 +75,85 @@ def enroll(store: Store, *, now: datetime, tell: Tell = lambda journey, why: Non
             mark = marks.get((journey.name, key))
             if mark is None or now < mark.seen_until:
                 continue  # applied meanwhile by another, or a clock that went back: nothing is due
+            if (journey.name, trigger.key) in unchanged:
+                continue
+            if _is_idle(journey, trigger, mark, sight, now):
+                seen_id = _newest(trigger, sight)
+                if mark.seen_until < now or (seen_id or 0) > mark.seen_id:
+                    idle[seen_id].append((journey.name, key))
+                continue
             fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, now=now)
             entered, held = store.written(fire)
             counts[journey.name] += entered
             if held:
                 tell(journey.name, held)
+    if idle:
+        store.written(lambda conn: versions.move_idle(conn, idle, now))
     return counts
+
+
+# ---- what there is to look at ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What is new, by one snapshot: the newest event, of each type among the new ones and of all, the newest change of
+    a tier; by unit the known zones, the workspace's with them."""
+
+    event: int
+    events: Mapping[str, int]
+    tier_change: int
+    home: str
+    zones: Mapping[str, tuple[str, ...]]
+
+
+def _sight(conn: sa.Connection, force: Force, marks: Mapping[tuple[str, str], Watermark]) -> _Sight:
+    journeys = force.project.journeys.values()
+    by_event = [(j.name, t.key) for j in journeys for t in j.triggers if _is_by_event(t)]
+    oldest = min((marks[key].seen_id for key in by_event if key in marks), default=None)
+    newest = versions.newest_event(conn)
+    events = versions.newest_events(conn, oldest) if oldest is not None and oldest < newest else {}
+    home = force.project.vocabulary.timezone
+    zones: dict[str, tuple[str, ...]] = {u: tuple({*_known(conn, u), home}) for u in {j.unit for j in journeys}}
+    return _Sight(newest, events, versions.newest_tier_change(conn), home, zones)
+
+
+def _is_by_event(trigger: Trigger) -> bool:
+    return isinstance(trigger, EventTrigger | MilestoneTrigger) or (
+        isinstance(trigger, StageTrigger) and trigger.stalled is None
+    )
+
+
+def _newest(trigger: Trigger, sight: _Sight) -> int | None:
+    """Up to which id an idle trigger has looked; None for one that goes by time."""
+    if isinstance(trigger, TierTrigger):
+        return sight.tier_change
+    return sight.event if _is_by_event(trigger) else None
+
+
+def _is_idle(journey: Journey, trigger: Trigger, mark: Watermark, sight: _Sight, now: datetime) -> bool:
+    """Whether nothing is there that the trigger could fire for since it looked last."""
+    if mark.held_from is not None:
+        return False  # the first look after a pause is a look of its own kind
+    since, zones = mark.seen_until, sight.zones[journey.unit]
+    match trigger:
+        case EventTrigger() | MilestoneTrigger():
+            return sight.events.get(trigger.event, 0) <= mark.seen_id
+        case StageTrigger() if trigger.stalled is None:
+            return sight.events.get(CHANGED, 0) <= mark.seen_id
+        case TierTrigger():
+            return sight.tier_change <= mark.seen_id
+        case DateTrigger():
+            return not any(date_windows(trigger, since, now, name) for name in zones)
+        case RiskTrigger():
+            return not any(days_fired(since, now, trigger.at, name) for name in zones)
+        case AtTrigger():
+            own = zones if trigger.local else (sight.home,)
+            return not any(due_runs(trigger, since, now, name, journey.missed_runs) for name in own)
+        case ScheduleTrigger():
+            own = zones if trigger.timezone == "recipient" else (trigger.timezone,)
+            return not any(due_runs(trigger, since, now, name, journey.missed_runs) for name in own)
+    return False
 
 
 def enroll_units(store: Store, journey_name: str, unit_ids: Sequence[int], run_key: str, *, now: datetime) -> int:
@@ -230,7 +316,11 @@ class _Guard:
 
 def _known_zones(conn: sa.Connection, journey: Journey) -> list[str]:
     """Zones that units state and tzdata knows. The others keep the workspace's time here: entering is not sending."""
-    return [name for name in entering.zones_present(conn, journey.unit) if zone(name) is not None]
+    return _known(conn, journey.unit)
+
+
+def _known(conn: sa.Connection, unit: str) -> list[str]:
+    return [name for name in entering.zones_present(conn, unit) if zone(name) is not None]
 
 
 def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: Watermark, home: str) -> int:

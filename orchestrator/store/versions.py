@@ -262,6 +262,27 @@ def move_watermark(
     )
 
 
+def move_idle(conn: sa.Connection, idle: Mapping[int | None, Iterable[tuple[str, str]]], seen_until: datetime) -> None:
+    """Move the watermarks of triggers, (journey, key) by the id up to which nothing was there for them.
+
+    Only forward, and of those alone that nobody else is looking at: whoever is moves them. All was seen in one
+    snapshot, and ids grow in the order of commits.
+    """
+    t = trigger_state.c
+    for seen_id, triggers in idle.items():
+        listed = key_list(conn, [f"{journey}\n{key}" for journey, key in triggers])
+        name = t.journey + sa.literal("\n", sa.Text()) + t.trigger
+        mine = sa.select(t.journey, t.trigger).where(
+            name.in_(sa.select(listed.c.key)), sa.func.coalesce(t.seen_until, t.baseline_at) <= seen_until
+        )
+        values: dict[str, Any] = {"seen_until": seen_until}
+        if seen_id is not None:
+            mine = mine.where(sa.func.coalesce(t.seen_id, 0) <= seen_id)
+            values["seen_id"] = seen_id
+        mine = mine.order_by(t.journey, t.trigger).with_for_update(skip_locked=True)
+        conn.execute(trigger_state.update().where(sa.tuple_(t.journey, t.trigger).in_(mine)).values(**values))
+
+
 def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> None:
     """Forget triggers no longer in force: put in force again, they start anew, not firing for the time between."""
     for journey, trigger in keys:
@@ -271,6 +292,12 @@ def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> Non
 
 def newest_event(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one())
+
+
+def newest_events(conn: sa.Connection, after_id: int) -> dict[str, int]:
+    """Of the events behind this id: type → the newest's."""
+    query = sa.select(event.c.type, sa.func.max(event.c.id)).where(event.c.id > after_id).group_by(event.c.type)
+    return dict(conn.execute(query).tuples().all())
 
 
 def happened_by(conn: sa.Connection, after_id: int, until_id: int, now: datetime) -> int:
