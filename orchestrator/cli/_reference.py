@@ -10,7 +10,10 @@ import sys
 from collections.abc import Mapping
 
 ORDER = (
-    ("From an empty folder to a workspace in force", ("init", "check", "explain", "schema", "test", "plan", "apply")),
+    (
+        "From an empty folder to a workspace in force",
+        ("init", "check", "explain", "schema", "preview", "test", "plan", "apply"),
+    ),
     ("Writing", ("new", "new journey", "draw")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
@@ -51,6 +54,19 @@ ORDER = (
 """The page's chapters. A command that is in none of them is an error, so that none is forgotten."""
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "preview": {
+        "name": "what was looked at",
+        "file": "the page",
+        "at": "as of when",
+        "who": "for whom, in words",
+        "real": "whether that is a customer",
+        "renderings": "`medium`, `text`, `step`, `locale`, `values` (usual, longest, emptiest), `own` (as she would get "
+        "it), `refused`, `gaps` (names without a value), `made_up`, `parts` (without the page), `segments`, `encoding` "
+        "each",
+        "remarks": "`weight` (bad, doubt, note), `text`, `where` each",
+        "extremes": "of the audience, by name: `name`, `of`, `missing`, `longest`, `shortest` each",
+        "tests": "test sends, as messages' numbers",
+    },
     "draw": {"files": "the pictures that were written"},
     "new": {"recipes": "`recipe`, `group`, `title`, `about`, `unit` each"},
     "new journey": {
