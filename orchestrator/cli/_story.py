@@ -206,7 +206,9 @@ def _chose(detail: Mapping[str, Any]) -> str:
     tried = [f"{t['condition']} is {_TRUTH[t['truth']]}" for t in detail.get("tried", ())]
     arm = detail.get("arm")
     told = f"takes `{arm}`" if arm is not None else "takes none of its ways"
-    rest = {k: v for k, v in detail.items() if k not in ("tried", "arm")}
+    if "decided" in detail:
+        told += f", which won the experiment: decision {detail['decided']}"
+    rest = {k: v for k, v in detail.items() if k not in ("tried", "arm", "cards", "decided")}
     return _with(told + (f": {'; '.join(tried)}" if tried else ""), rest)
 
 

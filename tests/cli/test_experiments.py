@@ -89,7 +89,12 @@ def test_from_too_early_to_decided(trial: World) -> None:
         assert trial("import", "events", str(trial.write("late-signed.csv", signed))).code == 0
         trial.tick()
         told = [trial("why", f"z{n}", "trial", width=140).out for n in range(3)]
-        assert any("decided" in text and "bold" in text for text in told), told
+        assert any("takes `bold`, which won the experiment: decision 1" in text for text in told), told
+        shown = trial.json("metrics")
+        [one] = [e for e in shown["experiments"] if e["split"] != "holdout"]
+        assert (one["state"], one["winner"], one["best"]) == ("decided", "bold", "bold")
+        assert one["arm_rate"]["bold"]["of"] == 60 and one["arm_difference"]["plain"]["low"] > 0
+        assert "✓ bold" in (out := trial("metrics", width=80).out) and "bold − control" in out
     finally:
         trial.at.now = MONDAY
 
