@@ -22,6 +22,8 @@ QUIET_PREFECT = {
     # A proxy from the environment would stand between a test and its own loopback server.
     "NO_PROXY": "127.0.0.1,localhost,::1",
     "no_proxy": "127.0.0.1,localhost,::1",
+    # What `check` remembers of a workspace.
+    "XDG_CACHE_HOME": f"{PREFECT_HOME}/cache",
 }
 os.environ.update(QUIET_PREFECT)
 for inherited in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_DATABASE_CONNECTION_URL"):

@@ -128,7 +128,14 @@ def _tests(folder: Path, problems: list[Problem], project: Project | None, recal
 
 # ---- what the last check found out ----------------------------------------------------------------------------------
 
-_KEPT = ".orchestrator/check.json"
+
+def _kept(folder: Path) -> Path:
+    """Where it lies: with the caches of whoever is logged in, so that a check leaves nothing in the workspace, and a
+    workspace that comes from elsewhere brings no findings along."""
+    from orchestrator.source import digest
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "campaign-orchestrator" / f"check-{digest(str(folder.resolve()))[:20]}.json"
 
 
 def _recalled(folder: Path) -> Recall:
@@ -138,26 +145,26 @@ def _recalled(folder: Path) -> Recall:
     from orchestrator.recall import Recall
 
     before: dict[str, Any] = {}
-    with suppress(OSError, msgspec.DecodeError):  # what cannot be read is found out again
-        before = msgspec.json.decode((folder / _KEPT).read_bytes(), type=dict[str, dict[str, Any]])
+    # What cannot be read is found out again; RuntimeError: nobody knows where this user is at home.
+    with suppress(OSError, RuntimeError, msgspec.DecodeError):
+        before = msgspec.json.decode(_kept(folder).read_bytes(), type=dict[str, dict[str, Any]])
     return Recall(_stamp(), before)
 
 
 def _keep(folder: Path, recall: Recall) -> None:
-    """Writes it down where a run leaves things, too; where nothing can be written, the next check takes longer."""
-    if not recall.changed or not (folder / "journeys").is_dir():
+    """Writes it down; where nothing can be written, the next check takes longer."""
+    if not recall.changed:
         return
     import tempfile
 
     import msgspec
 
-    try:
-        (folder / _KEPT).parent.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=(folder / _KEPT).parent, prefix="check-", delete=False) as file:
-            file.write(msgspec.json.encode(recall.after))
-        Path(file.name).replace(folder / _KEPT)
-    except (OSError, TypeError, msgspec.MsgspecError):
-        return
+    with suppress(OSError, RuntimeError, TypeError, msgspec.MsgspecError):
+        written, path = msgspec.json.encode(recall.after), _kept(folder)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix="check-", delete=False) as file:
+            file.write(written)
+        Path(file.name).replace(path)
 
 
 def _stamp() -> str:
