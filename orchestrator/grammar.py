@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
@@ -137,6 +137,7 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=True)
 
 
+@lru_cache(maxsize=4_000)  # the same few questions are asked in many journeys; nobody changes a tree
 def read(text: str) -> Parsed:
     """The tree of a condition or expression. Raises Unreadable."""
     if not text.strip():

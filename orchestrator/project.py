@@ -27,7 +27,7 @@ from orchestrator.source import Node, decode, digest, parse
 from orchestrator.steps import kinds
 from orchestrator.steps.sending import TemplateStep
 from orchestrator.steps.survey import Survey
-from orchestrator.template import Template, Templates, compile_text, load_templates
+from orchestrator.template import Template, Templates, load_templates, proofread
 from orchestrator.workspace import (
     check_name,
     check_segment_units,
@@ -463,7 +463,7 @@ class _Loading:
         for key in ("message", "title"):
             node = step.node.get(key) if step.node.kind == "map" else None
             if node is not None and node.kind == "scalar" and "{" in node.text:
-                compile_text(node.text, node.span, self.vocabulary, self.problems)
+                proofread(node.text, node.span, self.vocabulary, self.problems)
 
 
 def _causes(found: list[Problem], trigger: Node | None) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -115,13 +116,19 @@ class Names:
         return None
 
 
+@cache
+def _bare() -> Sandbox:
+    """For the names of its filters and tests alone."""
+    return Sandbox({})
+
+
 class Proof:
     """Tells what is wrong with one source of Jinja, without its includes."""
 
     def __init__(self, names: Names, problems: Problems) -> None:
         self.names = names
         self.problems = problems
-        self.sandbox = Sandbox({})
+        self.sandbox = _bare()
 
     def text(self, text: str, locate: Locate, local: frozenset[str] = frozenset()) -> nodes.Template | None:
         """The parsed source, None when it is no Jinja at all."""

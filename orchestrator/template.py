@@ -39,6 +39,7 @@ __all__ = [
     "compile_text",
     "context_names",
     "load_templates",
+    "proofread",
     "sms_segments",
 ]
 
@@ -178,11 +179,8 @@ def load_templates(
     return loaded
 
 
-def compile_text(
-    text: str, span: Span, vocabulary: Vocabulary, problems: Problems, medium: Medium = Medium.TASK
-) -> Compiled:
-    """A text written in a journey, such as a task's message: one part, `text`. Empty when it has problems."""
-    before = len(problems.errors)
+def proofread(text: str, span: Span, vocabulary: Vocabulary, problems: Problems) -> None:
+    """Tells what is wrong with a text written in a journey."""
 
     def locate(offset: int, length: int) -> Span:
         inset = (span.end_col - span.col - len(text)) // 2
@@ -191,6 +189,14 @@ def compile_text(
         return Span(span.file, span.line, span.col + inset + offset, span.line, span.col + inset + offset + length)
 
     Proof(Names(vocabulary), problems).text(text, locate)
+
+
+def compile_text(
+    text: str, span: Span, vocabulary: Vocabulary, problems: Problems, medium: Medium = Medium.TASK
+) -> Compiled:
+    """A text written in a journey, such as a task's message: one part, `text`. Empty when it has problems."""
+    before = len(problems.errors)
+    proofread(text, span, vocabulary, problems)
     good = len(problems.errors) == before
     cap = 1_600 if medium == Medium.SMS else 20_000
     return compile_parts(_sandbox(vocabulary), [Part("text", text.strip() if good else "", cap=cap)], vocabulary.locale)
