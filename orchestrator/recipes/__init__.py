@@ -215,7 +215,17 @@ class _Fitting:
             "done": end,
             "low": tiers[0],
             "high": tiers[min(1, len(tiers) - 1)],
+            **self._of_points(class_name),
         }
+
+    def _of_points(self, class_name: str) -> dict[str, str]:
+        """`ago`: how long ago points were earned that expire in a month; `reward`: what can be had for a few."""
+        programme = self.before.program.classes.get(class_name)
+        expire = programme.expire if programme is not None else None
+        days = expire.days + round(expire.months * 30.4) if expire is not None else 548
+        rewards = programme.rewards.values() if programme is not None else ()
+        cheap = [r for r in rewards if r.costs <= 100 and not r.tiers and r.only_if is None and not r.voucher]
+        return {"ago": str(max(days - 35, 1)), "reward": cheap[0].name if cheap else "free-delivery"}
 
     def _class(self) -> str:
         classes = self.vocabulary.classes
@@ -306,7 +316,7 @@ class _Fitting:
             wanted.pop("classes", None)
         if topic not in self.vocabulary.topics:
             wanted["topics"] = {topic: {"purpose": "marketing", "title": _TITLES.get(topic, topic.capitalize())}}
-        wanted = self._spoken(wanted)
+        wanted = _whole(self._spoken(wanted), self.before.files[WORKSPACE])
         found = {}
         for path, more in ((WORKSPACE, wanted), (SEGMENTS, needs.get("segments", {}))):
             text = self.before.files.get(path, "")
@@ -356,6 +366,23 @@ class _Fitting:
         known = {(p.code, p.message, p.span.file) for p in self.before.warnings}
         warnings = tuple(p for p in after.warnings if (p.code, p.message, p.span.file) not in known)
         return Made(name, path, class_name, topic, new, edited, warnings, after)
+
+
+def _whole(wanted: dict[str, Any], text: str) -> dict[str, Any]:
+    """Without what is declared in another way already: properties are added to an event, nothing to a survey."""
+    have = _plain(text, WORKSPACE)
+    for section, depth in (("surveys", 1), ("vouchers", 1), ("topics", 1), ("program", 2)):
+        if section in wanted:
+            wanted[section] = _new_ones(wanted[section], have.get(section), depth)
+    return {key: value for key, value in wanted.items() if value or key not in have}
+
+
+def _new_ones(wanted: Any, have: Any, depth: int) -> Any:
+    if not isinstance(have, dict):
+        return wanted
+    if depth == 1:
+        return {key: value for key, value in wanted.items() if key not in have}
+    return {key: _new_ones(value, have.get(key), depth - 1) for key, value in wanted.items()}
 
 
 def _part(path: str, layout: str) -> str:
