@@ -76,13 +76,14 @@ class Places:
     """Where anything about a person may be kept outside the database.
 
     `listed`: the list of erasures; `forget`: by those who keep messages; `exports`: what was exported for people;
-    `folder`: the workspace's, where imports leave rows they refused.
+    `folder`: the workspace's, where imports leave rows they refused; `previews`: pages that show texts for somebody.
     """
 
     listed: Path
     forget: Sequence[Forget] = ()
     exports: Path | None = None
     folder: Path | None = None
+    previews: Path | None = None
 
 
 # ---- the list beside the keys ---------------------------------------------------------------------------------------
@@ -267,6 +268,9 @@ def _finish_one(store: Store, kept: int, ids: Sequence[int], places: Places) -> 
     count = sum(forget(mine) for forget in places.forget)
     if places.exports is not None:
         _forget_named(places.exports, ids)
+    # All of them: a page may show her among the longest names of somebody else's, and is made again in a second.
+    for page in places.previews.glob("*.html") if places.previews is not None else ():
+        page.unlink(missing_ok=True)
     with store.write() as conn:
         if waiting:
             rights.note_left(conn, kept, ids, ("outbox", "files"))

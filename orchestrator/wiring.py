@@ -116,6 +116,11 @@ class Wired:
         """Where what is held about a person is written, for her; an erasure looks here."""
         return self.home / "exports"
 
+    @property
+    def previews(self) -> Path:
+        """Where pages that show texts for somebody are written; an erasure deletes them."""
+        return self.home / "preview"
+
     def places(self) -> Places:
         """Where anything about a person may be kept outside the database. Raises what `channels` raises."""
         from orchestrator.erase import Places
@@ -123,7 +128,7 @@ class Wired:
         sandbox: Any = importlib.import_module("channels.sandbox")  # it may have been used before
         forget: list[Forget] = [partial(sandbox.forget, self.settings.outbox_path(self.folder))]
         forget += [c.forget for c in self.channels.values() if isinstance(c, Keeps) and c.name != "sandbox"]
-        return Places(self.erasures_path, tuple(forget), self.exports, self.folder)
+        return Places(self.erasures_path, tuple(forget), self.exports, self.folder, self.previews)
 
     def keys_lost(self) -> bool:
         """Whether there is no key file where the database has been used with one."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FLAG = Parameter(negative=())
 _MEDIA = Literal["email", "sms", "push", "mail", "task", "webhook"]
+_KEPT = 7 * 86_400
 _SIGN = {"bad": "[red]✗[/]", "doubt": "[yellow]![/]", "note": "[dim]·[/]"}
 
 
@@ -254,6 +255,7 @@ def _written(workspace: Path, name: str, found: Preview, out: Path | None, image
         if out is None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
+            _forget_old(folder)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
@@ -262,6 +264,15 @@ def _written(workspace: Path, name: str, found: Preview, out: Path | None, image
     except OSError as error:
         raise CannotRun(f"the page cannot be written to {path}: {error.strerror or error}") from None
     return path
+
+
+def _forget_old(folder: Path) -> None:
+    """Pages that nobody has made anew for a week: what they show of a person has no business there any more."""
+    import time
+
+    for page in folder.glob("*.html"):
+        if page.stat().st_mtime < time.time() - _KEPT:
+            page.unlink(missing_ok=True)
 
 
 def _file(name: str) -> str:

@@ -213,7 +213,12 @@ def preview(
     if conn is not None:
         work.look(conn)
     renderings = tuple(r for number, text in enumerate(texts) for r in work.renderings(number, text))
-    return Preview(name, now, work.told_who(), who.customer_id is not None, renderings, work.extremes)
+    notes: tuple[str, ...] = ()
+    journey = project.journeys.get(name)
+    if journey is not None and any(text.template == name for text in texts):
+        others = len({(t.medium, t.name) for t in _sends(project, journey, now)} - {(t.medium, t.name) for t in texts})
+        notes = (f"a journey is called {name}, too, and sends more: --journey",) if others else ()
+    return Preview(name, now, work.told_who(), who.customer_id is not None, renderings, work.extremes, notes)
 
 
 @dataclass(slots=True)

@@ -41,6 +41,8 @@ def remarks(found: Preview) -> list[Remark]:
         where += {"usual": "", "longest": ", longest", "emptiest": ", emptiest"}[rendering.values]
         for weight, text in _of(rendering, found):
             said.setdefault((rendering.text.name, text), Remark(weight, text, where))
+    for text in found.notes:
+        said[("", text)] = Remark("note", text)
     order = ("bad", "doubt", "note")
     return sorted(said.values(), key=lambda remark: order.index(remark.weight))
 
