@@ -94,7 +94,9 @@ def decide(store: Store, *, now: datetime, every: timedelta = EVERY) -> DecideRe
         looked = versions.setting_instant(conn, _LOOKED)
         if looked is not None and timedelta() <= now - looked < every:
             return DecideReport()
-        found = [one for one in standings(conn, force, now) if one.step != HOLDOUT and one.decision is None]
+        over = _over(conn)
+        asked = [(journey, split) for journey, split in _splits(force) if (journey.name, split.question) not in over]
+        found = [_of_split(conn, journey, split, None, now) for journey, split in asked]
     won = [one for one in found if one.finding.reached]
 
     def written(conn: sa.Connection) -> set[int]:
@@ -113,7 +115,7 @@ def decide(store: Store, *, now: datetime, every: timedelta = EVERY) -> DecideRe
 def standings(conn: sa.Connection, force: Force, now: datetime, *, journey: str | None = None) -> tuple[Standing, ...]:
     """Every split with a winner of the journeys in force, and every holdout of one whose goal is an event with a time
     `within`; of one journey where it is named. One statement for each split, a few for each holdout."""
-    over = {(d.journey, d.question): d for d in experiments.decisions(conn)}
+    over = _over(conn)
     found = []
     for one, split in _splits(force):
         if journey in (None, one.name):
@@ -122,6 +124,10 @@ def standings(conn: sa.Connection, force: Force, now: datetime, *, journey: str 
         if journey in (None, one.name) and (standing := _of_holdout(conn, force, one, now)) is not None:
             found.append(standing)
     return tuple(sorted(found, key=lambda one: (one.journey, one.step == HOLDOUT)))
+
+
+def _over(conn: sa.Connection) -> dict[tuple[str, str], Decision]:
+    return {(d.journey, d.question): d for d in experiments.decisions(conn)}
 
 
 def _splits(force: Force) -> Iterator[tuple[Journey, Split]]:

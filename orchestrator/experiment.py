@@ -173,7 +173,7 @@ def to_go(arms: Sequence[Arm], confidence: float) -> int | None:
     alpha = (1 - confidence) / (len(dealt) - 1)
 
     def enough(times: float) -> bool:
-        grown = [_grown(arm, times) for arm in dealt]
+        grown = [_grown(arm, n * times) for arm in dealt]
         best = next(arm for arm in grown if arm.name == leader.name)
         return all(compare(best, other, alpha).low > 0 for other in grown if other is not best)
 
@@ -189,8 +189,10 @@ def to_go(arms: Sequence[Arm], confidence: float) -> int | None:
     return more if more <= _FURTHEST else None
 
 
-def _grown(arm: Arm, times: float) -> Arm:
-    return replace(arm, runs=round(arm.runs * times), successes=round(arm.successes * times))
+def _grown(arm: Arm, total: float) -> Arm:
+    """Of so many runs in all, with the arm's rate as it is; dealt in their shares, as in the long run they are."""
+    runs = total * arm.share
+    return replace(arm, runs=round(runs), successes=round(runs * (arm.rate or 0.0)))
 
 
 def _shared(arms: Sequence[Arm]) -> list[Arm]:
