@@ -30,7 +30,7 @@ from orchestrator.terms import Compare, Literal_, OneOf, Ref, Rows, walk
 KEYS: Final = Keys(b"a" * 32, b"t" * 32, b"s" * 32, b"c" * 32)
 """Of a scratch database with nobody real in it."""
 ORDER: Final[tuple[ImportKind, ...]] = ("accounts", "customers", "devices", "consents", "records", "events")
-HOURS: Final = (9, 12, 15, 19)
+HOURS: Final = (9, 17)
 """When a shop's systems tell what happened, UTC: a look for each of them, not one for every minute."""
 _YEAR: Final = 365
 
@@ -248,6 +248,13 @@ class MadeUp:
     def life(self, begin: datetime, until: datetime) -> Sequence[Told]:
         """Newcomers and events, at the hours at which they are told."""
         return self._all(begin, begin, until)
+
+    def told_of(self, key: str, begin: datetime, until: datetime) -> list[Told]:
+        """All that is told of one unit, from a year before the clock begins."""
+        names = ("customers", "accounts")
+        whole = (*self._all(begin, begin - timedelta(days=_YEAR), begin), *self._all(begin, begin, until))
+        return [t for t in whole if key in (t.row.get("key") if t.kind in names else None, t.row.get("customer"))
+                or (t.kind == "records" and t.row.get("account") == key)]  # fmt: skip
 
     def _all(self, begin: datetime, first: datetime, last: datetime) -> list[Told]:
         """What is told in (first, last]; what stands since earlier comes at `first` where that is before `begin`."""

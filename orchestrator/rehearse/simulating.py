@@ -7,11 +7,12 @@ what is due next, rounded up to the hop: at those instants, and at no other, tic
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import count, groupby
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from channels.base import Channel, Event, Medium
-from orchestrator import rank
+from orchestrator import lottery, rank
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
 from orchestrator.apply import apply, remember
@@ -31,9 +32,9 @@ from orchestrator.journey import ApiTrigger
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
-from orchestrator.rehearse.cohort import ORDER, Cohort, Told
+from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
 from orchestrator.rehearse.converting import Converting
-from orchestrator.rehearse.due import Due
+from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh
 from orchestrator.rehearse.playing import REPORTS
 from orchestrator.rehearse.stage import hurried, narrowed
 from orchestrator.rehearse.summing import Heard, simulation
@@ -42,8 +43,11 @@ from orchestrator.source import digest
 from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.tables import account, customer, enrollment, log, loyalty, message
+from orchestrator.store.tables import draw as draws
 
 HOUR: Final = timedelta(hours=1)
+WRITING: Final = frozenset({"update", "points", "voucher", "enter", "emit"})
+"""Steps by which something else is written than messages."""
 ROUNDS: Final = 200
 """More rounds than any journey has steps in a row: what is due after them is a loop."""
 
@@ -97,6 +101,8 @@ class _Run:
     behaving: Behaving = field(init=False)
     converting: Converting = field(init=False)
     due: Due = field(init=False)
+    fresh: Fresh = field(default_factory=Fresh)
+    before: datetime = field(init=False)
     heard: Counter[Heard] = field(default_factory=Counter)
     notes: dict[str, None] = field(default_factory=dict)
     paused: Counter[str] = field(default_factory=Counter)
@@ -105,9 +111,10 @@ class _Run:
     _seen: int = 0
     _life: list[Told] = field(default_factory=list)
     _told: int = 0
+    _writes: bool = False
 
     def __post_init__(self) -> None:
-        self.now = self.begin
+        self.now = self.before = self.begin
         self.project = scaled(_narrowed(self.asked, self.names), self.cohort.scale)
         self.store = hurried(self.folder / "simulation.db")
         self.behaving = Behaving(self.behaviour, self.seed)
@@ -143,6 +150,9 @@ class _Run:
         self._apply(self.project)
         self._life = list(self.cohort.life(self.begin, self.until))
         self.due = Due(self.store, self.project, self.until, ranks)
+        self.fresh.wrote = True
+        steps = [step for journey in self.project.journeys.values() for step in journey.every_step()]
+        self._writes = any(step.keyword in WRITING for step in steps)
         with self.store.read() as conn:
             self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
 
@@ -159,30 +169,68 @@ class _Run:
             soonest.append(self._life[self._told].at)
         if self.backs:
             soonest.append(self.backs[0][0])
-        steps = -((self.begin - max(min(soonest), self.now + timedelta(microseconds=1))) // self.hop)
-        return self.begin + steps * self.hop
+        return self._grid(max(min(soonest), self.now + timedelta(microseconds=1)))
+
+    def _grid(self, at: datetime) -> datetime:
+        """Rounded up to the hop."""
+        return self.begin - (self.begin - at) // self.hop * self.hop
 
     def _look(self) -> None:
         """All that is due now, and what comes back of it at once."""
+        before = self.before
         self._take_in()
-        self._hear()
+        heard = self._hear()
+        counts = self.due.counts(before, self.now)
         if self.due.is_night(self.now):
             rank.refresh(self.store, now=self.now)
+            self.fresh.standing.add(RANK)
+        fires = before == self.now or self.due.fires(before, self.now)
         for _ in range(ROUNDS):
-            if not self._round():
+            if not self._round(before, counts, fires, heard):
+                self.before = self.now
                 return
+            before, counts, fires, heard = self.now, False, False, False
         self.notes[f"more than {ROUNDS} moves in a row at one instant: a journey goes round in a circle"] = None
 
-    def _round(self) -> bool:
-        store, now = self.store, self.now
-        looks = accrue(store, now=now).looks
-        entered = any(enroll(store, now=now, tell=self._held).values())
-        moved = advance(store, now=now, reports=REPORTS).moved
-        sent = deliver(store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation")
-        for journey in sent.paused:
-            self._held(journey, "too many of its messages failed (`policies.pause_if`)")
-        heard = self._gone_out() if sent.judged else False
-        return bool(looks or entered or moved or sent.judged or heard)
+    def _round(self, before: datetime, counts: bool, fires: bool, heard: bool) -> bool:
+        """One round of a tick, of each verb only where there may be something for it: whether anything was."""
+        store, now, due = self.store, self.now, self.due
+        new = due.new_events()
+        fresh = replace(self.fresh, types=self.fresh.types | new)
+        self.fresh = Fresh()
+        waiting = due.waiting()
+        looks = 0
+        if fresh or counts or _is_due(waiting.programme, now):
+            done = accrue(store, now=now)
+            looks = done.looks
+            self._seed_draws()
+            fresh.types |= due.new_events()
+            fresh.standing |= {PROGRESS} if looks else set()
+            fresh.standing |= {POINTS} if done.points or _is_due(waiting.programme, now) else set()
+        unchanged = due.unchanged(before, now, fresh)
+        entered = moved = judged = 0
+        if fresh or fires or len(unchanged) < due.triggers():
+            entered = sum(enroll(store, now=now, tell=self._held, unchanged=unchanged).values())
+        if entered or fresh or heard or _is_due(waiting.wake, now) or due.watched(before, now, fresh):
+            moved = advance(store, now=now, reports=REPORTS).moved
+            self.fresh.wrote |= bool(moved) and self._writes
+        if moved or heard or _is_due(waiting.deliver, now):
+            sent = deliver(store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation")
+            judged = sent.judged
+            for journey in sent.paused:
+                self._held(journey, "too many of its messages failed (`policies.pause_if`)")
+        back = self._gone_out() if judged else False
+        return bool(looks or entered or moved or judged or back)
+
+    def _seed_draws(self) -> None:
+        """Lots are drawn by a secret seed: here by one that is the same every time."""
+        if not any(p.draws for p in self.project.program.classes.values()):
+            return
+        with self.store.write() as conn:
+            for name in conn.execute(sa.select(draws.c.name).where(draws.c.drawn_at.is_(None))).scalars().all():
+                seed = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[: lottery.SEED]
+                told = {"seed": seed, "commitment": hashlib.sha256(seed).hexdigest()}
+                conn.execute(draws.update().where(draws.c.name == name, draws.c.seed != seed).values(**told))
 
     def _held(self, journey: str, why: str) -> None:
         """A pause that somebody would look at: here it is told, and the journey goes on."""
@@ -205,12 +253,15 @@ class _Run:
             mine = [told.row for told in some]
             report = import_rows(self.store, self.cohort.keys, self.project.vocabulary, kind, mine, now=self.now)
             self.due.came_in(kind, mine, self.now)
+            self.fresh.wrote |= kind in ("accounts", "customers", "records")
             self.notes.update((f"{kind}: {refused.problem}", None) for refused in report.refused[:1])
 
     def _gone_out(self) -> bool:
         """Draw what becomes of messages that have just gone out; take in what comes back of them at once."""
         for sent in self._sent():
             for back in self.behaving.takes(sent, self.now):
+                if back.kind is None:
+                    back = back._replace(at=_told_at(back.at))
                 heapq.heappush(self.backs, (back.at, next(self._number), back))
         return self._hear()
 
@@ -227,8 +278,7 @@ class _Run:
         ]
         if told:
             receive(self.store, self.cohort.keys, told, now=self.now)
-        if done:
-            self.due.came_in("events", (), self.now)
+        self.fresh.wrote |= bool(done)
         return bool(told or done)
 
     def _sent(self) -> list[Sent]:
@@ -263,6 +313,17 @@ class _Run:
         for name, times in self.paused.items():
             if times > 1:
                 self.notes[f"{name} would have been paused {times} times in all"] = None
+
+
+def _is_due(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
+
+
+def _told_at(at: datetime) -> datetime:
+    """When a shop's systems tell of what happened at some moment."""
+    day = at.astimezone(UTC).date()
+    hours = [datetime.combine(day + n * timedelta(days=1), time(hour), UTC) for n in (0, 1) for hour in HOURS]
+    return min(hour for hour in hours if hour >= at)
 
 
 def _sent(row: Any) -> Sent:
