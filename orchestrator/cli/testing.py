@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from channels.base import Channel, Medium
     from orchestrator.project import Project
     from orchestrator.rehearsal import Rehearsal
     from orchestrator.rehearse import Coverage, Stage, Turn, Verdict
 
 A_PROCESS = 8
 """So many tests are worth a process of their own."""
+ENDING = ".test.yaml"
+"""Of `orchestrator.rehearsal`, whose import reads the tables of phone numbers."""
 
 
 def register(app: App) -> None:
@@ -40,6 +43,11 @@ def test(
     journey: str | None = None,
     only: Annotated[str | None, Parameter(name=["--only", "-k"])] = None,
     coverage: Annotated[bool, Parameter(negative=())] = False,
+    record: str | None = None,
+    out: Path | None = None,
+    customers: int = 300,
+    days: int = 120,
+    seed: int = 1,
 ) -> int:
     """Run the tests that lie beside the journeys: the real engine, a clock that jumps, and nobody is written to.
 
@@ -55,10 +63,25 @@ def test(
         Only tests whose sentence or file has these words in it.
     coverage
         Tell which steps and ways of each journey no test came to.
+    record
+        Write tests of this journey from a simulation: of people made up, those who go different ways, what they do,
+        and what comes of it. Read them before you keep them: they say what is, not what should be.
+    out
+        Where to write them; without it, NAME.test.yaml beside the journey.
+    customers
+        How many are made up for the simulation.
+    days
+        How long it lasts.
+    seed
+        Another number, other people.
     """
     from orchestrator.project import load
 
     call = terminal()
+    if record is not None:
+        if paths or journey or only or coverage:
+            raise Usage("--record NAME writes tests of a journey; it takes --out, --customers, --days and --seed alone")
+        return _record(call, record, out, customers, days, seed)
     texts = read_tests(call.workspace, paths)
     project = load(call.workspace)
     if journey is not None and journey not in project.journeys:
@@ -74,8 +97,6 @@ def test(
 
 def read_tests(workspace: Path, paths: Sequence[Path] = ()) -> dict[str, str]:
     """Texts of test files by their path in the workspace. Raises Usage for a path where there is none."""
-    from orchestrator.rehearsal import ENDING
-
     found: dict[str, str] = {}
     for path in paths or (workspace / "journeys",):
         where = path if path.is_absolute() or path.exists() else workspace / path
@@ -123,11 +144,17 @@ def _one_by_one(folder: Path, tests: Sequence[Rehearsal], project: Project) -> I
 
 def a_stage(folder: Path) -> Stage:
     """Where tests are played, in a folder of the caller's: messages are taken, and kept nowhere."""
-    from channels.base import Medium
     from orchestrator.rehearse import Stage
 
+    return Stage(folder, _nowhere())
+
+
+def _nowhere() -> dict[Medium, Channel]:
+    """Channels that take everything, and keep nothing."""
+    from channels.base import Medium
+
     null: Any = importlib.import_module("channels.null")
-    return Stage(folder, {medium: null.Null(medium) for medium in Medium})
+    return {medium: null.Null(medium) for medium in Medium}
 
 
 @dataclass(slots=True)
@@ -177,6 +204,55 @@ def _progress(call: Terminal, total: int) -> Iterator[Any]:
     with Progress(*columns, TimeElapsedColumn(), console=call.console, disable=quiet, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda text, done: bar.update(task, description=text, advance=done)
+
+
+# ---- written from a simulation --------------------------------------------------------------------------------------
+
+
+def _record(call: Terminal, name: str, out: Path | None, customers: int, days: int, seed: int) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    from orchestrator.problems import suggest
+    from orchestrator.project import load
+    from orchestrator.rehearse.recording import record
+
+    if not (1 <= customers <= 10_000 and 1 <= days <= 3650):
+        raise Usage("--customers takes 1 to 10,000, --days 1 to 3,650")
+    project = load(call.workspace)
+    if name not in project.journeys:
+        hint = suggest(name, project.journeys)
+        raise Usage(f"there is no journey `{name}`" + (f"; {hint}" if hint else ""))
+    path = out or (call.workspace / project.journeys[name].path).with_suffix(".test.yaml")
+    if path.exists():
+        raise Usage(f"{path} is there already, and nothing is written over it; name another file with --out")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        found = record(
+            project,
+            name,
+            begin=today,
+            until=today + timedelta(days=days),
+            customers=customers,
+            seed=seed,
+            folder=Path(folder),
+            channels=_nowhere(),
+        )
+    if not found.text:
+        why = "nobody entered it" if not found.runs else f"none of its {found.runs} runs could be told as a test"
+        raise CannotRun(f"{name}: {why}; try more --customers or --days, or write the test by hand")
+    head = (
+        f"# Written from a simulation of {customers} made-up customers (seed {seed}): what comes, for you to judge.\n"
+    )
+    path.write_text(head + found.text, encoding="utf-8")
+
+    def show(console: Console) -> None:
+        console.print(f"[bold green]✓[/] {counted(found.tests, 'test')} in [bold]{path}[/]", soft_wrap=True)
+        _show_coverage(console, [found.covered])
+        console.print("\nRead them before you keep them: they say what comes, not what should come.")
+
+    covered = {"unreached": found.covered.unreached, "untaken": [list(way) for way in found.covered.untaken]}
+    call.answer(lambda: {"file": str(path), "tests": found.tests, "runs": found.runs, **covered}, show)
+    return FINE
 
 
 # ---- what is told ---------------------------------------------------------------------------------------------------
