@@ -24,8 +24,6 @@ from orchestrator.store import journeys as running
 from orchestrator.store import versions
 from orchestrator.store.segments import Segments
 
-STRANDS = "strands-people"
-
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -174,7 +172,7 @@ class _Looking:
             step_is = "a step that this version" if len(steps) == 1 else "steps that this version"
             people = _people(sum(steps.values()), new.unit)
             message = f"{people} inside would be stranded, {where}: {step_is} of `{name}` does not have"
-            yield Problem(STRANDS, message, _in_flight(self.project, new), hint)
+            yield Problem("strands-people", message, _in_flight(self.project, new), hint)
 
     def unreadable(self, inside: Sequence[Inside]) -> Iterator[Problem]:
         """On a version that nobody could read any more, though it can be read now."""
@@ -192,9 +190,8 @@ class _Looking:
             first = error.problems[0] if isinstance(error, ProjectError) else None
             because = f": {first.message} ({first.span})" if first is not None else ""
             message = f"{_people(people, was.unit)} inside `{name}` could not go on by the version they are on{because}"
-            yield Problem(
-                STRANDS, message, Span.whole(WORKSPACE), f"put it back until they are through; {_let_go(name)}"
-            )
+            hint = f"put it back until they are through; {_let_go(name)}"
+            yield Problem("strands-people", message, Span.whole(WORKSPACE), hint)
 
     def without_text(self, inside: Sequence[Inside]) -> Iterator[Problem]:
         """Still to come to a text that is removed, on a version that names it."""
@@ -217,7 +214,7 @@ class _Looking:
             )
             new = self.project.journeys.get(name)
             span = Span.whole(WORKSPACE) if new is None else _in_flight(self.project, new)
-            yield Problem(STRANDS, message, span, f"keep `{path}` until they are through; {_let_go(name)}")
+            yield Problem("strands-people", message, span, f"keep `{path}` until they are through; {_let_go(name)}")
 
     # ---- texts ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ ORDER = (
         "From an empty folder to a workspace in force",
         ("init", "check", "explain", "schema", "preview", "test", "plan", "apply"),
     ),
+    ("Versions, and a second person", ("versions", "diff", "rollback", "proposals", "approve", "reject")),
     ("Writing", ("new", "new journey", "draw")),
     ("Data in", ("import", "customer merge", "api create", "api list", "api revoke", "api openapi")),
     ("Running", ("run", "up", "serve", "pause", "resume", "demo")),
@@ -316,14 +317,42 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "base": "the apply it was planned against; null before the first",
         "changes": "whether any file differs",
         "journeys": "`name`, `change` (added, edited, removed, same), `unit`, `audience`, `before`, `members`, "
-        "`enters_now`, `inside` (step → runs), `becomes` each",
+        "`enters_now`, `inside` (step → runs), `becomes`, `steps` each; of the steps: `step`, `people`, `version`, "
+        "`becomes` (finishes, stays, moves, leaves, stranded), `to`",
+        "plan": "its id: `apply --plan` takes it",
+        "texts": "`medium`, `name`, `change`, `people` (journey → how many are still to get it) each",
+        "problems": "why an apply would be refused; exit code 1 when there are any",
         "segments": "`name`, `members`, `before` each",
         "files": "path → added, edited, removed, same",
+        "forecast": "with `--forecast`: `began`, `days`, `people` played of `audience`, `scale`, `seed`, `same`; "
+        "`sends` by `day` and `medium`, `costs` by `medium` (millionths of `currency`), `stopped` by `verdict` and "
+        "`reason`, `journeys`: each with `before` and `after`, of the whole audience; `notes`",
     },
     "apply": {
-        "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`",
+        "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`; null where it "
+        "waits for approval",
+        "proposal": "the number under which it waits; null where it does not",
         "plan": "as of `plan`",
     },
+    "versions": {
+        "applies": "`apply`, `at`, `author`, `approved_by`, `message`, `added`, `edited`, `removed`, `files` (how many) each",
+        "journey": "of a journey: its name",
+        "versions": "and its versions: `version`, `in_force`, `apply` (that brought it), `at`, `author`, `message`, `inside`, "
+        "`ended` each",
+    },
+    "diff": {
+        "a": "number of the apply; null before the first",
+        "b": "number of the other; null: the folder",
+        "journeys": "`name`, `change`, `differences` (`kind` + - ~, `what`, `was`, `now`) each",
+        "files": "`path`, `diff` (unified) each",
+    },
+    "rollback": {"apply": "as of `apply`", "proposal": "as of `apply`", "plan": "as of `plan`"},
+    "proposals": {
+        "proposals": "`proposal`, `at`, `author`, `message`, `base`, `state` (waits, stale, approved, rejected), "
+        "`answered_by`, `answered_at`, `answer`, `apply` each",
+    },
+    "approve": {"apply": "as of `apply`", "proposal": "its number", "plan": "as of `plan`"},
+    "reject": {"proposal": "its number", "rejected": "true"},
     "import": {
         "kind": "of the rows",
         "rows": "inserted + updated + unchanged + quarantined",

@@ -128,7 +128,7 @@ _ENDS = {
     "holdout": "holdout: entered and sent nothing, to compare with",
     "failed": "failed",
     "merged": "the customer was merged into another, who is in this journey too",
-    "edited": "the journey was edited, and `in_flight: exit` ended the runs inside",
+    "edited": "the journey was edited, and its `in_flight` let this run go",
 }
 
 
@@ -137,7 +137,9 @@ def _planned_by(moment: Moment, messages: Sequence[Sent]) -> list[Sent]:
     if moment.what != "planned":
         return []
     named = {str(told).rpartition(" to ")[0] for told in moment.detail.get("sends", ())} or {moment.step}
-    return [m for m in messages if m.step in named and m.visit == moment.visit and m.planned_at == moment.at]
+    mine = [m for m in messages if m.visit == moment.visit and m.planned_at == moment.at]
+    # What a step planned that an edit renamed goes by its new name: the instant tells whose it was.
+    return [m for m in mine if m.step in named] or mine
 
 
 def _headline(console: Console, at: datetime, step: str, told: str, place: str) -> None:
@@ -176,6 +178,9 @@ def _moment(moment: Moment) -> str:
             return f"{_condition(str(detail['for']))} has not come within {detail.get('waited', 'its time')}"
         case "skipped":
             return _with("skipped", detail)
+        case "moved":
+            came = f" from {detail['from']}" if detail.get("from") not in ("", None, moment.step) else ""
+            return f"moved{came} to the version of apply {detail.get('apply')}"
         case "came":
             what = _condition(str(detail.get("for", ""))) or "it"
             return f"{what} has come" + (" (it was so already)" if detail.get("already") else "")

@@ -24,6 +24,7 @@ WITHOUT_EXAMPLE = {
     "no-recipients",
     "no-workspace",
     "not-utf-8",
+    "strands-people",
     "stray-file",
     "too-deep",
     "too-many-files",
