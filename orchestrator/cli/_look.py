@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,14 @@ def show_problems(console: Console, problems: Sequence[Problem], sources: Mappin
             console.print(Padding(shown, 0))
         else:
             console.print(shown, soft_wrap=True, no_wrap=True, crop=False)
+
+
+def tell_warnings(console: Console, warnings: Sequence[Problem]) -> None:
+    """That `check` has something to say, and of what."""
+    if warnings:
+        codes = listed(f"{n} {code}" for code, n in sorted(Counter(p.code for p in warnings).items()))
+        told = f"[yellow]! {counted(len(warnings), 'warning')}[/] [dim]({codes})[/]: `orchestrator check` tells them"
+        console.print(told, soft_wrap=True)
 
 
 def plain(value: Any) -> str:

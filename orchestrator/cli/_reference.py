@@ -327,6 +327,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "forecast": "with `--forecast`: `began`, `days`, `people` played of `audience`, `scale`, `seed`, `same`; "
         "`sends` by `day` and `medium`, `costs` by `medium` (millionths of `currency`), `stopped` by `verdict` and "
         "`reason`, `journeys`: each with `before` and `after`, of the whole audience; `notes`",
+        "warnings": "what `check` warns of, as its `problems`",
     },
     "apply": {
         "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`; null where it "

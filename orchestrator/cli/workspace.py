@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from orchestrator.cli import starter
-from orchestrator.cli._look import counted
+from orchestrator.cli._forecast import PATIENCE, foreseen, show_forecast
+from orchestrator.cli._look import counted, tell_warnings
 from orchestrator.cli._opening import opened
 from orchestrator.cli._planned import in_force, may_ask, me, plan_document, put, show_plan
-from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Usage, near, terminal
+from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Terminal, Usage, near, plain_problem, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.foresee import Forecast
+    from orchestrator.plan import Plan
+    from orchestrator.project import Project
+    from orchestrator.wiring import Wired
 
 FLAG = Parameter(negative=())
 _IGNORED = """# What runs leave behind: the database with people's data, the keys, the outbox.
@@ -71,32 +77,58 @@ def init(folder: Path, /) -> int:
 # ---- plan and apply -------------------------------------------------------------------------------------------------
 
 
-def plan(*, all: Annotated[bool, FLAG] = False) -> int:
+def plan(*, all: Annotated[bool, FLAG] = False, forecast: bool | None = None) -> int:
     """What an apply would change, in words and numbers: who would enter, and what becomes of those inside. Changes
     nothing. Ends with 1 where an apply would be refused.
+
+    At a terminal the next thirty days are played, as in force and as written, for a part of the real customers: what
+    would go out by week and medium, what it costs, what is held or refused. That waits a minute at most.
 
     Parameters
     ----------
     all
         List what stays the same, too.
+    forecast
+        Play the next thirty days, however long it takes; or do not play them.
     """
     from orchestrator.plan import plan as planned
     from orchestrator.project import load
 
     call = terminal()
-    project = load(call.workspace)
+    project = load(call.workspace, lint=True)
     with opened(call.workspace) as wired:
         found = planned(wired.store, project, now=wired.clock())
         with wired.store.read() as conn:
             before = in_force(conn)
+        ahead = _ahead(call, wired, project, found, forecast)
 
     def show(console: Console) -> None:
+        tell_warnings(console, project.warnings)
         show_plan(console, found, before, project.files, all)
+        if ahead is not None:
+            show_forecast(console, ahead)
         if found.changes and not found.problems:
             console.print(f"\n[dim]plan {found.id}: `orchestrator apply -m … --plan {found.id}` does exactly this[/]")
 
-    call.answer(lambda: plan_document(found), show)
+    warnings = [plain_problem(p) for p in project.warnings]
+    told = {"forecast": None if isinstance(ahead, str) else ahead, "warnings": warnings}
+    call.answer(lambda: plan_document(found) | told, show)
     return PROBLEMS if found.problems else FINE
+
+
+def _ahead(call: Terminal, wired: Wired, project: Project, found: Plan, asked: bool | None) -> Forecast | str | None:
+    """The forecast; in words why there is none; None where nobody wants one."""
+    if asked is None:
+        looked_at = not call.json and call.console.is_terminal
+        asked = looked_at and found.changes and found.base is not None and not found.problems
+        patience: float | None = PATIENCE
+    else:
+        patience = None
+    if not asked:
+        return None
+    if found.problems:
+        return "this cannot be put in force"
+    return foreseen(call, wired, project, patience=patience)
 
 
 def apply(
@@ -125,6 +157,8 @@ def apply(
     call = terminal()
     if plan is None:
         may_ask(call, yes)
-    project = load(call.workspace)
+    project = load(call.workspace, lint=True)
+    if not call.json:
+        tell_warnings(call.console, project.warnings)
     with opened(call.workspace) as wired:
         return put(call, wired, project, author=me(author), message=message, yes=yes or plan is not None, shown=plan)
