@@ -330,16 +330,17 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "warnings": "what `check` warns of, as its `problems`",
     },
     "apply": {
-        "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`; null where it "
-        "waits for approval",
+        "apply": "`changed`, `apply_id`, `added`, `edited`, `removed`, `migrated`, `exited`, `baselines`; null where "
+        "it waits for approval",
         "proposal": "the number under which it waits; null where it does not",
         "plan": "as of `plan`",
     },
     "versions": {
-        "applies": "`apply`, `at`, `author`, `approved_by`, `message`, `added`, `edited`, `removed`, `files` (how many) each",
+        "applies": "`apply`, `at`, `author`, `approved_by`, `message`, `added`, `edited`, `removed`, `files` (how many) "
+        "each",
         "journey": "of a journey: its name",
-        "versions": "and its versions: `version`, `in_force`, `apply` (that brought it), `at`, `author`, `message`, `inside`, "
-        "`ended` each",
+        "versions": "and its versions: `version`, `in_force`, `apply` (that brought it), `at`, `author`, `message`, "
+        "`inside`, `ended` each",
     },
     "diff": {
         "a": "number of the apply; null before the first",
