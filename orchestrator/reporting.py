@@ -477,7 +477,7 @@ def _exceptions(
 
 
 _DONE: Final[Mapping[str, str]] = {"paused": "Paused", "resumed": "Resumed", "erased": "A person erased",
-                                   "retained": "Retention"}  # fmt: skip
+                                   "retained": "Retention", "decided": "Experiment decided"}  # fmt: skip
 
 
 def _operations(rows: Iterable[Json], clock: _Clock) -> list[Json]:

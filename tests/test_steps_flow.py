@@ -1,17 +1,18 @@
 """branch, split, goto, enter, exit, update, emit."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from orchestrator.engine import draw
-from orchestrator.reading import Share
-from orchestrator.steps import Emit, End, EnterJourney, Facts, Go, Into, Jump, Step, Update
+from orchestrator.reading import EventName, Share
+from orchestrator.steps import Decided, Emit, End, EnterJourney, Facts, Go, Into, Jump, Step, Update
 from orchestrator.steps.branch import Branch, Case
 from orchestrator.steps.enter import Enter
 from orchestrator.steps.exit import Exit
 from orchestrator.steps.goto import Goto
-from orchestrator.steps.split import Arm, Split
+from orchestrator.steps.split import Arm, Split, Winner
 from orchestrator.steps.wait import Wait
 from orchestrator.words import Duration
 from tests.making import SPAN, condition, enrollment, here, journey, step
@@ -93,6 +94,42 @@ def test_the_last_arm_takes_what_rounding_leaves() -> None:
         type(told)(told.enrollment, "j", told.facts, told.now, lambda name: 0.9999999)
     )
     assert isinstance(outcome, Into) and outcome.body == "arm2"
+
+
+def won(splitting: Split, arm: str) -> Facts:
+    return Facts(decided={splitting.question: Decided(7, arm)})
+
+
+def test_an_experiment_that_is_over_deals_no_more() -> None:
+    sought = Winner(by=EventName("bought"), after=timedelta(days=7), min_confidence=Share(0.95))
+    open_ = replace(split(0.5, 0.5), winner=sought)
+    dealt = open_.arrive(here())
+    assert isinstance(dealt, Into) and dealt.note["cards"] == open_.cards and "draw" in dealt.note
+    for arm in ("arm0", "arm1"):
+        taken = open_.arrive(here(won(open_, arm)))
+        assert taken == Into(arm, {"arm": arm, "decided": 7})
+    unasked = split(0.5, 0.5)
+    assert unasked.question == "" and "decided" not in unasked.arrive(here(won(open_, "arm1"))).note
+
+
+def test_what_makes_another_experiment() -> None:
+    """Arms, shares, the step, the event; neither how long it may take nor what the arms do."""
+    sought = Winner(by=EventName("bought"), after=timedelta(days=7), min_confidence=Share(0.95))
+    one = replace(split(0.5, 0.5), winner=sought)
+    others = [
+        replace(split(0.4, 0.6), winner=sought),
+        replace(split(0.5, 0.5, id="other"), winner=sought),
+        replace(split(0.3, 0.3, 0.4), winner=sought),
+        replace(one, split={name.upper(): arm for name, arm in one.split.items()}),
+        replace(one, winner=replace(sought, by=EventName("left"))),
+        split(0.5, 0.5),
+    ]
+    assert len({one.question, *(other.question for other in others)}) == len(others) + 1
+    for other in others:
+        assert "decided" not in other.arrive(here(won(one, "arm1"))).note
+    same = replace(one, winner=replace(sought, after=timedelta(days=9), min_confidence=Share(0.9)))
+    busy = replace(one, split={name: replace(arm, steps=(WAIT,)) for name, arm in one.split.items()})
+    assert same.question == busy.question == one.question
 
 
 def test_goto_counts_its_own_jumps() -> None:

@@ -199,5 +199,6 @@ def decide(
     insert_many(conn, experiment_decision, [row])
     number = int(conn.execute(mine).scalar_one())
     about = {"journey": aim.journey, "step": aim.step, "experiment": number, "winner": winner, "event": aim.by}
-    log.operation(conn, now, DECIDED, by="orchestrator", body={**about, "arms": list(arms)})
+    counts = ", ".join(f"{arm['name']} {arm['successes']} of {arm['runs']}" for arm in arms)
+    log.operation(conn, now, DECIDED, by="orchestrator", body={**about, "confidence": confidence, "counts": counts})
     return number
