@@ -136,12 +136,13 @@ def _state(one: Standing) -> str:
         if one.step == HOLDOUT:
             return f"clear ({within}): {_said(one.finding.why)}"
         return f"clear ({within}): {_said(one.finding.why)}; the next tick decides, within an hour"
-    more = (
-        "at these rates it would take more than a million runs"
-        if one.to_go is None
-        else f"some {_rough(one.to_go)} more runs at these rates"
-    )
-    return f"gathering ({within}, {one.confidence:.4g} sure): {_said(one.finding.why)}; {more}"
+    if any(c.difference is None for c in one.finding.comparisons) or not one.finding.comparisons:
+        more = ""
+    elif one.to_go is None:
+        more = "; they look alike: at these rates it would take more than a million runs"
+    else:
+        more = f"; some {_rough(one.to_go)} more runs at these rates"
+    return f"gathering ({within}, {one.confidence * 100:g}% sure): {_said(one.finding.why)}{more}"
 
 
 def _said(why: str) -> str:
