@@ -208,7 +208,7 @@ _SERIES: Final[Mapping[str, tuple[str, str]]] = {  # on light, on dark
     "audience": ("#159488", "#4fc4b8"),
 }
 _HEAT: Final = (
-    ("#e9edf2", "#cfe6e2", "#9fd0c8", "#63b3a6", "#2c8c7e", "#0f6257"),
+    ("#e9edf2", "#cfe6e2", "#9fd0c8", "#63b3a6", "#237d70", "#0f6257"),
     ("#222b35", "#17413c", "#1d5d55", "#2a8073", "#43a898", "#7fd9ca"),
 )
 _INK_ON_HEAT: Final = (
@@ -253,9 +253,9 @@ a{color:var(--accent)}
 .lead{color:var(--soft)}
 .versus{border-left:4px solid var(--accent);background:var(--faint);padding:.6rem 1rem;border-radius:0 8px 8px 0}
 nav{margin:1rem 0 0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.92rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.2rem,1fr));gap:.8rem;margin:1.6rem 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.6rem,1fr));gap:.8rem;margin:1.6rem 0}
 .tiles div{border:1px solid var(--line);border-radius:12px;padding:.8rem 1rem;background:var(--faint)}
-.tiles b{display:block;font-size:1.55rem;line-height:1.25;font-variant-numeric:tabular-nums}
+.tiles b{display:block;font-size:1.42rem;white-space:nowrap;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles b small{display:block;font-size:.82rem;line-height:1.4}
 .tiles span{color:var(--soft);font-size:.9rem;display:block}
 .tiles em{color:var(--soft);font-size:.8rem;font-style:normal;display:block;margin-top:.2rem}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,17 @@ _HEARD: Final = {
     "bounced": "bounced", "failed": "failed", "complained": "complained of", "unsubscribed": "unsubscribed",
 }  # fmt: skip
 _VERDICTS: Final = {"hold": "held", "deny": "refused", "expired": "expired", "cancelled": "withdrawn"}
+_ENDS: Final = {
+    "goal": "The goal was reached before it went out.",
+    "exit_when": "A condition of `exit_when` came true before it went out.",
+    "exited": "The run came to an `exit`, or to an end of `exit_when`, before it went out.",
+    "completed": "The run was over before it went out.",
+    "failed": "The run could not go on.",
+    "edited": "The journey was edited, and it says `in_flight: exit`.",
+    "merged": "The customer was merged into another one.",
+    "reached by another medium": "Another medium of a `first_of` arrived first.",
+}
+"""Why a message was withdrawn: how its run ended."""
 _OWN: Final = frozenset({Medium.TASK, Medium.WEBHOOK, Medium.AUDIENCE})
 """Media by which no customer hears anything."""
 
@@ -144,10 +156,12 @@ class _Side:
     def traffic(self, name: str) -> Traffic:
         return self.played.traffic.get(name, Traffic())
 
-    def money(self, micro: float) -> str:
-        """From millionths of the currency."""
+    def money(self, micro: float, more: int = 0) -> str:
+        """From millionths of the currency; with `more` decimals than it has, where they say something."""
         digits = minor_digits(self.currency)
-        return f"{micro / 1_000_000:,.{digits}f} {self.currency}".strip()
+        whole, point, rest = f"{micro / 1_000_000:,.{digits + more}f}".partition(".")
+        rest = rest[:digits] + rest[digits:].rstrip("0")
+        return f"{whole}{point if rest else ''}{rest} {self.currency}".strip()
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -160,8 +174,8 @@ class _Page:
 
     def document(self) -> str:
         title = f"Simulation · {self.this.project.vocabulary.workspace} · {self.span()}"
-        parts = [self.heading(), self.tiles(), self.days(), self.volumes(), self.holds(), self.costs(), self.replies(),
-                 self.journeys(), self.assumed()]  # fmt: skip
+        sections = [self.days(), self.volumes(), self.holds(), self.costs(), self.replies(), self.journeys()]
+        parts = [self.heading(sections), self.tiles(), *sections, self.assumed()]
         return (
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" '
             f'content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
@@ -204,17 +218,18 @@ class _Page:
         more = ""
         if n and n2:
             points = 100 * (k / n - k2 / n2)
-            more = " ±0" if abs(points) < 0.05 else f' <b class="diff">{points:+.1f} pp</b>'
+            more = " ±0" if abs(points) < 0.05 else f' <b class="diff">{points:+.1f} pp</b>'.replace("-", "−")
         return f"{told(self.this)}<small>{told(self.that)}{more}</small>"
 
     # ---- parts
 
-    def heading(self) -> str:
+    def heading(self, sections: Sequence[str]) -> str:
         side = self.this
         people = f"{side.played.customers:,} customers"
         if side.played.scale != 1:
             people += f", each of whom stands for {side.played.scale:,.4g}"
-        nav = "".join(f'<a href="#{to}">{shown}</a>' for to, shown in _PARTS.items())
+        there = [n for n in _PARTS if n == "assumed" or any(f'<section id="{n}">' in part for part in sections)]
+        nav = "".join(f'<a href="#{to}">{_PARTS[to]}</a>' for to in there)
         versus = ""
         if self.that is not None:
             versus = (
@@ -223,7 +238,7 @@ class _Page:
             )
         return (
             f'<header><p class="eyebrow">Simulation: nobody was written to</p>'
-            f"<h1>{escape(side.project.vocabulary.workspace)}, {self.span()}</h1>"
+            f"<h1>{escape(named(side.project.vocabulary.workspace))}, {self.span()}</h1>"
             f'<p class="lead">{people}; seed {side.played.seed}. The real engine, with its caps, hours, consents, on '
             f"a clock of its own.</p>{versus}<nav>{nav}</nav></header>"
         )
@@ -300,7 +315,7 @@ class _Page:
             rows.append(
                 f'<tr><td><span class="mark {verdict}">{_VERDICTS.get(verdict, escape(verdict))}</span> '
                 f'<code>{escape(reason)}</code></td><td class="right">{number}</td>'
-                f"<td>{bar(share, verdict)}</td><td>{escape(_meaning(reason))}<small>{media}</small></td></tr>"
+                f"<td>{bar(share, verdict)}</td><td>{_meaning(verdict, reason)}<small>{media}</small></td></tr>"
             )
         if not rows:
             return _section("refusals", "Nothing was held or refused.")
@@ -313,7 +328,7 @@ class _Page:
         money = self.this.money
         rows = []
         for m in used:
-            each = self.number(lambda s, m=m: s.costs[m] / s.media[m] if s.media[m] else 0, money)  # type: ignore[misc]
+            each = self.number(lambda s, m=m: s.costs[m] / s.media[m] if s.media[m] else 0, lambda n: money(n, 2))  # type: ignore[misc]
             rows.append(
                 f'<tr><th scope=row><i class="c-{m}"></i>{MEDIA[m]}</th>'
                 f"<td>{self.number(lambda s, m=m: s.media[m])}</td>"  # type: ignore[misc]
@@ -423,7 +438,7 @@ def _difference(mine: float, theirs: float, show: Callable[[float], str]) -> str
     gap = mine - theirs
     if show(abs(gap)) == show(0):
         return "±0"
-    share = f", {gap / theirs:+.0%}" if theirs else ""
+    share = f", {gap / theirs:+.0%}".replace("-", "−") if theirs else ""
     return f'<b class="diff">{"+" if gap > 0 else "−"}{show(abs(gap))}{share}</b>'
 
 
@@ -460,11 +475,12 @@ def _steps(rows: Sequence[tuple[str, int, int]]) -> str:
     return f'<table class="funnel"><tbody>{"".join(found)}</tbody></table>'
 
 
-def _meaning(reason: str) -> str:
-    known = rules.reasons()
-    for codes in (*known.values(), outbound.REASONS, outcome.REASONS):
+def _meaning(verdict: str, reason: str) -> str:
+    """What a reason says, as HTML: in the rules' own words, or why a run ended."""
+    known = [*rules.reasons().values(), outbound.REASONS, outcome.REASONS]
+    for codes in [_ENDS, *reversed(known)] if verdict == "cancelled" else known:
         if reason in codes:
-            return codes[reason]
+            return re.sub("`([^`]*)`", r"<code>\1</code>", escape(codes[reason]))
     return ""
 
 
