@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from orchestrator.preview.made import Maker
 from orchestrator.preview.page import page
 from orchestrator.preview.remarks import CLIPPED, remarks
 from orchestrator.preview.testing import AN_HOUR, ASKED, NotSent, plan_tests
-from orchestrator.project import Project, load_files
+from orchestrator.project import Project, load, load_files
 from orchestrator.store import sampling
 from orchestrator.store import tables as t
 from orchestrator.store.links import linked
@@ -109,6 +110,8 @@ def test_every_language_and_what_she_has_not(world: World) -> None:
     assert [r.weight for r in told] == ["note"]
     german = look(world, project, "receipt", Who(ann), locale="de")
     assert {one.locale for one in german.renderings} == {"de"}
+    french = look(world, project, "receipt", Who(ann), locale="fr")
+    assert "there is no text in fr: who reads that gets en" in [one.text for one in remarks(french)]
     town = look(world, project, "town", Who(ann))
     assert own(town)["town"].gaps == {"customer.town": "town"}
     assert any(r.weight == "bad" and "missing_value: customer.town" in r.text for r in remarks(town))
@@ -250,6 +253,19 @@ def test_somebody_is_made_up_without_a_database() -> None:
     maker = Maker(project.vocabulary, "de", now.date())
     assert maker.value(Field("town", Kind.TEXT), "longest").startswith("Straßenentwässerung")
     assert len(maker.value(Field("first_name", Kind.TEXT), "longest")) >= 40
+
+
+def test_every_text_of_the_starter_is_shown_for_nobody() -> None:
+    project = load(Path(__file__).parent.parent)
+    now = world_now()
+    for name in sorted(project.journeys):
+        try:
+            texts = texts_named(project, name, now=now, journey=True)
+        except NoSuchText:
+            continue  # it sends nothing
+        found = preview(project, name, texts, now=now)
+        assert [one for one in remarks(found) if one.weight == "bad"] == [], name
+        assert {one.locale for one in found.renderings if one.text.template} <= {"en", "de"}
 
 
 def world_now() -> Any:

@@ -55,16 +55,17 @@ def page(found: Preview, *, images: bool = False) -> str:
         f"{found.at:%Y-%m-%d %H:%M} UTC · nothing was sent, and its links lead nowhere</p></header>"
     )
     body = [head, _remarks(said), f"<nav>{''.join(switches)}</nav>", *articles]
-    return _document(found.name, "\n".join(body), _states(locales), images)
+    printed = any(r.sheet is not None and r.sheet.pdf for r in found.renderings)
+    return _document(found.name, "\n".join(body), _states(locales), images, printed)
 
 
-def _document(title: str, body: str, states: str, images: bool) -> str:
+def _document(title: str, body: str, states: str, images: bool, printed: bool) -> str:
     style = files("orchestrator").joinpath("pages", "preview.css").read_text(encoding="utf-8")
     # What a message carries must not run, and must not fetch: a frame has no right at all, and what it is a copy of is
     # bound by this page's policy, too.
-    fetched = "data: https:" if images else "data:"
+    fetched, framed = "data: https:" if images else "data:", "data:" if printed else "'none'"  # a PDF is shown in one
     policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; img-src {fetched}; frame-src 'none'; object-src data:; "
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src {fetched}; frame-src {framed}; object-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     return (

@@ -52,7 +52,11 @@ def _of(one: Rendering, found: Preview) -> Iterator[tuple[Weight, str]]:
     if one.outbound is None:
         return
     if one.refused == "no_address":
-        yield "bad", f"no_address: nobody is reached by {one.text.medium}, for want of an address"
+        weight: Weight = "bad" if one.values == "usual" else "doubt"
+        yield weight, f"no_address: {one.text.medium} has nowhere to go, for want of an address or a name"
+    asked = str(one.due.payload.get("locale") or "") if one.due is not None else ""
+    if one.locale and asked.partition("-")[0] not in ("", one.locale.partition("-")[0]):
+        yield "note", f"there is no text in {asked}: who reads that gets {one.locale}"
     if one.made_up:
         yield "note", f"made up, because she has none: {', '.join(one.made_up)}"
     match one.text.medium:
