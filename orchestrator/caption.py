@@ -237,7 +237,7 @@ def _wait_for(step: Any) -> Caption:
 
 def _split(step: Any) -> Caption:
     winner = step.winner
-    details = (f"winner by {winner.by}, not before {winner.after}",) if winner else ()
+    details = (f"winner by {winner.by}, not before {_span(winner.after)}",) if winner else ()
     return Caption("split", "flow", "Split by chance", details)
 
 
