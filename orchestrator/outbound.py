@@ -344,7 +344,8 @@ class Writer:
 
     def write(self, due: Due, about: About, now: datetime) -> Written:
         """Raises Unwritable."""
-        about = _as_tested(due, about)
+        if due.origin == TEST:
+            about = _as_tested(due, about)
         form = self._form(due, about)
         try:
             values = form.compiled.slots(self._context(form, due, about, now))
@@ -634,7 +635,7 @@ def _marked(form: _Form) -> _Form:
 
 def _as_tested(due: Due, about: About) -> About:
     """What a test send tells of nobody, in the place of what is not known of somebody: `sample`, by About's fields."""
-    made: Json = due.payload.get("sample", {}) if due.origin == TEST else {}
+    made: Json = due.payload.get("sample", {})
     return replace(about, **{name: value for name, value in made.items() if not getattr(about, name)})
 
 
