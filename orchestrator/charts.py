@@ -172,7 +172,8 @@ def _named(length: int) -> list[int]:
     """Which columns are named: no more than fit on a phone."""
     if length <= 5:
         return list(range(length))
-    return [round(n * (length - 1) / 5 + (length - 1) / 10) for n in range(5)]
+    stride = length // 5
+    return list(range((length - 4 * stride - 1) // 2, length, stride))[:5]
 
 
 def short(number: int) -> str:
@@ -253,9 +254,10 @@ a{color:var(--accent)}
 .lead{color:var(--soft)}
 .versus{border-left:4px solid var(--accent);background:var(--faint);padding:.6rem 1rem;border-radius:0 8px 8px 0}
 nav{margin:1rem 0 0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.92rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.6rem,1fr));gap:.8rem;margin:1.6rem 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.1rem,1fr));gap:.8rem;margin:1.6rem 0}
 .tiles div{border:1px solid var(--line);border-radius:12px;padding:.8rem 1rem;background:var(--faint)}
-.tiles b{display:block;font-size:1.42rem;white-space:nowrap;line-height:1.25;font-variant-numeric:tabular-nums}
+.unit{font-size:.6em;font-style:normal}
+.tiles b{display:block;font-size:1.42rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles b small{display:block;font-size:.82rem;line-height:1.4}
 .tiles span{color:var(--soft);font-size:.9rem;display:block}
 .tiles em{color:var(--soft);font-size:.8rem;font-style:normal;display:block;margin-top:.2rem}
@@ -323,6 +325,7 @@ main{padding:1.2rem .9rem 3rem}h1{font-size:1.5rem}
 table.stack thead{display:none}
 table.stack tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}
 table.stack td{display:block;border:0;padding:.1rem 0;text-align:left}
+table.stack td:nth-child(2),table.stack td:nth-child(3){display:inline-block;margin-right:.6rem}
 table.stack .right{font-weight:600}
 .bar{width:5rem}
 }

@@ -255,13 +255,17 @@ class _Page:
             ("reached a goal", self.share(lambda s: s.goals), goal),
             ("holds", self.number(lambda s: s.verdicts["hold"]), "went out later, or not"),
             ("refused or withdrawn", self.number(lambda s: s.withheld), ""),
-            ("message cost", self.number(lambda s: s.cost, this.money), self.real_cost()),
+            ("message cost", self.number(lambda s: s.cost, self.sum), self.real_cost()),
         ]
         cards = "".join(
             f"<div><b>{number}</b><span>{what}</span>{f'<em>{more}</em>' if more and self.that is None else ''}</div>"
             for what, number, more in found
         )
         return f'<div class="tiles">{cards}</div>'
+
+    def sum(self, micro: float) -> str:
+        number, _, currency = self.this.money(micro).partition(" ")
+        return f'{number}&nbsp;<i class="unit">{escape(currency)}</i>'
 
     def real_cost(self) -> str:
         side = self.this
