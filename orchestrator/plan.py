@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -16,6 +16,7 @@ from orchestrator.carry import Inside, TextChange, outlook
 from orchestrator.journey import Journey, SegmentTrigger
 from orchestrator.problems import Problem
 from orchestrator.project import Project
+from orchestrator.resume import outlooks
 from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.explain import audience_size
@@ -61,6 +62,7 @@ class JourneyPlan:
     was: str | None = None  # its status in force; None where it is new
     entering: str = ""  # what its status means for those to come; "" where it is live and was so
     steps: tuple[StepPlan, ...] = ()  # what becomes of those inside, where anything does
+    paused: str = ""  # what its resume would do, in words; "" where it is not paused by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,20 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
         inside = versions.inside(conn)
         found = outlook(conn, project, None if force is None else force.project, inside)
         segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
+        paused = {} if force is None else outlooks(conn, force, now)
         before = {} if force is None else dict(force.applied.files)
         files = _compare({p: versions.file_hash(t) for p, t in project.files.items()}, before)
         names = sorted(project.journeys.keys() | (force.project.journeys.keys() if force else set()))
         return Plan(
             project.hash,
             None if force is None else force.applied.id,
-            tuple(_journey(conn, project, force, segments, name, found.inside, now) for name in names),
+            tuple(
+                replace(
+                    _journey(conn, project, force, segments, name, found.inside, now),
+                    paused=paused[name].in_words() if name in paused else "",
+                )
+                for name in names
+            ),
             files,
             {name: _segment(conn, segments, force, name, now) for name in sorted(project.segments)},
             (*drafts_with_people(conn, project), *found.problems),

@@ -82,15 +82,16 @@ def show_forecast(console: Console, found: Forecast | str) -> None:
     media = list(dict.fromkeys(one.medium for one in found.sends))
     weeks = found.weeks()
     heads = [medium.value for medium in media]
-    rows = table(f"\nMessages in the next {found.days} days", "week of", *heads, right=heads)
+    rows = table("", "  week of", *heads, right=heads)
     for first, counts in weeks.items():
-        rows.add_row(f"{first:%-d %b}", *(_pair(counts[m]) if m in counts else "[dim]·[/]" for m in media))
+        rows.add_row(f"  {first:%-d %b}", *(_pair(counts[m]) if m in counts else "[dim]·[/]" for m in media))
     sums = {m: _sum(counts[m] for counts in weeks.values() if m in counts) for m in media}
     if len(weeks) > 1:
         rows.add_section()
-        rows.add_row("in all", *(_pair(sums[m]) for m in media))
+        rows.add_row("  in all", *(_pair(sums[m]) for m in media))
     _show_costs(rows, found, heads)
     if rows.row_count:
+        console.print(f"\n[bold]Messages in the next {found.days} days[/]")
         console.print(rows)
     else:
         console.print(f"\nNobody is sent anything in the next {found.days} days")
@@ -108,15 +109,16 @@ def _show_costs(rows: Any, found: Forecast, media: list[str]) -> None:
     for currency in currencies:
         costs = {one.medium.value: one.cost for one in found.costs if one.currency == currency}
         cells = [_pair(costs[name], 1_000_000) if name in costs else "[dim]·[/]" for name in media]
-        rows.add_row(f"{currency}", *cells)
+        rows.add_row(f"  {currency}", *cells)
 
 
 def _show_journeys(console: Console, found: Forecast) -> None:
     changed = {name: pair for name, pair in found.journeys.items() if pair.before != pair.after}
-    rows = table("\nJourneys that send more, or less", "journey", "messages", right=("messages",))
+    rows = table("", "  journey", "messages", right=("messages",))
     for name, pair in changed.items():
         rows.add_row(f"  {name}", _pair(pair))
     if rows.row_count:
+        console.print("\n[bold]Journeys that send more, or less[/]")
         console.print(rows)
 
 

@@ -93,6 +93,7 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
         console.print(f"  [dim]= {counted(same, 'journey')} as before[/]")
     _show_inside(console, [j for j in shown if j.steps])
     said = [f"[bold]{j.name}[/]: {j.entering}" for j in shown if j.entering]
+    said += [f"[bold]{j.name}[/] is paused: {j.paused}" for j in found.journeys if j.paused]
     said += [
         f"[bold]{j.name}[/]: up to {counted(j.enters_now, j.unit)} of its segment enter at the next tick"
         for j in shown

@@ -128,6 +128,8 @@ def _ahead(call: Terminal, wired: Wired, project: Project, found: Plan, asked: b
         return None
     if found.problems:
         return "this cannot be put in force"
+    if found.base is None:
+        return "nothing is in force yet that it could be set beside"
     return foreseen(call, wired, project, patience=patience)
 
 
