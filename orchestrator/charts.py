@@ -152,8 +152,9 @@ def stacked(found: Sequence[Column], series: Mapping[str, str], label: str, most
         f'<span style="left:{(n + 0.5) * wide / 10:.2f}%">{escape(found[n].name)}</span>' for n in _named(len(found))
     )
     return (
-        f'<div class="chart"><div class="ys">{ys}</div><svg viewBox="0 0 1000 100" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(label)}">{lines}{"".join(bars)}</svg><div class="xs">{xs}</div></div>'
+        f'<figure class="plot"><div class="chart"><div class="ys">{ys}</div>'
+        f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
+        f'{lines}{"".join(bars)}</svg><div class="xs">{xs}</div></div></figure>'
     )
 
 
@@ -256,7 +257,7 @@ a{color:var(--accent)}
 nav{margin:1rem 0 0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.92rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.1rem,1fr));gap:.8rem;margin:1.6rem 0}
 .tiles div{border:1px solid var(--line);border-radius:12px;padding:.8rem 1rem;background:var(--faint)}
-.unit{font-size:.6em;font-style:normal}
+.unit{font-size:.6em;font-style:normal}small .unit{font-size:1em}
 .tiles b{display:block;font-size:1.42rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles b small{display:block;font-size:.82rem;line-height:1.4}
 .tiles span{color:var(--soft);font-size:.9rem;display:block}
@@ -275,8 +276,8 @@ max-width:none}
 .legend i,th i{display:inline-block;width:.8rem;height:.8rem;border-radius:3px;margin-right:.4rem;
 vertical-align:-.06rem}
 .legend.heat i{margin:0}
-.chart{display:grid;grid-template-columns:2.9rem 1fr;grid-template-rows:15rem 1.6rem;margin:.8rem 0 1.2rem;
-break-inside:avoid}
+.chart{display:grid;grid-template-columns:2.9rem 1fr;grid-template-rows:15rem 1.6rem;margin:.8rem 0 1.2rem}
+.plot{margin:0;padding-top:.6rem;break-inside:avoid}
 .chart svg{grid-column:2;width:100%;height:100%;display:block;overflow:visible}
 .chart line{stroke:var(--line);stroke-width:1;vector-effect:non-scaling-stroke}
 .ys,.xs{position:relative;font-size:.78rem;color:var(--soft);font-variant-numeric:tabular-nums}

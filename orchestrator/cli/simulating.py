@@ -262,7 +262,7 @@ def _progress(call: Terminal, asked: _Asked, title: str) -> Iterator[Callable[[d
 def _report(
     out: Path, played: Simulation, project: Project, beside: Simulation | None, other: Project | None, name: str
 ) -> None:
-    from orchestrator.forecast import page
+    from orchestrator.almanac import page
 
     names = ("this", f"apply {name}" if name.isdigit() else name or "the other")
     try:
