@@ -83,13 +83,13 @@ def make(folder: Path, *, name: str = "", recipe: str = "", class_name: str = ""
 
     from orchestrator.cli.testing import read_tests
     from orchestrator.problems import ProjectError
-    from orchestrator.project import read_files
+    from orchestrator.project import load
     from orchestrator.recipes import BLANK, CannotMake, Wish, made
     from orchestrator.rehearsal import rehearsals
 
     wish = Wish(recipe or BLANK, name, class_name, topic)
     there = [path.relative_to(folder).as_posix() for path in _beside(folder)]
-    found = made(wish, read_files(folder), there, _snippets(), datetime.now(UTC).date())
+    found = made(wish, load(folder), there, _snippets(), datetime.now(UTC).date())
     tests = {path: text for path, text in found.files.items() if path.endswith(".test.yaml")}
     try:
         rehearsals({**read_tests(folder), **tests}, found.project)

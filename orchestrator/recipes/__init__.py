@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
@@ -134,23 +134,22 @@ class Wish:
     topic: str = ""
 
 
-def made(wish: Wish, files: Mapping[str, str], there: Sequence[str], shipped: Mapping[str, str], today: date) -> Made:
+def made(wish: Wish, before: Project, there: Collection[str], shipped: Mapping[str, str], today: date) -> Made:
     """A recipe as files of a workspace, checked with all that is there already.
 
-    `files`: as `project.read_files` gives them; `there`: paths that exist beside them (tests); `shipped`: the
-    starter's snippets by name. Raises CannotMake, and ProjectError when the workspace itself has errors.
+    `before`: the workspace as it is; `there`: paths that exist beside its files (tests, schemas); `shipped`: the
+    starter's snippets by name. Raises CannotMake.
     """
     recipe = recipes().get(wish.recipe)
     if recipe is None:
         near = suggest(wish.recipe, recipes())
         raise CannotMake(f"there is no recipe `{wish.recipe}`" + (f": {near}" if near else ""))
-    before = load_files(files)
-    fitting = _Fitting(recipe, wish, before, {*files, *there}, shipped, today)
+    fitting = _Fitting(recipe, wish, before, {*before.files, *there}, shipped, today)
     try:
         return fitting.made("")
     except CannotMake as first:
         # The workspace's own snippets may be of another make than these texts need.
-        if not any(p.span.file.startswith("templates/") for p in first.problems):
+        if not first.problems or not any(f"templates/snippets/{part}.mjml" in before.files for part in LAYOUT):
             raise
         try:
             return fitting.made("recipe-")
@@ -175,6 +174,10 @@ class _Fitting:
         return self.before.vocabulary
 
     def made(self, layout: str) -> Made:
+        return self._checked(*self.parts(layout))
+
+    def parts(self, layout: str) -> tuple[dict[str, str], dict[str, tuple[str, str]], str, str, str, str]:
+        """What is to be written, not checked: new files, edited ones, name, file, class, topic."""
         self.languages = _languages(self.before)
         class_name, topic = self._class(), self._topic()
         self.words = self._words(class_name, topic)
@@ -183,7 +186,7 @@ class _Fitting:
         texts = _plain(self._said(self.recipe.asks), "recipe.yaml")
         new = self._new(name, path, texts.get("texts", {}), topic, layout)
         edited = self._edited(texts.get("needs", {}), class_name, topic)
-        return self._checked(name, path, new, edited, class_name, topic)
+        return new, edited, name, path, class_name, topic
 
     # ---- words ----------------------------------------------------------------------------------------------------
 
@@ -348,10 +351,10 @@ class _Fitting:
 
     def _checked(
         self,
-        name: str,
-        path: str,
         new: dict[str, str],
         edited: dict[str, tuple[str, str]],
+        name: str,
+        path: str,
         class_name: str,
         topic: str,
     ) -> Made:
