@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from orchestrator.rehearse.behaving import learned
 from orchestrator.rehearse.sampling import Sampled, sampled
 from orchestrator.rehearse.simulating import simulate
 from orchestrator.simulation import Behaviour, Simulation
+from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.keys import Keys
 from orchestrator.zones import zone
@@ -153,7 +154,9 @@ def foresee(
     before = played(force.project, "before", timedelta())
     after = before if same else played(project, "after", until - now)
     tz = zone(project.vocabulary.timezone) or UTC
-    return compared(before, after, began=now.astimezone(tz).date(), same=same)
+    found = compared(before, after, began=now.astimezone(tz).date(), same=same)
+    paused = sorted("everything" if name == versions.EVERYTHING else name for name in force.paused)
+    return replace(found, notes=(*(f"{name} is paused, and stays so here" for name in paused), *found.notes))
 
 
 def _simulated(

@@ -16,6 +16,7 @@ from orchestrator.project import load_files
 from orchestrator.rehearse.sampling import Nobody
 from orchestrator.simulation import Refusal, Simulation, Volume
 from orchestrator.store import tables as t
+from orchestrator.store import versions
 from tests.outgoing import KEYS, NOON, World, files, journey, world_of
 
 HELLO = "- email: hello\n- wait: 3 days\n- email: second"
@@ -37,9 +38,7 @@ def world(sqlite_database_url: str) -> Iterator[World]:
 def ahead(world: World, folder: Path, texts: dict[str, str]) -> Forecast:
     channels = {medium: Null(medium) for medium in Medium}
     project = load_files(texts)
-    return foresee(
-        world.store, KEYS, project, now=world.now, folder=folder, channels=channels, days=14, people=100
-    )
+    return foresee(world.store, KEYS, project, now=world.now, folder=folder, channels=channels, days=14, people=100)
 
 
 def test_what_would_go_out_by_both(world: World, tmp_path: Path):
@@ -71,6 +70,14 @@ def test_a_draft_sends_nothing_and_what_is_archived_nothing_new(world: World, tm
         place.mkdir()
         found = ahead(world, place, files({"welcome": journey("welcome", HELLO, more=f"status: {status}")}))
         assert found.journeys == {"welcome": Pair(20, 0)}
+
+
+def test_what_is_paused_stays_so(world: World, tmp_path: Path):
+    with world.store.write() as conn:
+        versions.pause(conn, "welcome", by="me", reason="", now=world.now)
+    found = ahead(world, tmp_path, files({"welcome": journey("welcome", HELLO + "\n- sms: short")}))
+    assert found.sends == ()
+    assert found.notes[0] == "welcome is paused, and stays so here"
 
 
 def test_the_same_is_played_once_and_the_same_twice(world: World, tmp_path: Path):
