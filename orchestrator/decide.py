@@ -16,6 +16,7 @@ from orchestrator import experiment
 from orchestrator.apply import Force, in_force
 from orchestrator.experiment import Arm, Finding
 from orchestrator.journey import Journey
+from orchestrator.project import Project
 from orchestrator.steps.split import Split
 from orchestrator.store import experiments, measures, versions
 from orchestrator.store.database import Store
@@ -89,13 +90,15 @@ def decide(store: Store, *, now: datetime, every: timedelta = EVERY) -> DecideRe
     """
     with store.read() as conn:
         force = in_force(conn)
-        if force is None or not any(True for _ in _splits(force)):
+        if force is None or not seeks(force.project):
             return DecideReport()
         looked = versions.setting_instant(conn, _LOOKED)
         if looked is not None and timedelta() <= now - looked < every:
             return DecideReport()
         over = _over(conn)
-        asked = [(journey, split) for journey, split in _splits(force) if (journey.name, split.question) not in over]
+        asked = [
+            (journey, split) for journey, split in _splits(force.project) if (journey.name, split.question) not in over
+        ]
         found = [_of_split(conn, journey, split, None, now) for journey, split in asked]
     won = [one for one in found if one.finding.reached]
 
@@ -117,7 +120,7 @@ def standings(conn: sa.Connection, force: Force, now: datetime, *, journey: str 
     `within`; of one journey where it is named. One statement for each split, a few for each holdout."""
     over = _over(conn)
     found = []
-    for one, split in _splits(force):
+    for one, split in _splits(force.project):
         if journey in (None, one.name):
             found.append(_of_split(conn, one, split, over.get((one.name, split.question)), now))
     for one in force.project.journeys.values():
@@ -126,12 +129,17 @@ def standings(conn: sa.Connection, force: Force, now: datetime, *, journey: str 
     return tuple(sorted(found, key=lambda one: (one.journey, one.step == HOLDOUT)))
 
 
+def seeks(project: Project) -> bool:
+    """Whether any journey asks for a winner."""
+    return any(True for _ in _splits(project))
+
+
 def _over(conn: sa.Connection) -> dict[tuple[str, str], Decision]:
     return {(d.journey, d.question): d for d in experiments.decisions(conn)}
 
 
-def _splits(force: Force) -> Iterator[tuple[Journey, Split]]:
-    for journey in force.project.journeys.values():
+def _splits(project: Project) -> Iterator[tuple[Journey, Split]]:
+    for journey in project.journeys.values():
         for step in journey.every_step():
             if isinstance(step, Split) and step.winner is not None:
                 yield journey, step

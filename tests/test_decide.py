@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,8 +12,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from channels.base import Medium
+from channels.null import Null
 from orchestrator.apply import in_force
 from orchestrator.decide import HOLDOUT, DecideReport, Standing, decide, standings
+from orchestrator.project import load_files
+from orchestrator.rehearse.cohort import made_up
+from orchestrator.rehearse.simulating import simulate
+from orchestrator.simulation import Behaviour, Chances
 from orchestrator.store import experiments
 from orchestrator.store import tables as t
 from tests.copied import copied
@@ -255,6 +261,27 @@ def test_what_a_journey_brings_against_those_held_out(world: World) -> None:
     ]
     assert found.finding.winner == "journey" and found.decision is None and found.by == "bought"
     assert look(world) == DecideReport()  # a holdout is not decided by itself
+
+
+def test_a_simulation_decides_as_ticks_do(tmp_path: Path) -> None:
+    """Who is written to buys, hardly anybody else does."""
+    steps = """
+- split:
+    written: { share: 50%, steps: [ { email: hello } ] }
+    silent: { share: 50%, steps: [] }
+  winner: { by: bought, after: 2 days }
+- wait: 20 days
+"""
+    goal = "goal: { event: bought, within: 20 days }"
+    project = load_files(files({"test": journey("test", steps, "{ at: 2027-03-01 12:00 }", more=goal)}))
+    cohort = made_up(project, 250, 5, rates={"bought": 1.0})
+    eager = Behaviour({(Medium.EMAIL, ""): Chances(opened=1.0, clicked=1.0, converted=1.0)})
+    begin = datetime(2027, 3, 1, tzinfo=UTC)
+    played = simulate(
+        project, cohort, begin=begin, until=begin + timedelta(days=7), behaviour=eager, seed=1, folder=tmp_path,
+        channels={medium: Null(medium) for medium in Medium},
+    )  # fmt: skip
+    assert any("`written` won by bought" in note for note in played.notes), played.notes
 
 
 def test_nothing_of_a_person_is_in_a_decision(world: World) -> None:

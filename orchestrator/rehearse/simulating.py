@@ -24,6 +24,7 @@ from orchestrator import lottery, rank
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
 from orchestrator.apply import apply, remember
+from orchestrator.decide import decide, seeks
 from orchestrator.deliver import deliver
 from orchestrator.enroll import enroll
 from orchestrator.importing import import_rows
@@ -46,6 +47,7 @@ from orchestrator.store.tables import account, customer, enrollment, log, loyalt
 from orchestrator.store.tables import draw as draws
 
 HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
 WRITING: Final = frozenset({"update", "points", "voucher", "enter", "emit"})
 """Steps by which something else is written than messages."""
 ROUNDS: Final = 200
@@ -153,6 +155,7 @@ class _Run:
         self.fresh.wrote = True
         steps = [step for journey in self.project.journeys.values() for step in journey.every_step()]
         self._writes = any(step.keyword in WRITING for step in steps)
+        self._seeks, self._decided = seeks(self.project), self.begin
         with self.store.read() as conn:
             self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
 
@@ -178,6 +181,7 @@ class _Run:
     def _look(self) -> None:
         """All that is due now, and what comes back of it at once."""
         before = self.before
+        self._decide()
         self._take_in()
         heard = self._hear()
         counts = self.due.counts(before, self.now)
@@ -191,6 +195,13 @@ class _Run:
                 return
             before, counts, fires, heard = self.now, False, False, False
         self.notes[f"more than {ROUNDS} moves in a row at one instant: a journey goes round in a circle"] = None
+
+    def _decide(self) -> None:
+        """Once a day what a tick does every hour: experiments whose winner is clear."""
+        if self._seeks and self.now - self._decided >= DAY:
+            self._decided = self.now
+            for told in decide(self.store, now=self.now, every=DAY).told:
+                self.notes[f"{self.now:%Y-%m-%d}: {told}"] = None
 
     def _round(self, before: datetime, counts: bool, fires: bool, heard: bool) -> bool:
         """One round of a tick, of each verb only where there may be something for it: whether anything was."""
