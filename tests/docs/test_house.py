@@ -79,7 +79,7 @@ def test_every_reason_of_a_provider_is_told():
 
 def test_every_way_a_run_ends_is_told():
     """Collected from the engine's calls, and from the verbs that end runs."""
-    files = ["engine.py", "apply.py", "steps/exit.py", "store/merging.py", "store/rights.py"]
+    files = ["engine.py", "carry.py", "steps/exit.py", "store/merging.py", "store/rights.py"]
     source = "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in files)
     pattern = r"""(?:\.end\(|\bEnd\(|ended=|because=|ended_because=)"([a-z_]+)\""""
     assert set(re.findall(pattern, source)) == set(first_cells(section(_REASONS, "## How a run ends")))

@@ -224,6 +224,9 @@ def _one_ledger_row(store: Store, table: str) -> None:
         insert_many(conn, t.account, [firm])
         sale = {"id": 1, "type": "bought", "key": "o1", "occurred_at": NOW, "received_at": NOW}
         insert_many(conn, t.event, [sale])
+        asked = {"id": 1, "at": NOW, "author": "", "message": "", "base": None, "project": "", "files": {}}
+        if table == "proposal_end":
+            insert_many(conn, t.proposal, [asked])
         rows = {
             "log": {
                 "at": NOW,
@@ -236,6 +239,8 @@ def _one_ledger_row(store: Store, table: str) -> None:
             "consent_event": {"key": "k", "customer_id": 1000, "medium": "email", "topic": "*", "action": "grant"}
             | {"occurred_at": NOW, "received_at": NOW},
             "applied": {"at": NOW, "author": "", "message": "", "project": "", "files": {}, "journeys": {}},
+            "proposal": asked,
+            "proposal_end": {"proposal": 1, "at": NOW, "by": "", "what": "approved"},
             "tier_change": {"unit": "customer", "unit_id": 1, "class": "b2c", "direction": "up"}
             | {"at": NOW, "received_at": NOW},
             "band_change": {"unit": "customer", "unit_id": 1, "to_band": "top", "at": NOW},
