@@ -65,9 +65,9 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def wrapped(text: str, size: float, room: float, most: int, *, bold: bool = False) -> tuple[str, ...]:
-    """At most so many lines, none wider than `room`; what is left out ends in an ellipsis."""
+    """At most so many lines, none wider than `room`; what is left out ends in an ellipsis. A no-break space holds."""
     lines: list[str] = []
-    ahead = [part for word in text.split() for part in _parts(word, size, room, bold)]
+    ahead = [part for word in re.split(r"[ \t\r\n]+", text) if word for part in _parts(word, size, room, bold)]
     while ahead and len(lines) < most:
         line = ahead.pop(0)
         while ahead and width(f"{line} {ahead[0]}", size, bold=bold) <= room:
@@ -408,7 +408,7 @@ def facts(journey: Journey) -> str:
     if journey.throttle:
         words.append(f"at most {journey.throttle.count:,} in {_span(journey.throttle.per)}")
     words.append(f"priority {journey.priority}")
-    return " · ".join(words)
+    return " · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") if len(word) < 30 else word for word in words)
 
 
 def endings(journey: Journey) -> tuple[Caption, ...]:
