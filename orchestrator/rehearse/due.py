@@ -31,7 +31,7 @@ from orchestrator.project import Project
 from orchestrator.rehearse.ahead import NIGHT, Calendar, daily
 from orchestrator.store import triggers as entering
 from orchestrator.store.database import Store
-from orchestrator.store.tables import batch, enrollment, event, loyalty, record
+from orchestrator.store.tables import batch, enrollment, event, loyalty, record, trace
 from orchestrator.terms import (
     Aggregate,
     Compare,
@@ -148,6 +148,7 @@ class Due:
     _watched: list[Asks] = field(default_factory=list)
     _marks: dict[str, set[time]] = field(default_factory=lambda: defaultdict(set))
     _last: int = 0
+    _line: int = 0
 
     def __post_init__(self) -> None:
         segments = self.project.segments
@@ -163,6 +164,7 @@ class Due:
         with self.store.read() as conn:
             stated = {name for unit in ("customer", "account") for name in entering.zones_present(conn, unit)}
             self._last = conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one()
+            self._line = conn.execute(sa.select(sa.func.coalesce(sa.func.max(trace.c.id), 0))).scalar_one()
             for kind, at in conn.execute(sa.select(event.c.type, event.c.occurred_at).distinct()).tuples():
                 self._marks[kind].add(at.time())
             since = sa.select(record.c.stage_since).where(record.c.stage_since.isnot(None)).distinct()
@@ -200,6 +202,14 @@ class Due:
             self._marks[kind].add(at.time())
             self._last = max(self._last, last)
         return {kind for kind, _, _ in rows}
+
+    def new_moves(self) -> set[str]:
+        """What runs have done since the last call, in the diary's words."""
+        query = sa.select(trace.c.what, sa.func.max(trace.c.id)).where(trace.c.id > self._line).group_by(trace.c.what)
+        with self.store.read() as conn:
+            rows = conn.execute(query).tuples().all()
+        self._line = max([self._line, *(last for _, last in rows)])
+        return {what for what, _ in rows}
 
     # ---- what is due
 

@@ -48,8 +48,8 @@ from orchestrator.store.tables import draw as draws
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
-WRITING: Final = frozenset({"update", "points", "voucher", "enter", "emit"})
-"""Steps by which something else is written than messages."""
+AWARDED: Final = frozenset({"awarded", "deducted"})
+"""In the diary: points were given, or taken."""
 ROUNDS: Final = 200
 """More rounds than any journey has steps in a row: what is due after them is a loop."""
 
@@ -113,7 +113,6 @@ class _Run:
     _seen: int = 0
     _life: list[Told] = field(default_factory=list)
     _told: int = 0
-    _writes: bool = False
 
     def __post_init__(self) -> None:
         self.now = self.before = self.begin
@@ -153,8 +152,6 @@ class _Run:
         self._life = list(self.cohort.life(self.begin, self.until))
         self.due = Due(self.store, self.project, self.until, ranks)
         self.fresh.wrote = True
-        steps = [step for journey in self.project.journeys.values() for step in journey.every_step()]
-        self._writes = any(step.keyword in WRITING for step in steps)
         self._seeks, self._decided = seeks(self.project), self.begin
         with self.store.read() as conn:
             self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
@@ -224,7 +221,9 @@ class _Run:
             entered = sum(enroll(store, now=now, tell=self._held, unchanged=unchanged).values())
         if entered or fresh or heard or _is_due(waiting.wake, now) or due.watched(before, now, fresh):
             moved = advance(store, now=now, reports=REPORTS).moved
-            self.fresh.wrote |= bool(moved) and self._writes
+            did = due.new_moves() if moved else set()
+            self.fresh.wrote |= "updated" in did
+            self.fresh.standing |= {POINTS} if did & AWARDED else set()
         if moved or heard or _is_due(waiting.deliver, now):
             sent = deliver(store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation")
             judged = sent.judged
