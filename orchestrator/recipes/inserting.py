@@ -124,8 +124,9 @@ def _into_flow(lines: list[str], parent: Node, pair: str) -> str:
     before, behind = line[:brace].rstrip(), line[brace:]
     spaced = line[brace - 1 : brace] == " " or not parent.entries
     head = f"{before}, " if parent.entries and not before.endswith(",") else f"{before} "
-    if not before:
-        head = line[:brace]
+    if not before:  # the brace stands on a line of its own
+        lines.insert(at, f"{' ' * (parent.entries[0].key_span.col - 1)}{pair},\n")
+        return "".join(lines)
     if len(head) + len(pair) + len(behind.rstrip()) + 1 > WIDE and parent.entries:
         start = lines[parent.span.line - 1]
         margin = len(start) - len(start.lstrip()) + 2

@@ -133,8 +133,9 @@ def test_a_language_that_no_recipe_has_is_written_in_english() -> None:
 
 
 def test_snippets_of_another_make_are_not_used() -> None:
-    footer = {"templates/snippets/footer.mjml": "<mj-text>{{ contract.number }}</mj-text>\n"}
-    found = fitted("win-back", workspace(MINIMAL, **footer))
+    footer = {"templates/snippets/footer.mjml": "<mj-section><mj-column><mj-text>{{ event.title }}</mj-text>"
+              "</mj-column></mj-section>\n"}  # fmt: skip
+    found = fitted("win-back", workspace(MINIMAL + "events: { announced: { title: text } }\n", **footer))
     assert "templates/snippets/recipe-footer.mjml" in found.files
     text = next(t for path, t in found.files.items() if path.endswith("-news.mjml"))
     assert '{% include "snippets/recipe-footer.mjml" %}' in text
