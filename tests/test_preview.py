@@ -412,6 +412,7 @@ def test_who_is_no_author_gets_nothing(here: World) -> None:
         ("stranger@example.com", [ME], "no author's address"),
         ("c1@example.com", [ME], "no author's address"),
         ("", [ME], "no author's address"),
+        ("Me <me@small.example>", [], "no author's address"),
         (ME, [], "no author's address"),
     ):
         with pytest.raises(NotSent, match=words):

@@ -7,6 +7,7 @@ links open nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -29,6 +30,7 @@ ASKED: Final = "test_asked"
 """What the log calls it that somebody asked for test sends."""
 AN_HOUR: Final = 20
 """Test sends to one address in an hour of the clock: enough to look at a journey, too few to annoy anybody."""
+_ADDRESS: Final = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _GOOD_FOR: Final = timedelta(hours=12)
 
 
@@ -103,7 +105,7 @@ def _allowed(conn: sa.Connection, force: Force, address: str, authors: Collectio
     if address.casefold() in {known.casefold() for known in authors}:
         return
     owners = {journey.owner.strip().casefold() for journey in force.project.journeys.values()}
-    if "@" not in address or address.casefold() not in owners:
+    if not _ADDRESS.fullmatch(address) or address.casefold() not in owners:
         raise NotSent(
             f"{address} is no author's address; name it under `[preview]` in orchestrator.toml: "
             f'authors = ["{address}"], or be the owner of a journey that is in force'
