@@ -46,6 +46,8 @@ def check(folder: Path | None = None, /, *, format: Literal["text", "json", "git
     recall = _recalled(where)
     problems, project = _read(where, recall)
     tests = _tests(where, problems, project, recall)
+    if project is None:  # what could not be looked at may still be as it was
+        recall.after = {**recall.before, **recall.after}
     _keep(where, recall)
     errors = [p for p in problems if p.severity == "error"]
 
