@@ -231,6 +231,14 @@ class Collects(Protocol):
 
 
 @runtime_checkable
+class Discards(Protocol):
+    """A channel that keeps nothing of what it is given and hands it to nobody: what it gets need not be anybody's own
+    words."""
+
+    discards: Literal[True]
+
+
+@runtime_checkable
 class Readies(Protocol):
     """A channel that has something to do first which may take long: connections, logging in."""
 

@@ -22,6 +22,7 @@ class Null:
     rate: float | None = None
     resend: Literal["safe", "never"] = "never"
     reports: frozenset[EventKind] = frozenset()
+    discards: Literal[True] = True
 
     def __init__(self, medium: Medium, *, batch_size: int = 1000) -> None:
         self.medium = medium

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from channels.base import Channel, Collects, Medium, Misconfigured, Readies, Rechecks, Unavailable
+from channels.base import Channel, Collects, Discards, Medium, Misconfigured, Readies, Rechecks, Unavailable
 from orchestrator import collect
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.decision import Case, Lines, broken, policies_hash, policies_text, refused, subject_of
@@ -92,10 +92,8 @@ def links_of(keys: Keys, public_url: str) -> Callable[[int], Mapping[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class DeliverReport:
-    """What a call did. `judged`: messages decided on. `problems`: what an operator should know, in words.
-
-    `paused`: journeys that `pause_if` stopped.
-    """
+    """What a call did. `judged`: messages decided on. `problems`: what an operator should know, in words; `paused`:
+    journeys that `pause_if` stopped."""
 
     judged: int = 0
     counts: Mapping[Line, int] = field(default_factory=dict)
@@ -120,6 +118,7 @@ def deliver(
     senders: Senders = {},  # noqa: B006  (never written)
     permits: Permits | None = None,
     send_again: Sends = resend_is_safe,
+    writer: type[Writer] = Writer,
 ) -> DeliverReport:
     """Deliver what is due until nothing is, `stop()` says so between two requests, or `limit` messages were judged.
 
@@ -127,17 +126,18 @@ def deliver(
     time, for a minute. Media take turns, so that none waits for a slow one; within a medium transactional messages go
     first, then by priority and time. A channel's `rate` is kept by all workers together, and where its provider asks
     to wait, all of them do.
-
     `public_url`: where links in messages lead. `senders`: the machine settings' own; `permits`: their list of
-    recipients, None where every one may be written to. `send_again` may allow that what
-    a dead worker left is planned once more: by default only where the channel says that a resend is safe.
+    recipients, None where every one may be written to. `send_again` may allow that what a dead worker left is planned
+    once more: by default only where the channel says that a resend is safe. `writer`: whose words go out; another one
+    than the usual is for channels alone that throw them away, else ValueError.
     """
+    if writer is not Writer and not all(isinstance(channel, Discards) for channel in channels.values()):
+        raise ValueError("words that are not everybody's own may only go to channels that throw them away")
     clock: Clock = now if callable(now) else lambda: now
     owner = f"{worker}/{secrets.token_hex(4)}"
-    run = _Run(store, channels, keys, clock, owner, stop, public_url, senders, permits, send_again)
+    run = _Run(store, channels, keys, clock, owner, stop, public_url, senders, permits, send_again, writer)
     while not stop() and (limit is None or run.judged < limit):
-        left = BATCH if limit is None else limit - run.judged
-        if not run.one_round_each(left):
+        if not run.one_round_each(BATCH if limit is None else limit - run.judged):
             break
     return DeliverReport(run.judged, run.counts, tuple(dict.fromkeys(run.problems)), tuple(sorted(run.paused)))
 
@@ -156,6 +156,7 @@ class _Run:
     senders: Senders
     permits: Permits | None
     send_again: Sends
+    makes: type[Writer]
     began: datetime = field(init=False)
     began_at: float = field(init=False)
     judged: int = 0
@@ -425,7 +426,7 @@ class _Run:
     def _writer(self, force: Force) -> Writer:
         if self.writer is None or self.writer[0] != force.applied.project:
             links = links_of(self.keys, self.public_url)
-            made = Writer(force.project.vocabulary, force.project.templates, links, self.senders)
+            made = self.makes(force.project.vocabulary, force.project.templates, links, self.senders)
             self._keep_links(force)
             self.writer = (force.applied.project, made)
         return self.writer[1]

@@ -20,11 +20,12 @@ from orchestrator.rehearse.behaving import USUAL, Behaving, Sent, learned, read_
 from orchestrator.rehearse.cohort import KEYS, MadeUp, made_up
 from orchestrator.rehearse.sampling import sampled
 from orchestrator.rehearse.simulating import simulate
+from orchestrator.rehearse.sketching import Sketching
 from orchestrator.simulation import Behaviour, Chances, Simulation
 from orchestrator.store import Store
 from orchestrator.store import tables as t
 from orchestrator.tick import tick
-from tests.outgoing import POLICIES, files, journey
+from tests.outgoing import POLICIES, files, journey, world_of
 
 BEGIN = datetime(2027, 3, 26, 23, tzinfo=UTC)  # the night before the clock is put forward in Europe
 CHANNELS = {medium: Null(medium) for medium in Medium}
@@ -236,3 +237,11 @@ def test_what_people_did_is_learned_from_the_history(project: Project, folder: P
     store.close()
     assert found.opened == pytest.approx(0.6, abs=0.2) and found.clicked == pytest.approx(0.5, abs=0.25)
     assert 0 < found.bounced < 0.15 and found.converted > 0
+
+
+def test_samples_of_words_go_to_nobody(project: Project, tmp_path: Path) -> None:
+    """Only what throws words away may get those of somebody else."""
+    world = world_of(f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(ValueError, match="throw them away"):
+        world.deliver(writer=Sketching)
+    world.store.close()

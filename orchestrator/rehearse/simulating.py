@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from channels.base import Channel, Event, Medium
+from channels.base import Channel, Discards, Event, Medium
 from orchestrator import lottery, rank
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
@@ -30,6 +30,7 @@ from orchestrator.enroll import enroll
 from orchestrator.importing import import_rows
 from orchestrator.ingest import receive
 from orchestrator.journey import ApiTrigger
+from orchestrator.outbound import Writer
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
@@ -37,6 +38,7 @@ from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
 from orchestrator.rehearse.converting import Converting
 from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh
 from orchestrator.rehearse.playing import REPORTS
+from orchestrator.rehearse.sketching import Sketching
 from orchestrator.rehearse.stage import hurried, narrowed
 from orchestrator.rehearse.summing import Heard, simulation
 from orchestrator.simulation import Behaviour, Simulation
@@ -73,8 +75,9 @@ def simulate(
     """What comes of a workspace from `begin` to `until` (aware UTC), for this cohort.
 
     `folder` is the caller's: private, and hers to remove; the scratch database is made in it, and holds all that the
-    cohort holds of persons. `channels` reach nobody. `journeys`: only these, and those that they enter; all without.
-    `hop`: between two looks at least. The same arguments give the same messages. Raises what the verbs raise.
+    cohort holds of persons. `channels` reach nobody; where they throw away what they are given, only samples of each
+    text are written. `journeys`: only these, and those that they enter; all without. `hop`: between two looks at least.
+    The same arguments give the same messages. Raises what the verbs raise.
     """
     run = _Run(project, cohort, begin, until, behaviour, seed, folder, channels, hop, tuple(journeys))
     try:
@@ -113,10 +116,13 @@ class _Run:
     _seen: int = 0
     _life: list[Told] = field(default_factory=list)
     _told: int = 0
+    writer: type[Writer] = Writer
 
     def __post_init__(self) -> None:
         self.now = self.before = self.begin
         self.project = scaled(_narrowed(self.asked, self.names), self.cohort.scale)
+        if all(isinstance(channel, Discards) for channel in self.channels.values()):
+            self.writer = Sketching
         self.store = hurried(self.folder / "simulation.db")
         self.behaving = Behaving(self.behaviour, self.seed)
         self.converting = Converting(self.store, self.cohort.keys, self.project, self.seed, self.begin)
@@ -225,7 +231,9 @@ class _Run:
             self.fresh.wrote |= "updated" in did
             self.fresh.standing |= {POINTS} if did & AWARDED else set()
         if moved or heard or _is_due(waiting.deliver, now):
-            sent = deliver(store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation")
+            sent = deliver(
+                store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation", writer=self.writer
+            )
             judged = sent.judged
             for journey in sent.paused:
                 self._held(journey, "too many of its messages failed (`policies.pause_if`)")
