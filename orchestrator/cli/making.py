@@ -159,9 +159,8 @@ def _texts(folder: Path, problems: tuple[Problem, ...]) -> Mapping[str, str]:
 
 def next_steps(found: Made) -> tuple[tuple[str, str], ...]:
     """What to do now: a command and why, each."""
-    text = next((p for p in found.files if p.startswith("templates/email/")), "")
     return (
-        *([(f"orchestrator preview {Path(text).stem}", "look at its first text")] if text else ()),
+        (f"orchestrator preview {found.journey}", "look at its texts"),
         (f"orchestrator test {found.path.replace('.yaml', '.test.yaml')}", "see it pass its tests"),
         (f"orchestrator simulate {found.journey}", "play it with your audience, ahead of time"),
         ("orchestrator plan", "what an apply would change"),

@@ -58,6 +58,7 @@ from orchestrator.words import Duration
 from orchestrator.workspace import Class, Record, Reviewed, SegmentEntry, Sender, TopicEntry, Workspace
 from orchestrator.worth import ContractsEntry, OpportunitiesEntry, TrainingEntry, ValueEntry
 from tests.docs.legal_hours import legal_hours
+from tests.docs.recipes import all_recipes
 
 PART = re.compile(r"(?P<begin><!-- made of: (?P<name>[\w. ]+) -->\n)(?P<text>.*?)(?P<end><!-- /made -->)", re.DOTALL)
 
@@ -324,4 +325,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "measures of experiments": lambda: measures_of(OF_EXPERIMENTS),
     "settings": setting_keys,
     "legal hours": legal_hours,
+    "recipes": all_recipes,
 }

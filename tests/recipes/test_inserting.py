@@ -30,9 +30,9 @@ def plain(text: str) -> Any:
         ("# head\n", {"a": 1}, "# head\n\na: 1\n"),
         # into a block, behind its last line, before what follows
         (
-            "events:\n  one: { a: text }   # first\n  # note\n  two: { b: text }\n\n# next\nrest: 1\n",
+            "events:\n  one: { a: text }  # 1st\n  # note\n  two: { b: text }\n\n# next\nr: 1\n",
             {"events": {"three": {"c": "money"}}},
-            "events:\n  one: { a: text }   # first\n  # note\n  two: { b: text }\n  three: { c: money }\n\n# next\nrest: 1\n",
+            "events:\n  one: { a: text }  # 1st\n  # note\n  two: { b: text }\n  three: { c: money }\n\n# next\nr: 1\n",
         ),
         # into what stands between braces
         ("events: { one: { a: text } }\n", {"events": {"one": {"b": "key"}}}, "events: { one: { a: text, b: key } }\n"),
