@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from channels.base import Medium
 from orchestrator import charts
-from orchestrator.drawing import STYLE as DRAWING
 from orchestrator.almanac import page
+from orchestrator.drawing import STYLE as DRAWING
 from orchestrator.project import Project, load_files
 from orchestrator.simulation import Refusal, Reply, Simulation, Traffic, Volume
 from tests.outgoing import files, journey

@@ -1,7 +1,7 @@
 """What is allowed and most likely not meant: word for word what a marketer is told, and that nothing else is.
 
-A case is `golden/lint/NAME.txt`: files behind lines `=== PATH`, laid over the sound workspace. REGEN_GOLDEN=1 writes the
-`.out` files anew: read every change before it is committed.
+A case is `golden/lint/NAME.txt`: files behind lines `=== PATH`, laid over the sound workspace. REGEN_GOLDEN=1 writes
+the `.out` files anew: read every change before it is committed.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "at": "as of when",
         "who": "for whom, in words",
         "real": "whether that is a customer",
-        "renderings": "`medium`, `text`, `step`, `locale`, `values` (usual, longest, emptiest), `own` (as she would get "
-        "it), `refused`, `gaps` (names without a value), `made_up`, `parts` (without the page), `segments`, `encoding` "
+        "renderings": "`medium`, `text`, `step`, `locale`, `values` (usual, longest, emptiest), `own` (as she would "
+        "get it), `refused`, `gaps` (names without a value), `made_up`, `parts` (without the page), `segments`, `encoding` "
         "each",
         "remarks": "`weight` (bad, doubt, note), `text`, `where` each",
         "extremes": "of the audience, by name: `name`, `of`, `missing`, `longest`, `shortest` each",
@@ -351,8 +351,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "plan": "as of `plan`",
     },
     "versions": {
-        "applies": "`apply`, `at`, `author`, `approved_by`, `message`, `added`, `edited`, `removed`, `files` (how many) "
-        "each",
+        "applies": "`apply`, `at`, `author`, `approved_by`, `message`, `added`, `edited`, `removed`, `files` (how many)"
+        " each",
         "journey": "of a journey: its name",
         "versions": "and its versions: `version`, `in_force`, `apply` (that brought it), `at`, `author`, `message`, "
         "`inside`, `ended` each",

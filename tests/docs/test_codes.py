@@ -83,7 +83,8 @@ MORE: dict[str, dict[str, str]] = {
     ),
     "enter-closed": _journey("  - enter: quiet\n")
     | {
-        "journeys/quiet.yaml": "journey: quiet\nstatus: draft\ntrigger: { event: signed_up }\nsteps: [ email: welcome ]\n"
+        "journeys/quiet.yaml": "journey: quiet\nstatus: draft\ntrigger: { event: signed_up }\n"
+        "steps: [ email: welcome ]\n"
     },
     "at-without-day": _journey(trigger="{ at: 09:00 }"),
     "bad-key": _journey() | {"journeys/odd.yaml": "journey: odd\n? [a, b]\n: c\n"},
