@@ -62,7 +62,8 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "who": "for whom, in words",
         "real": "whether that is a customer",
         "renderings": "`medium`, `text`, `step`, `locale`, `values` (usual, longest, emptiest), `own` (as she would "
-        "get it), `refused`, `gaps` (names without a value), `made_up`, `parts` (without the page), `segments`, `encoding` "
+        "get it), `refused`, `gaps` (names without a value), `made_up`, `parts` (without the page), "
+        "`segments`, `encoding` "
         "each",
         "remarks": "`weight` (bad, doubt, note), `text`, `where` each",
         "extremes": "of the audience, by name: `name`, `of`, `missing`, `longest`, `shortest` each",
