@@ -28,7 +28,7 @@ from orchestrator.zones import zone
 
 DAYS: Final = 30
 PEOPLE: Final = 500
-HOP: Final = timedelta(hours=4)
+HOP: Final = timedelta(hours=6)
 """Between two looks of the forecast: a message may go as much later in it than it would, never on fewer days."""
 SEED: Final = 1
 
