@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -164,6 +165,7 @@ def apply(
     files = {path: versions.file_hash(text) for path, text in project.files.items()}
     journeys = {name: j.version for name, j in project.journeys.items()}
     with store.write() as conn:
+        versions.hold_applies(conn)  # or two that were planned against the same apply would both be put in force
         before = versions.newest(conn)
         if base != _WHATEVER and base != (before.id if before else None):
             raise Conflict("another apply came between; look at the new plan, then apply again")
@@ -269,8 +271,14 @@ def _approved(
 
 
 def same_person(one: str, other: str) -> bool:
-    """By the names they go by here; capitals and spaces do not make another."""
-    return "".join(one.casefold().split()) == "".join(other.casefold().split())
+    """By the names they go by here; capitals, spaces, what is not seen and how an accent is typed do not make
+    another."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(name: str) -> str:
+    seen = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(c for c in seen if unicodedata.category(c)[0] not in "ZC")
 
 
 def _before(conn: sa.Connection, before: versions.Applied | None) -> Project | None:

@@ -23,6 +23,7 @@ def propose(store: Store, project: Project, *, author: str, message: str, base: 
     planned against; Conflict when another is in force meanwhile."""
     files = {path: versions.file_hash(text) for path, text in project.files.items()}
     with store.write() as conn:
+        versions.hold_applies(conn)
         _still(conn, base)
         bodies = {key: (path, {"text": project.files[path]}) for path, key in files.items()}
         versions.add_documents(conn, "file", bodies, now)

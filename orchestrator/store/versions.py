@@ -51,6 +51,11 @@ class Applied:
     proposal: int | None = None
 
 
+def hold_applies(conn: sa.Connection) -> None:
+    """Until this transaction ends nobody else applies or proposes: what is in force is the same at its end."""
+    take_turns(conn, "applied")
+
+
 def newest(conn: sa.Connection) -> Applied | None:
     """The apply in force; None before the first."""
     row = conn.execute(sa.select(applied).order_by(applied.c.id.desc()).limit(1)).one_or_none()
