@@ -7,7 +7,7 @@ today's rules; `shift` takes the time of the pause out of their waits, so that e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -134,6 +134,8 @@ def resume(store: Store, scope: str, *, by: str, now: datetime, how: How = "catc
         if how == "shift" and found.length:
             shifted = pauses.shift_runs(conn, names, found.since, now)
             put_off = pauses.shift_messages(conn, names, found.since, now)
+            if scope == versions.EVERYTHING:
+                _shift_until_named(conn, paused, found.since)
         told = {
             "how": how,
             "meanwhile": found.meanwhile,
@@ -149,6 +151,15 @@ def resume(store: Store, scope: str, *, by: str, now: datetime, how: How = "catc
         return Resumed(found, how, shifted, put_off)
 
     return store.written(work)
+
+
+def _shift_until_named(conn: sa.Connection, paused: Mapping[str, versions.Pause], since: datetime) -> None:
+    """A journey that was paused by name while everything was stays paused, and its own shift counts from that pause:
+    here it is spared the time before."""
+    for name, row in paused.items():
+        if name != versions.EVERYTHING and row["paused_at"] > since:
+            pauses.shift_runs(conn, {name}, since, row["paused_at"])
+            pauses.shift_messages(conn, {name}, since, row["paused_at"])
 
 
 def _nothing(scope: str, now: datetime) -> Outlook:

@@ -302,6 +302,23 @@ def test_one_journey_is_not_shifted_while_everything_is_paused(world: World):
     assert let_go(world.store, "club", by="me", now=world.now) is None
 
 
+def test_a_pause_by_name_within_a_pause_of_everything_loses_none_of_the_time(world: World):
+    put_in_force(world, EVENTS)
+    world.event(world.people(1))
+    world.tick()
+    stop(world, scope="*")
+    days(world, 1)
+    stop(world)
+    days(world, 1)
+    go_on(world, "shift", "*")
+    days(world, 1)
+    go_on(world, "shift")
+    days(world, 2)
+    assert not sent(world, "email:second")  # two of three days waited
+    days(world, 1)
+    assert sent(world, "email:second") == [NOON + timedelta(days=6)]
+
+
 def test_everything_resumed_leaves_alone_what_is_paused_by_name(world: World):
     other = journey("other", "- wait: 1 hour\n- email: second", "{ event: bought }")
     put_in_force(world, EVENTS, other)
