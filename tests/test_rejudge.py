@@ -627,7 +627,7 @@ def test_pauses_are_on_the_record(world: World):
     told = [(line["kind"], line["verdict"], line["reason"], line["by"], line["about"]) for line in lines]
     assert told == [
         ("operation", "resumed", "", "ben", {"scope": "hello"}),
-        ("operation", "paused", "typo", "mara", {"scope": "hello"}),
+        ("operation", "paused", "typo", "mara", {"scope": "hello", "meanwhile": "hold"}),
     ]
     assert examined(world).findings == ()
 
