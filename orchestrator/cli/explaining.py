@@ -197,7 +197,7 @@ def _tell(console: Console, found: list[Entry]) -> None:
                 folded = textwrap.fill(text, console.width - 2, initial_indent="  ", subsequent_indent="  ")
                 console.print(Text(folded), soft_wrap=True)
         if entry.example and entry.example != "---":
-            console.print(Text("\nFor example", style="bold"))
+            console.print(Text("\nA line that has it", style="bold"))
             console.print(Text(f"  {entry.example}", style="cyan"), soft_wrap=True)
 
 

@@ -150,7 +150,7 @@ def test_explain_tells_what_why_and_what_to_do(capsys: pytest.CaptureFixture[str
         "What is wrong",
         "Why it matters",
         "What to do",
-        "For example",
+        "A line that has it",
     ]
     assert "  - email: welcom\n" in out
     assert all(len(line) <= 100 and line == line.rstrip() for line in out.splitlines())
