@@ -173,7 +173,11 @@ def diff(a: int | None = None, b: int | None = None, /, *, words: Annotated[bool
             console.print("[bold green]✓[/] no difference")
             return
         _show_words(console, told)
-        if not words:
+        if first is None:
+            console.print(
+                "\nnothing is in force yet, so every file is new: `orchestrator plan` tells what an apply does"
+            )
+        elif not words:
             _show_lines(console, lines)
 
     call.answer(lambda: _document(first, second, told, lines), show)

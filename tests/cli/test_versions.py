@@ -73,6 +73,14 @@ def test_versions_of_a_journey_and_who_is_on_them(edited: World):
     assert "was ever applied" in said.err
 
 
+def test_diff_before_the_first_apply_spares_the_lines(tmp_path: Path, clock: At):
+    world = World(small_files(tmp_path / "small"), clock)
+    said = world("diff").out
+    assert "+ hello  added" in said and "nothing is in force yet" in said
+    assert "+++" not in said
+    assert world.json("diff")["files"], "all of it, for programs"
+
+
 def test_diff_in_words_and_lines(edited: World):
     said = edited("diff", "1", "2")
     golden("diff.txt", said.out, edited)
