@@ -112,7 +112,8 @@ def _tallies(traffic: Traffic) -> tuple[tuple[str, str], ...]:
     names = [*_ENDED, *sorted(set(traffic.ended) - set(_ENDED))]
     for name in names:
         if count := traffic.ended.get(name, 0):
-            share = f" · {count / traffic.entered:.0%}" if traffic.entered else ""
+            could = traffic.entered - (traffic.held_out if name == "goal" else 0)
+            share = f" · {count / could:.0%}" if could else ""
             found.append((f"{count:,}", _ENDED_WORDS.get(name, name.replace("_", " ")) + share))
     found.append((f"{sum(traffic.sent.values()):,}", "messages sent"))
     return tuple(found)
@@ -332,7 +333,7 @@ class _Drawing:
             return
         number = self.counts.of(box.count)
         if box.kind == "held":
-            self.text(x, y, f"{number:,} runs", bold=True)
+            self.text(x, y, f"{number:,} run{'' if number == 1 else 's'}", bold=True)
         elif box.count[0] == "sent":
             self.text(x, box.y + box.h - PAD, f"{number:,} sent", fill=f"{tone}-deep", bold=True)
 

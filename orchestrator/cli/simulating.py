@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from cyclopts import App, Parameter
 
 from orchestrator.cli._look import counted, table
 from orchestrator.cli._opening import opened
+from orchestrator.cli._scratch import scratch
 from orchestrator.cli.terminal import FINE, CannotRun, Terminal, Usage, near, terminal
 
 if TYPE_CHECKING:
@@ -241,8 +241,8 @@ def _scratch() -> Iterator[Path]:
     """A private folder: in memory where there is plenty of it, for it holds all that the cohort holds of persons."""
     memory = Path("/dev/shm")
     room = memory.is_dir() and shutil.disk_usage(memory).free >= ROOM
-    with tempfile.TemporaryDirectory(prefix="simulation-", dir=memory if room else None) as folder:
-        yield Path(folder)
+    with scratch("simulation", memory if room else None) as folder:
+        yield folder
 
 
 @contextmanager
@@ -415,7 +415,8 @@ def _funnel(console: Console, played: Simulation) -> None:
         if not traffic.entered:
             quiet.append(name)
             continue
-        share = f" {traffic.reached_goal / traffic.entered:.0%}" if traffic.reached_goal else ""
+        could = traffic.entered - traffic.held_out
+        share = f" {traffic.reached_goal / could:.0%}" if traffic.reached_goal and could else ""
         shown.add_row(
             name,
             f"{traffic.entered:,}",
@@ -424,6 +425,12 @@ def _funnel(console: Console, played: Simulation) -> None:
             f"{traffic.reached_goal:,}{share}" if traffic.reached_goal else "",
             f"{sum(traffic.inside.values()):,}" if traffic.inside else "",
         )
+    elsewhere: Counter[str] = Counter()
+    for volume in played.volumes:
+        if volume.journey not in played.traffic:
+            elsewhere[volume.journey] += volume.count
+    for name, count in elsewhere.items():
+        shown.add_row(f"{name} [dim](no journey)[/]", "", "", f"{count:,}", "", "")
     if shown.row_count:
         console.print()
         console.print(shown)
