@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli._look import counted, table
+from orchestrator.cli._scratch import scratch
 from orchestrator.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def foreseen(call: Terminal, wired: Wired, project: Project, *, patience: float 
     channels = {medium: null.Null(medium) for medium in Medium}
     began = time.monotonic()
     with (
-        tempfile.TemporaryDirectory(prefix="forecast-") as folder,
+        scratch("forecast") as folder,
         _bar(call, DAYS) as on,
     ):
 
@@ -52,7 +51,7 @@ def foreseen(call: Terminal, wired: Wired, project: Project, *, patience: float 
 
         try:
             return foresee(
-                wired.store, keys, project, now=wired.clock(), folder=Path(folder), channels=channels, progress=progress
+                wired.store, keys, project, now=wired.clock(), folder=folder, channels=channels, progress=progress
             )
         except Nobody as error:
             return str(error)
