@@ -121,16 +121,23 @@ def write(folder: Path, found: Made) -> None:
             with to.open("x", encoding="utf-8", newline="\n") as file:
                 written.append(to)
                 file.write(text)
-        for path, (_, after) in found.edited.items():
+        for path, (before, after) in found.edited.items():
             aside = folder / f"{path}.new~"
             written.append(aside)
-            aside.write_text(after, encoding="utf-8", newline="\n")
+            aside.write_text(_ended_alike(before, after), encoding="utf-8", newline="\n")
         for path in found.edited:
             (folder / f"{path}.new~").replace(folder / path)
     except OSError as error:
         for to in written:
             to.unlink(missing_ok=True)
         raise CannotRun(f"nothing was written: {error.strerror or error}") from None
+
+
+def _ended_alike(before: str, after: str) -> str:
+    """With the line ends that the file has: what is added never makes them two kinds."""
+    if "\r\n" not in before or before.count("\n") != before.count("\r\n"):
+        return after
+    return after.replace("\r\n", "\n").replace("\n", "\r\n")
 
 
 # ---- what is told ---------------------------------------------------------------------------------------------------
