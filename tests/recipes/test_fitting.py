@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
 from orchestrator.project import load_files
-from orchestrator.recipes import BLANK, LINES, CannotMake, Wish, _Fitting, recipes
+from orchestrator.recipes import BLANK, LINES, CannotMake, Wish
 from orchestrator.rehearsal import rehearsals
-from tests.recipes.fitting import MINIMAL, NAMES, TODAY, fitted, in_minimal, shipped, starter, workspace
+from tests.recipes.fitting import MINIMAL, NAMES, all_in, fitted, in_minimal, starter, workspace
 
 FIELD = {
     "welcome-series", "abandoned-cart", "browse-abandonment", "post-purchase", "replenishment", "price-drop",
@@ -51,18 +50,8 @@ def test_every_text_is_there_in_both_languages_and_says_what_it_is_about(name: s
 @pytest.mark.slow
 def test_all_twenty_stand_beside_the_starters_journeys() -> None:
     before = starter()
-    files = dict(before.files)
     there = ("docs/schema/journey.schema.json", "journeys/b2c/welcome.yaml", "journeys/b2b/renewal.yaml")
-    tests: dict[str, str] = {}
-    for name in NAMES:
-        # Not read anew each time: twenty readings of two hundred texts take a minute. All are read below, together.
-        now = replace(before, files=files)
-        fitting = _Fitting(recipes()[name], Wish(name), now, {*files, *there}, shipped(), TODAY)
-        new, edited, *_ = fitting.parts("")
-        files |= {path: text for path, text in new.items() if not path.endswith(".test.yaml")}
-        files |= {path: after for path, (_, after) in edited.items()}
-        tests |= {path: text for path, text in new.items() if path.endswith(".test.yaml")}
-    after = load_files(files)
+    after, tests = all_in(NAMES, before, there)
     assert len(after.journeys) == len(before.journeys) + len(NAMES)
     assert {p.code for p in after.warnings} <= {p.code for p in before.warnings}
     assert len(after.warnings) == len(before.warnings)
