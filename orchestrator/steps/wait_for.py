@@ -132,7 +132,8 @@ class WaitFor(Step):
 
     def wake(self, here: Here) -> Outcome:
         true = here.truth(self.condition) is True
-        was = bool(here.enrollment.memory.get("was", False))
+        # Kept of a segment alone: who waited for one by an earlier version must not miss the event of this one.
+        was = self.segment is not None and bool(here.enrollment.memory.get("was", False))
         if true and not was:
             return self._then(already=False)
         since = here.enrollment.since

@@ -414,6 +414,21 @@ def test_a_loop_that_is_renamed_goes_on_counting(one: World):
     assert len(one.messages()) == 3
 
 
+def test_who_was_in_the_segment_of_a_wait_does_not_miss_the_event_that_it_waits_for_now(one: World):
+    waits = """\
+- wait_for: { segment: silver_ones, timeout: 9 days, already_true: ignore, then: [ { email: hello } ] }
+  id: chance
+"""
+    segments = {"journeys__segments_dot_yaml": "silver_ones: tier == silver\n"}
+    begin(one, waits, **segments)
+    after = waits.replace("segment: silver_ones", "event: bought")
+    one.apply(files({"life": journey("life", after, more="in_flight: migrate")}, **segments))
+    one.pass_time(minutes=1)
+    one.event([1], "bought", order_id="o1", amount="1.00 EUR")  # before the first look by the new version
+    one.tick(2)
+    assert [m.step for m in one.messages()] == ["email:hello"]
+
+
 def test_the_diary_tells_of_the_move(one: World):
     begin(one, "- email: hello\n- wait: 3 days")
     more = "in_flight: { migrate: { wait:3-days: wait:1-week } }"
