@@ -103,7 +103,9 @@ def simulate(
     call = terminal()
     project = load(call.workspace)
     if strange := [name for name in journeys if name not in project.journeys]:
-        raise Usage(f"there is no journey `{strange[0]}`; there are: {', '.join(sorted(project.journeys))}")
+        from orchestrator.problems import suggest
+
+        raise Usage(f"there is no journey `{strange[0]}`; {suggest(strange[0], project.journeys)}".removesuffix("; "))
     if days < 1 or customers < 1 or hop < 1 or (sample is not None and sample < 1):
         raise Usage("--days, --customers, --sample and --hop are numbers, one at least")
     asked = _asked(project, days, begin, until, customers, sample, seed, hop, journeys)

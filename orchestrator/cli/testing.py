@@ -85,7 +85,9 @@ def test(
     texts = read_tests(call.workspace, paths)
     project = load(call.workspace)
     if journey is not None and journey not in project.journeys:
-        raise Usage(f"there is no journey `{journey}`; there are: {', '.join(sorted(project.journeys))}")
+        from orchestrator.problems import suggest
+
+        raise Usage(f"there is no journey `{journey}`; {suggest(journey, project.journeys)}".removesuffix("; "))
     tests = _chosen(texts, project, journey, only)
     if not tests:
         raise CannotRun("there is no such test; tests are files named NAME.test.yaml beside the journeys")
