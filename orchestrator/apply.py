@@ -272,8 +272,9 @@ def _approved(
 
 def same_person(one: str, other: str) -> bool:
     """By the names they go by here; capitals, spaces, what is not seen and how an accent is typed do not make
-    another."""
-    return _bare(one) == _bare(other)
+    another, and nobody without a name is somebody else."""
+    names = _bare(one), _bare(other)
+    return not all(names) or names[0] == names[1]
 
 
 def _bare(name: str) -> str:

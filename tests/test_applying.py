@@ -69,6 +69,8 @@ def test_of_two_applies_at_once_against_the_same_one_is_stale(
         ("Andr\u00e9", "Andre\u0301"),  # the accent apart
         ("Ann", "\uff21nn"),  # a wide letter
         ("Ann", "Ann\u00ad"),
+        ("Ann", " "),  # nobody
+        ("Ann", "\u200b"),
     ],
 )
 def test_another_spelling_is_nobody_else(one: str, other: str):
