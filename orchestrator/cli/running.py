@@ -208,7 +208,7 @@ def pause(
     /,
     *,
     all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
-    reason: str = "",
+    reason: Annotated[str, Parameter(name=["--reason", "-m"])] = "",
     by: str | None = None,
     hold: Annotated[bool, Parameter(name="--hold", negative=())] = False,
     discard: Annotated[bool, Parameter(name="--discard", negative=())] = False,

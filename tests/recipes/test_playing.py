@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from orchestrator.rehearse import Stage, coverage
 from orchestrator.rehearse.behaving import USUAL
 from orchestrator.rehearse.cohort import MadeUp, Told, made_up
 from orchestrator.rehearse.simulating import simulate
+from orchestrator.rows import ImportKind
 from orchestrator.store.database import Store
 from orchestrator.store.tables import enrollment, message
 from tests.recipes.fitting import NAMES, all_in, in_minimal, minimal
@@ -84,7 +85,9 @@ class Lives:
         companies = [key for key in there if key.startswith("company")]
         keys = [*enumerate(customers), *enumerate(companies)]
         found = [(days, kind, row) for n, key in keys for days, kind, row in self.rows(n, key)]
-        return sorted((Told(BEGIN + timedelta(days=d), kind, row) for d, kind, row in found), key=lambda t: t.at)
+        return sorted(
+            (Told(BEGIN + timedelta(days=d), cast(ImportKind, kind), row) for d, kind, row in found), key=lambda t: t.at
+        )
 
     def fill(self, store: Store, begin: datetime) -> tuple[str, ...]:
         notes = self.made.fill(store, begin)
@@ -116,7 +119,7 @@ PLAYED: Mapping[str, tuple[Mapping[str, float], Rows]] = {
         {}, of_customers(lambda n, k: [happened(1, "stock_asked", k, product="lamp"),
                                            happened(20 + n / 24, "back_in_stock", k, product="lamp")])),
     "birthday": ({}, lambda n, k: ()),
-    "anniversary": ({}, lambda n, k: ()),
+    "anniversary": ({}, of_customers(lambda n, k: [said(-1, k, joined=day(n - 727))])),
     "win-back": ({}, of_customers(lambda n, k: [happened(n % 20 - 59, "order_placed", k, amount="60 EUR")])),
     "sunset": ({"order_placed": 0}, of_customers(lambda n, k: [
         said(-1, k, joined=day(-900)), happened(n % 20 - 364, "order_placed", k, amount="60 EUR")])),

@@ -223,7 +223,7 @@ def check(world: World, edit: Edit, in_flight: str) -> None:
         if world.one(sa.select(sa.func.count()).where(t.enrollment.c.ended_at.is_(None))) == 0:
             break
         world.pass_time(days=1)
-    ends = dict(world.rows(sa.select(t.enrollment.c.id, t.enrollment.c.ended_because)))  # type: ignore[arg-type]
+    ends = dict(world.rows(sa.select(t.enrollment.c.id, t.enrollment.c.ended_because)))
     assert {ends[i] for i in people} == ({"edited"} if in_flight == "exit" else {"completed"})
     got: dict[int, list[str]] = {}
     for m in world.messages():
