@@ -69,6 +69,7 @@ def test_the_wheel_carries_the_starter_workspace_and_nothing_of_the_house(tmp_pa
     shipped |= {f"orchestrator/pages/{name}" for name in ("report.html", "report.typ", "listing.typ")}
     shipped |= {"orchestrator/starter/verifier/verify.py", "channels/letterfile/letter.typ"}
     shipped |= {f"orchestrator/starter/{path}" for path in ("orchestrator.toml", "journeys/workspace.yaml")}
+    shipped |= {f"orchestrator/recipes/win-back/{name}" for name in ("journey.yaml", "recipe.yaml")}
     shipped |= {f"orchestrator/web/{name}" for name in ("static/style.css", "static/icon.svg", "templates/shell.html")}
     assert shipped <= names
     tops = {name.split("/")[0] for name in names}

@@ -94,6 +94,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "written": "new files",
         "changed": "file → what was added to it, as a unified diff",
         "warnings": "what `check` will warn of, as there",
+        "notes": "what is left to people, in words",
         "next": "commands to go on with",
         "error": "why nothing was written, with `problems` and `by_hand` (what to declare first); exit code 1",
     },

@@ -186,6 +186,8 @@ def _show(console: Console, found: Made) -> None:
     if found.warnings:
         console.print(f"\n{counted(len(found.warnings), 'warning')} of `check`:", markup=False)
         show_problems(console, found.warnings, found.project.files)
+    for note in found.notes:
+        console.print(f"\n[yellow]![/] {note}", soft_wrap=True)
     console.print("\nNext:")
     for command, why in next_steps(found):
         console.print(f"  [cyan]{command:<62}[/][dim]# {why}[/]", soft_wrap=True)
@@ -208,6 +210,7 @@ def _document(found: Made) -> dict[str, Any]:
         "written": sorted(found.files),
         "changed": {p: "\n".join(diff(p, *texts)) for p, texts in found.edited.items()},
         "warnings": [plain_problem(p) for p in found.warnings],
+        "notes": list(found.notes),
         "next": [command for command, _ in next_steps(found)],
     }
 

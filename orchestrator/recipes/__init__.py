@@ -55,7 +55,7 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class Made:
     """What is to be written. `files`: new ones by their path; `edited`: path → (before, after); `warnings`: new ones
-    that `check` will have; `project`: the workspace with all of it."""
+    that `check` will have; `notes`: what is left to people; `project`: the workspace with all of it."""
 
     journey: str
     path: str
@@ -64,6 +64,7 @@ class Made:
     files: Mapping[str, str]
     edited: Mapping[str, tuple[str, str]]
     warnings: tuple[Problem, ...]
+    notes: tuple[str, ...]
     project: Project = field(repr=False)
 
 
@@ -255,7 +256,9 @@ class _Fitting:
         chosen = next((name for name in self.recipe.topics if name in topics), "")
         if chosen or not topics:
             return chosen or self.recipe.topics[0]
-        return next(name for name in self.vocabulary.topics if name in topics)
+        # A yes to questions is none to offers: one that is plainly about something else is not taken.
+        others = {name for one in recipes().values() for name in one.topics} - set(self.recipe.topics)
+        return next((name for name in self.vocabulary.topics if name in topics - others), self.recipe.topics[0])
 
     def _name(self, class_name: str) -> tuple[str, str]:
         """The journey's name and file; where it was not given, one that is free."""
@@ -368,7 +371,15 @@ class _Fitting:
             raise CannotMake(message, error.problems, self._yourself()) from None
         known = {(p.code, p.message, p.span.file) for p in self.before.warnings}
         warnings = tuple(p for p in after.warnings if (p.code, p.message, p.span.file) not in known)
-        return Made(name, path, class_name, topic, new, edited, warnings, after)
+        return Made(name, path, class_name, topic, new, edited, warnings, self._notes(new), after)
+
+    def _notes(self, new: Mapping[str, str]) -> tuple[str, ...]:
+        found = []
+        if not self.vocabulary.sender.get("website") and any(_SITE in text for text in new.values()):
+            found.append(f"its links lead to {_SITE}: workspace.yaml names no `website` of the sender, so put in yours")
+        if self.languages[0].partition("-")[0] not in _TITLED:
+            found.append(f"its texts are in English: translate them into `{self.languages[0]}`")
+        return tuple(found)
 
 
 def _whole(wanted: dict[str, Any], text: str) -> dict[str, Any]:

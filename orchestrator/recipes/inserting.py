@@ -140,8 +140,7 @@ def _block(key: str, value: Any, indent: int) -> str:
     head = " " * indent + _scalar(key, flow=False) + ":"
     if isinstance(value, Mapping):
         flat = f"{head} {_flow(value)}"
-        deep = indent == 0 or any(isinstance(v, Mapping) for v in value.values())
-        if value and (deep or len(flat) > WIDE):
+        if value and (indent == 0 or len(flat) > WIDE or not _short(value)):
             return "\n".join([head, *(_block(k, v, indent + 2) for k, v in value.items())])
         return flat
     if isinstance(value, list):
@@ -154,6 +153,19 @@ def _block(key: str, value: Any, indent: int) -> str:
         margin = " " * (indent + 2)
         return f"{head} >-\n{textwrap.fill(value, WIDE, initial_indent=margin, subsequent_indent=margin)}"
     return flat
+
+
+def _short(value: Any) -> bool:
+    """Whether it reads well between braces: no list of sentences, no maps of maps of maps."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) and " " not in item for item in value)
+    if not isinstance(value, Mapping):
+        return True
+    return all(_short(v) and not (isinstance(v, Mapping) and _deep(v)) for v in value.values())
+
+
+def _deep(value: Mapping[str, Any]) -> bool:
+    return any(isinstance(v, Mapping) for v in value.values())
 
 
 def _value(value: Any) -> str:

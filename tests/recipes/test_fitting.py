@@ -98,6 +98,14 @@ def test_class_topic_currency_and_site_are_the_workspaces_own() -> None:
     assert fitted("renewal-committee", workspace(SHOP)).class_name == "firms"
 
 
+def test_a_yes_to_something_else_is_none_to_offers() -> None:
+    research = MINIMAL + "topics: { research: { purpose: marketing, title: Questions } }\n"
+    found = fitted("win-back", workspace(research))
+    assert found.topic == "offers"
+    assert "offers: { purpose: marketing, title: Offers and news }" in found.edited["journeys/workspace.yaml"][1]
+    assert fitted("nps-rescue", workspace(research)).topic == "research"
+
+
 def test_what_is_declared_in_another_way_is_left_as_it_is() -> None:
     nps = 'surveys:\n  nps: { title: Yours?, questions: { q: { ask: "How likely?", kind: nps } } }\n'
     found = fitted("nps-rescue", workspace(MINIMAL + nps))
@@ -119,6 +127,11 @@ def test_a_language_that_no_recipe_has_is_written_in_english() -> None:
     found = fitted("win-back", workspace(MINIMAL + "locale: fr\n"))
     assert [path for path in found.files if path.endswith("-news.mjml")]
     assert not [path for path in found.files if ".en." in path]
+    assert [note.partition(": ")[0] for note in found.notes] == [
+        "its links lead to https://acme.example",
+        "its texts are in English",
+    ]
+    assert fitted("win-back", workspace(SHOP)).notes == ()
 
 
 def test_snippets_of_another_make_are_not_used() -> None:
