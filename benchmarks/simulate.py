@@ -16,7 +16,7 @@ from channels.null import Null
 from orchestrator.project import load
 from orchestrator.rehearse.behaving import USUAL
 from orchestrator.rehearse.cohort import made_up
-from orchestrator.rehearse.simulating import simulate
+from orchestrator.rehearse.simulating import part, simulate
 
 BEGIN = datetime(2027, 3, 7, 23, tzinfo=UTC)  # behind the starter's broadcasts
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
         began = time.process_time()
         played = simulate(
             project,
-            made_up(project, customers, 1),
+            made_up(part(project, journeys), customers, 1),
             begin=BEGIN,
             until=BEGIN + timedelta(days=days),
             behaviour=USUAL,

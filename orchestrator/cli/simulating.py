@@ -189,6 +189,7 @@ def _cohort(
     from orchestrator.rehearse.behaving import USUAL, learned, read_behaviour
     from orchestrator.rehearse.cohort import made_up
     from orchestrator.rehearse.sampling import Nobody, sampled
+    from orchestrator.rehearse.simulating import part
 
     how = USUAL
     if behaviour is not None and behaviour != "history":
@@ -198,14 +199,14 @@ def _cohort(
         except (OSError, UnicodeDecodeError) as error:
             raise CannotRun(f"{behaviour} cannot be read: {type(error).__name__}") from None
     if asked.sample is None and behaviour != "history":
-        yield made_up(project, asked.customers, asked.seed), how
+        yield made_up(part(project, asked.journeys), asked.customers, asked.seed), how
         return
     with opened(call.workspace) as wired:
         if behaviour == "history":
             with wired.store.read() as conn:
                 how = learned(conn)
         if asked.sample is None:
-            yield made_up(project, asked.customers, asked.seed), how
+            yield made_up(part(project, asked.journeys), asked.customers, asked.seed), how
             return
         try:
             cohort = sampled(wired.store, wired.keys, asked.sample, asked.seed)

@@ -154,7 +154,10 @@ def _kinds(project: Project, rates: Mapping[str, float]) -> list[_Kind]:
         for name in named:
             units[name].add(journey.unit)
             classes[name] |= whose
-    for condition in project.segments.values():
+    used = {name for journey in project.journeys.values() for name in journey.segments}
+    for name, condition in project.segments.items():
+        if name not in used and not project.program.classes:
+            continue
         for node in walk(condition.root):
             if isinstance(node, Rows) and node.holder == "event":
                 units[node.of].add(condition.unit)

@@ -24,7 +24,7 @@ from orchestrator.project import Project
 from orchestrator.rehearsal import rehearsals
 from orchestrator.rehearse.behaving import USUAL
 from orchestrator.rehearse.cohort import MadeUp, Told, made_up
-from orchestrator.rehearse.simulating import simulate
+from orchestrator.rehearse.simulating import part, simulate
 from orchestrator.rehearse.stage import Stage
 from orchestrator.rehearse.verdict import Coverage, Reached, Turn, coverage
 from orchestrator.rows import CONSENT_MEDIA
@@ -93,7 +93,7 @@ def record(
     channels: Mapping[Medium, Channel],
 ) -> Recording:
     """Tests of one journey, from a simulation of it with so many made-up people. `folder` as `simulate` takes it."""
-    cohort = made_up(project, customers, seed)
+    cohort = made_up(part(project, (name,)), customers, seed)
     simulate(
         project, cohort, begin=begin, until=until, behaviour=USUAL, seed=seed, folder=folder, channels=channels,
         journeys=(name,),

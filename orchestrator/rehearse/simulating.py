@@ -30,7 +30,9 @@ from orchestrator.enroll import enroll
 from orchestrator.importing import import_rows
 from orchestrator.ingest import receive
 from orchestrator.journey import ApiTrigger
+from orchestrator.model import LOYALTY_EVENTS, LOYALTY_FIELDS
 from orchestrator.outbound import Writer
+from orchestrator.program import Program
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
@@ -54,6 +56,13 @@ AWARDED: Final = frozenset({"awarded", "deducted"})
 """In the diary: points were given, or taken."""
 ROUNDS: Final = 200
 """More rounds than any journey has steps in a row: what is due after them is a loop."""
+
+_PROGRAMME: Final = (
+    *("tier", "badge", "benefit", "reward", "voucher", "referral", "challenge", "draw", "commission", "rank"),
+    *{name.partition(".")[0] for name in LOYALTY_FIELDS},
+    *LOYALTY_EVENTS,
+)
+"""Words by which conditions, steps and texts name the programme."""
 
 Progress = Callable[[datetime], None]
 
@@ -120,7 +129,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.now = self.before = self.begin
-        self.project = scaled(_narrowed(self.asked, self.names), self.cohort.scale)
+        self.project = scaled(part(self.asked, self.names), self.cohort.scale)
         if all(isinstance(channel, Discards) for channel in self.channels.values()):
             self.writer = Sketching
         self.store = hurried(self.folder / "simulation.db")
@@ -353,8 +362,32 @@ def _sent(row: Any) -> Sent:
     return Sent(row.id, attempt, name, row.journey, row.step, medium, row.band or "", row.enrollment_id, customer_)
 
 
-def _narrowed(project: Project, names: Sequence[str]) -> Project:
-    return narrowed(project, names, set(project.program.classes)) if names else project
+def part(project: Project, names: Sequence[str]) -> Project:
+    """What these journeys need of a workspace, all of it without names: the programme is left out where nothing in
+    them can tell what it counts, for its looks are most of what an instant costs."""
+    if not names:
+        return project
+    found = narrowed(project, names, set(project.program.classes))
+    if not found.program.classes or _hangs_on_programme(found):
+        return found
+    return replace(found, program=Program(), hash=digest("without", found.hash))
+
+
+def _hangs_on_programme(project: Project) -> bool:
+    """Whether anything of these journeys, of their texts or of what judges their messages names what it decides. Rather
+    once too often: the words are looked for wherever they stand."""
+    vocabulary = project.vocabulary
+    if project.class_rules or any(cap.tier or cap.band for cap in vocabulary.policies.caps):
+        return True
+    journeys = project.journeys.values()
+    told = [project.files.get(journey.path, "") for journey in journeys]
+    told += [project.segments[name].text for j in journeys for name in j.segments if name in project.segments]
+    for journey in journeys:
+        for step in journey.every_step():
+            name = getattr(step, "template", "")
+            found = [project.templates.get(medium, name) for _, medium in step.sends()] if name else []
+            told += [" ".join(template.names) for template in found if template is not None]
+    return any(word in text for text in told for word in _PROGRAMME)
 
 
 def scaled(project: Project, scale: float) -> Project:
