@@ -38,6 +38,12 @@ def register(app: App) -> None:
     app.command(simulate)
 
 
+_HOPS = ((45, 1), (120, 3))
+_SELDOM = 6
+"""Days, and the hours between two looks: a year by the hour is more patience than anybody has. Never a whole day: looks
+at the same hour of the night would hold every message for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What the command was asked for. `hop`: hours."""
@@ -62,7 +68,7 @@ def simulate(
     sample: int | None = None,
     seed: int = 1,
     behaviour: str | None = None,
-    hop: int = 1,
+    hop: int | None = None,
     out: Path | None = None,
     compare: str | None = None,
 ) -> int:
@@ -92,7 +98,7 @@ def simulate(
         How people take what they get: a YAML file, or `history` for what they did with the messages so far. Without
         it, usual shares that are made up.
     hop
-        Hours between two looks at least.
+        Hours between two looks at least; without it one for up to 45 days, three for up to 120, six for more.
     out
         Write a report with charts and the journeys as pictures to this HTML file.
     compare
@@ -106,7 +112,7 @@ def simulate(
         from orchestrator.problems import suggest
 
         raise Usage(f"there is no journey `{strange[0]}`; {suggest(strange[0], project.journeys)}".removesuffix("; "))
-    if days < 1 or customers < 1 or hop < 1 or (sample is not None and sample < 1):
+    if days < 1 or customers < 1 or (hop is not None and hop < 1) or (sample is not None and sample < 1):
         raise Usage("--days, --customers, --sample and --hop are numbers, one at least")
     asked = _asked(project, days, begin, until, customers, sample, seed, hop, journeys)
     other = _other(call, compare) if compare is not None else None
@@ -133,7 +139,7 @@ def _asked(
     customers: int,
     sample: int | None,
     seed: int,
-    hop: int,
+    hop: int | None,
     journeys: tuple[str, ...],
 ) -> _Asked:
     from datetime import UTC, datetime, timedelta
@@ -144,6 +150,8 @@ def _asked(
     last = _instant(until, home) if until is not None else first + timedelta(days=days)
     if last <= first:
         raise Usage("--until lies before the beginning")
+    if hop is None:
+        hop = next((hours for most, hours in _HOPS if last - first <= timedelta(days=most)), _SELDOM)
     return _Asked(first, last, customers, sample, seed, timedelta(hours=hop), journeys)
 
 
