@@ -184,20 +184,23 @@ def test_pause_and_resume(small: Path, capsys: pytest.CaptureFixture[str]):
         assert cli.run(["-w", str(small), *arguments]) == 0
         return capsys.readouterr().out
 
-    assert said("pause", "hello", "--reason", "typing error").strip() == "hello is paused"
+    told = said("pause", "hello", "--reason", "typing error")
+    assert told.startswith("hello is paused; who would enter meanwhile waits") and "nobody is inside" in told
     again = " ".join(said("pause", "hello", "--reason", "another").split())
     assert again.startswith("hello is paused already, since ") and ": typing error; your reason is not" in again
-    assert json.loads(said("--json", "pause", "*")) == {"journey": "*", "paused": True, "changed": True}
+    paused = {"journey": "*", "paused": True, "changed": True}
+    assert json.loads(said("--json", "pause", "*")).items() >= paused.items()
     assert "everything is still paused" in said("resume", "hello")
-    assert said("resume", "*").strip() == "everything is resumed"
+    assert said("resume", "*").startswith("everything is resumed")
     assert said("resume", "*").strip() == "everything is not paused"
-    assert said("pause", "--all", "--reason", "a wrong price").strip() == "everything is paused"
+    assert said("pause", "--all", "--reason", "a wrong price").startswith("everything is paused; who would enter")
     assert "everything is paused already" in said("pause", "*", "--all")
     doctor = json.loads(said("--json", "doctor"))
     [pauses] = [f for f in doctor["findings"] if f["what"] == "pauses"]
     assert "everything since" in pauses["text"] and "(a wrong price)" in pauses["text"]
     assert pauses["todo"] == "orchestrator resume --all"
-    assert json.loads(said("--json", "resume", "--all")) == {"journey": "*", "paused": False, "changed": True}
+    resumed = {"journey": "*", "paused": False, "changed": True}
+    assert json.loads(said("--json", "resume", "--all")).items() >= resumed.items()
     for wrong in (["pause"], ["pause", "hello", "--all"], ["resume"], ["resume", "hello", "--all"]):
         assert cli.run(["-w", str(small), *wrong]) == 2
         assert "--all" in capsys.readouterr().err
