@@ -252,12 +252,14 @@ class MadeUp:
         """Newcomers and events, at the hours at which they are told."""
         return self._all(begin, begin, until)
 
-    def told_of(self, key: str, begin: datetime, until: datetime) -> list[Told]:
-        """All that is told of one unit, from a year before the clock begins."""
-        names = ("customers", "accounts")
+    def told_by_unit(self, begin: datetime, until: datetime) -> dict[str, list[Told]]:
+        """All that is told of each unit, by its key, from a year before the clock begins."""
+        found: dict[str, list[Told]] = defaultdict(list)
         whole = (*self._all(begin, begin - timedelta(days=_YEAR), begin), *self._all(begin, begin, until))
-        return [t for t in whole if key in (t.row.get("key") if t.kind in names else None, t.row.get("customer"))
-                or (t.kind == "records" and t.row.get("account") == key)]  # fmt: skip
+        for told in whole:
+            own = told.row.get("key") if told.kind in ("customers", "accounts") else None
+            found[str(own or told.row.get("customer") or told.row.get("account"))].append(told)
+        return dict(found)
 
     def _all(self, begin: datetime, first: datetime, last: datetime) -> list[Told]:
         """What is told in (first, last]; what stands since earlier comes at `first` where that is before `begin`."""

@@ -15,7 +15,7 @@ from orchestrator.model import Kind, Unit, minor_digits
 from orchestrator.problems import Problems, Span
 from orchestrator.rehearsal.expectation import SPARE, Course, Has, Moment, State
 from orchestrator.rehearse.scene import KEYS, Scene, asked_of
-from orchestrator.rehearse.verdict import Got, Reached
+from orchestrator.rehearse.verdict import Got, Reached, way_taken
 from orchestrator.store import explain
 from orchestrator.store import log as send_log
 from orchestrator.store.tables import batch, claim, enrollment, event, message, trace, voucher
@@ -231,10 +231,7 @@ def reached(scene: Scene) -> dict[str, Reached]:
     for journey, step in (*sent, *((row.journey, row.step) for row in rows)):
         steps.setdefault(journey, set()).add(step)
     for row in rows:
-        way = {"came": "then", "timed out": "else"}.get(row.what)
-        if row.what == "chose":
-            way = str(row.detail.get("arm") or "none")
-        if way:
+        if way := way_taken(row.what, row.detail):
             taken.setdefault(row.journey, set()).add((row.step, way))
     return {
         name: Reached(frozenset(steps.get(name, ())), frozenset(taken.get(name, ()))) for name in scene.test.journeys

@@ -26,7 +26,7 @@ from orchestrator.rehearse.behaving import USUAL
 from orchestrator.rehearse.cohort import MadeUp, Told, made_up
 from orchestrator.rehearse.simulating import part, simulate
 from orchestrator.rehearse.stage import Stage
-from orchestrator.rehearse.verdict import Coverage, Reached, Turn, coverage
+from orchestrator.rehearse.verdict import Coverage, Reached, Turn, coverage, way_taken
 from orchestrator.rows import CONSENT_MEDIA
 from orchestrator.store.database import Store
 from orchestrator.store.tables import account, customer, enrollment, event, feedback, message, trace
@@ -170,10 +170,7 @@ def _lines(turns: Iterable[Turn], tz: ZoneInfo) -> Iterator[str]:
 
 def _runs(conn: sa.Connection, name: str) -> list[_Run]:
     """Every run of the journey, with where it went: in two statements."""
-    key = sa.func.coalesce(
-        sa.case((enrollment.c.unit == "customer", customer.c.key)),
-        sa.case((enrollment.c.unit == "account", account.c.key)),
-    )
+    key = sa.func.coalesce(customer.c.key, account.c.key)
     of = (
         sa.select(enrollment, key.label("key"))
         .outerjoin(customer, sa.and_(enrollment.c.unit == "customer", customer.c.id == enrollment.c.unit_id))
@@ -189,13 +186,10 @@ def _runs(conn: sa.Connection, name: str) -> list[_Run]:
     ):
         mine = marks.setdefault(row.enrollment_id, set())
         mine.add((row.step, ""))
-        way = {"came": "then", "timed out": "else"}.get(row.what)
-        if row.what == "chose":
-            way = str(row.detail.get("arm") or "none")
+        if way := way_taken(row.what, row.detail):
+            mine.add((row.step, way))
             if "draw" in row.detail:
                 arms.setdefault(row.enrollment_id, set()).add(way)
-        if way:
-            mine.add((row.step, way))
     return [
         _Run(
             row.id, row.key, row.unit, row.entered_at, row.ended_at, row.ended_because or "",
@@ -215,12 +209,15 @@ class _Teller:
     begin: datetime
     until: datetime
     conn: sa.Connection
-    _told: dict[str, list[Told]] = field(default_factory=dict)
+    told: Mapping[str, Sequence[Told]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.told = self.cohort.told_by_unit(self.begin, self.until)
 
     def test(self, run: _Run) -> dict[str, Any] | None:
         """The test as data, in the order of its keys; None where the run cannot be told."""
         keys = self._keys(run)
-        told = [one for key in keys for one in self.cohort.told_of(key, self.begin, self.until)]
+        told = [one for key in keys for one in self.told.get(key, ())]
         came = [t.at for t in told if t.kind in ("accounts", "customers")]
         if not came:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.journey import Journey
 from orchestrator.problems import Span
@@ -114,6 +114,13 @@ def ways(journey: Journey) -> tuple[tuple[str, str], ...]:
             names.append("none")
         found += [(step.id, name) for name in names]
     return tuple(found)
+
+
+def way_taken(what: str, detail: Mapping[str, Any]) -> str:
+    """The way at a fork, as `ways` names it, that a line of a run's diary tells of; "" for any other line."""
+    if what == "chose":
+        return str(detail.get("arm") or "none")
+    return {"came": "then", "timed out": "else"}.get(what, "")
 
 
 def coverage(journey: Journey, reached: list[Reached]) -> Coverage:
