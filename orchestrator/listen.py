@@ -22,8 +22,7 @@ from orchestrator.listening import SENTIMENT, Period, Point, feeling, feels, per
 from orchestrator.model import Complaints, Vocabulary
 from orchestrator.outbound import Asked
 from orchestrator.store import outbox, people, versions
-from orchestrator.store.counting import among
-from orchestrator.store.database import insert_many, key_list, update_many
+from orchestrator.store.database import among, insert_many, key_list, update_many
 from orchestrator.store.preferences import answers_to
 from orchestrator.store.tables import account, customer, event, support_case
 from orchestrator.zones import first_known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,6 @@ def mutated(draw: st.DrawFn, text: str) -> str:
 
 
 def survives(files: dict[str, str]) -> None:
-    begun = time.perf_counter()
     try:
         load_files(files)
     except ProjectError as error:
@@ -74,7 +72,6 @@ def survives(files: dict[str, str]) -> None:
             assert 1 <= problem.span.col <= len(line) + 1, problem
             assert (problem.span.end_line, problem.span.end_col) > (problem.span.line, problem.span.col), problem
             assert problem.message and problem.code, problem
-    assert time.perf_counter() - begun < 20
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -198,23 +197,27 @@ def test_not_utf_8() -> None:
     assert decode("\ufeffa: ä\n".encode(), FILE, Problems()) == "a: ä\n"
 
 
-def seconds(text: str) -> float:
-    begun = time.perf_counter()
+_LAYERS = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+_LAYERS += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\n".join(_LAYERS), id="ten to the twelfth"),
+        pytest.param("[" * 500_000, id="lists"),
+        pytest.param("- " * 400_000, id="dashes"),
+        pytest.param("{a: " * 200_000, id="mappings"),
+        pytest.param("".join(" " * i + "a:\n" for i in range(1_200)), id="stairs"),
+        pytest.param("x" * 1_000_001, id="long"),
+        pytest.param("a: [" + "1, " * 60_000 + "1]", id="many"),
+    ],
+)
+def test_bombs_are_refused(text: str) -> None:
+    """That they are is all that is said here: one that were followed would not come to an end."""
     problems = Problems()
-    assert parse(text, FILE, problems) is None and len(problems.found) == 1
-    return time.perf_counter() - begun
-
-
-def test_bombs_are_refused_at_once() -> None:
-    layers = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    layers += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    assert seconds("\n".join(layers)) < 2
-    assert seconds("[" * 500_000) < 2
-    assert seconds("- " * 400_000) < 2
-    assert seconds("{a: " * 200_000) < 2
-    assert seconds("".join(" " * i + "a:\n" for i in range(1_200))) < 2
-    assert seconds("x" * 1_000_001) < 2
-    assert seconds("a: [" + "1, " * 60_000 + "1]") < 5
+    assert parse(text, FILE, problems) is None
+    assert len(problems.found) == 1
 
 
 def test_nesting_up_to_the_bound_is_read() -> None:

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from channels.base import Medium
 from orchestrator.model import Cap, Policies, Purpose, Vocabulary
 from orchestrator.outbound import Due
 from orchestrator.rules import Contact, Rival, Wishes
-from orchestrator.store.database import id_list, key_list
+from orchestrator.store.database import among, id_list, key_list
 from orchestrator.store.tables import batch as batch_table
 from orchestrator.store.tables import journey_control, message, reservation, spend, support_case, touch
 from orchestrator.zones import Period, local
@@ -230,14 +229,6 @@ def _theirs(
         ids = {d.account_id for d in batch if d.account_id is not None}
         query = query.union(sa.select(*columns).where(among(conn, table.c.account_id, ids), where))
     return query
-
-
-def among(conn: sa.Connection, column: sa.ColumnElement[Any], ids: Iterable[int]) -> sa.ColumnElement[bool]:
-    """As `= ANY` on PostgreSQL: a table that grows within the hour has no statistics yet, and a join with a list was
-    then planned as every reservation beside every id."""
-    if conn.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(list(ids), ARRAY(sa.BigInteger())))
-    return column.in_(sa.select(id_list(conn, ids).c.id))
 
 
 # ---- what is around -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,8 +13,7 @@ import sqlalchemy as sa
 
 from orchestrator.model import Unit
 from orchestrator.project import Project
-from orchestrator.store.counting import among
-from orchestrator.store.database import id_list, insert_many, update_many
+from orchestrator.store.database import bound_among, id_list, insert_many, update_many
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
     account,
@@ -134,11 +134,14 @@ def standing(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, M
     """The derived rows of these units, by unit id."""
     if not ids:
         return {}
-    # No join: SQLite would go through the whole list for every row of that kind of unit.
-    rows = conn.execute(
-        sa.select(loyalty).where(loyalty.c.unit == unit, among(conn, loyalty.c.unit_id, ids))
-    ).mappings()
+    rows = conn.execute(_standing(conn.dialect.name), {"of": unit, "ids": list(ids)}).mappings()
     return {row["unit_id"]: dict(row) for row in rows}
+
+
+@cache
+def _standing(dialect: str) -> sa.Select[Any]:
+    # No join: SQLite would go through the whole list for every row of that kind of unit.
+    return sa.select(loyalty).where(loyalty.c.unit == sa.bindparam("of"), bound_among(dialect, loyalty.c.unit_id))
 
 
 def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]], now: datetime) -> None:

@@ -18,8 +18,7 @@ from orchestrator.condition import Condition
 from orchestrator.ledger import Entry
 from orchestrator.model import EventType, Kind, Unit
 from orchestrator.project import Project
-from orchestrator.store.counting import among
-from orchestrator.store.database import id_list, insert_ids, insert_many, key_list
+from orchestrator.store.database import among, id_list, insert_ids, insert_many, key_list
 from orchestrator.store.dialect import json_number, json_text
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import account, customer, event, loyalty, point_entry, tier_change

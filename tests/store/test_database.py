@@ -361,6 +361,23 @@ def test_lists_are_one_bound_value(store: Store):
     assert len([s for s in statements if s.startswith("SELECT")]) == 2, statements
 
 
+def test_lists_of_a_statement_that_is_made_once(store: Store):
+    with store.write() as conn:
+        insert_many(conn, t.customer, [a_customer(str(n), id=n) for n in range(1, 20)])
+    listed, keys = database.bound_ids(store.dialect), database.bound_keys(store.dialect, "names")
+    assert database.bound_ids(store.dialect) is listed
+    both = (
+        sa.select(t.customer.c.id)
+        .where(t.customer.c.id.in_(sa.select(listed.c.id)), t.customer.c.key.in_(sa.select(keys.c.key)))
+        .order_by(t.customer.c.id)
+    )
+    some = sa.select(t.customer.c.id).where(database.bound_among(store.dialect, t.customer.c.id, "some"))
+    with store.read() as conn:
+        for ids, names, found in (([], ["1"], []), ([1, 2, 3], ["2", 'a"b', "\\"], [2]), ([5, 7], ["7", "5"], [5, 7])):
+            assert conn.execute(both, {"ids": ids, "names": names}).scalars().all() == found
+            assert sorted(conn.execute(some, {"some": ids}).scalars()) == ids
+
+
 MEMBERS = {
     "text": "gold",
     "number": 12.5,
