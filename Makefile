@@ -45,7 +45,7 @@ format: setup ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 
 test: setup ## all tests, on SQLite and PostgreSQL (server binaries come from the lock)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 demo: setup ## run the starter workspace over some simulated days, into a sandbox
 	$(BIN)/python -m orchestrator.cli demo
