@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from orchestrator.model import Json
 from orchestrator.store import log
-from orchestrator.store.database import id_list, insert_many, key_list, update_many
+from orchestrator.store.database import bound_keys, id_list, insert_many, key_list, update_many
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
     applied,
@@ -444,24 +445,81 @@ def retell_queued(
         )
 
 
+# ---- what is kept under names ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was kept under some names when they were read: each is a whole number or an instant, as its reader knows."""
+
+    kept: Mapping[str, str]
+
+    def number(self, name: str) -> int:
+        """0 when there is none."""
+        return int(self.kept.get(name, 0))
+
+    def instant(self, name: str) -> datetime | None:
+        """None when there is none."""
+        found = self.kept.get(name)
+        return None if found is None else datetime.fromisoformat(found)
+
+
+def settings(conn: sa.Connection, *names: str) -> Settings:
+    """What is kept under these names, one statement for all: whoever needs several in a transaction asks here, once."""
+    rows = conn.execute(_settings(conn.dialect.name), {"keys": list(names)}).tuples()
+    return Settings(dict(rows.all()))
+
+
+@cache
+def _settings(dialect: str) -> sa.Select[tuple[str, str]]:
+    listed = bound_keys(dialect)
+    return sa.select(setting.c.name, setting.c.value).join(listed, listed.c.key == setting.c.name)
+
+
+_SETTING: Final = sa.select(setting.c.value).where(setting.c.name == sa.bindparam("of"))
+_SET: Final = setting.update().where(setting.c.name == sa.bindparam("of")).values(value=sa.bindparam("to"))
+
+
 def setting_instant(conn: sa.Connection, name: str) -> datetime | None:
     """An instant kept under a name."""
-    found = conn.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
+    found = conn.execute(_SETTING, {"of": name}).scalar_one_or_none()
     return None if found is None else datetime.fromisoformat(found)
-
-
-def set_instant(conn: sa.Connection, name: str, value: datetime) -> None:
-    row = {"name": name, "value": value.isoformat()}
-    if not conn.execute(setting.update().where(setting.c.name == name).values(value=row["value"])).rowcount:
-        insert_many(conn, setting, [row], ignore_conflicts=True)
 
 
 def setting_number(conn: sa.Connection, name: str) -> int:
     """A whole number kept under a name; 0 when there is none."""
-    found = conn.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
+    found = conn.execute(_SETTING, {"of": name}).scalar_one_or_none()
     return 0 if found is None else int(found)
 
 
+def set_instant(conn: sa.Connection, name: str, value: datetime) -> None:
+    set_settings(conn, {name: value})
+
+
 def set_number(conn: sa.Connection, name: str, value: int) -> None:
-    if not conn.execute(setting.update().where(setting.c.name == name).values(value=str(value))).rowcount:
-        insert_many(conn, setting, [{"name": name, "value": str(value)}], ignore_conflicts=True)
+    set_settings(conn, {name: value})
+
+
+def set_settings(conn: sa.Connection, values: Mapping[str, int | datetime]) -> None:
+    """Keep these instead of what was kept under their names: one statement, and one more for those that are new."""
+    rows = [
+        {"of": name, "to": value.isoformat() if isinstance(value, datetime) else str(value)}
+        for name, value in values.items()
+    ]
+    if rows and conn.execute(_SET, rows).rowcount != len(rows):
+        insert_many(
+            conn, setting, [(row["of"], row["to"]) for row in rows], columns=("name", "value"), ignore_conflicts=True
+        )
+
+
+_SEEN_OF: Final = sa.select(
+    sa.select(setting.c.value).where(setting.c.name == sa.bindparam("of")).scalar_subquery(),
+    sa.func.coalesce(sa.select(sa.func.max(event.c.id)).scalar_subquery(), 0),
+)
+
+
+def seen_of_events(conn: sa.Connection, name: str) -> tuple[int, int]:
+    """(the number kept under a name, 0 for want of one; the newest event's id) in one statement: nothing is new to the
+    reader that keeps how far it has looked there, unless the second is higher."""
+    seen, newest = conn.execute(_SEEN_OF, {"of": name}).one()
+    return int(seen or 0), int(newest)
