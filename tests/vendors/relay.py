@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 GONE = "gone"  # in place of a reply: the line breaks
-HANGS = "hangs"  # in place of a reply: none for a long time
+HANGS = "hangs"  # in place of a reply: none for a time that nobody should wait
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Relay:
     smtputf8: bool = True
     taken: list[tuple[str, EmailMessage]] = field(default_factory=list)
     sessions: int = 0
+    outwaited: bool = False  # whether anybody waited till the end of HANGS
     port: int = 0
 
     def __enter__(self) -> Self:
@@ -98,7 +99,8 @@ class Relay:
             transport: Any = server.transport
             transport.abort()
         elif reply == HANGS:
-            await asyncio.sleep(3)
+            await asyncio.sleep(15)
+            self.outwaited = True  # whoever has hung up has ended this by then
         return reply in (GONE, HANGS)
 
 

@@ -34,6 +34,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     delay: float = 0.0
+    meet: threading.Barrier | None = None
     taken: bool = True  # whether the vendor acts on the request before it answers as told
 
 
@@ -46,6 +47,11 @@ HANG_UP = Reply(-2)
 def slow(seconds: float) -> Reply:
     """Its usual answer, late."""
     return Reply(0, delay=seconds)
+
+
+def together(count: int) -> list[Reply]:
+    """Its usual answers to `count` requests, as soon as all of them are in hand at once; 500 where they never are."""
+    return [Reply(0, meet=threading.Barrier(count, timeout=15.0))] * count
 
 
 class Vendor:
@@ -103,6 +109,11 @@ class Vendor:
         reply = usual if told is None or told.status == 0 else told
         if told is not None and told.delay:
             time.sleep(told.delay)
+        if told is not None and told.meet is not None:
+            try:
+                told.meet.wait()
+            except threading.BrokenBarrierError:
+                reply = Reply(500)
         if reply.status == RESET.status:
             # Zero linger: the kernel sends RST instead of FIN.
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
