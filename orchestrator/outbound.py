@@ -293,9 +293,11 @@ def _letter(customer: Json, account: Json | None) -> tuple[Mapping[str, str], ..
 
 def _own_people(due: Due, about: About) -> tuple[Mapping[str, str], ...]:
     """Staff and systems: a task has a name to go under even where there is no address."""
-    if due.medium in (Medium.SMS, Medium.PUSH, Medium.MAIL):
-        return ()  # of our own people only e-mail addresses are known
     to = str(due.payload.get("to") or "")
+    if due.medium is Medium.SMS and due.origin == TEST:
+        return ({"number": to},)
+    if due.medium in (Medium.SMS, Medium.PUSH, Medium.MAIL):
+        return ()  # of our own people only e-mail addresses are known, and of authors the numbers that settings name
     if to in ("", "account_manager"):
         account = about.account or {}
         told = {"address": account.get("manager_email"), "name": account.get("manager_name")}
@@ -433,7 +435,7 @@ class Writer:
         form = self._forms.get(key)
         if form is None:
             form = self._templated(due, locale, tracked, variant) if due.template else self._inline_form(due, locale)
-            form = _marked(form) if due.origin == TEST else form
+            form = _marked(form) if due.origin == TEST and due.medium is Medium.EMAIL else form
             form = self._forms[key] = _without_html(form) if plain else form
         return form
 

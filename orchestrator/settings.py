@@ -165,7 +165,7 @@ def _pattern(text: str, medium: Medium) -> re.Pattern[str]:
 
 
 class Preview(_Strict):
-    """Who gets test sends: whole addresses of those who write the texts, and of nobody else."""
+    """Who gets test sends: whole addresses of those who write the texts, and of nobody else; phones as `+4915…`."""
 
     authors: tuple[str, ...] = ()
 
@@ -178,8 +178,11 @@ class Preview(_Strict):
     @classmethod
     def _whole(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for n, address in enumerate(value, 1):
-            if not re.fullmatch(r"[^@\s*]+@[^@\s*]+", address):
-                raise ValueError(f"entry {n} of the list is no whole address such as `ana@acme.example`")
+            if not re.fullmatch(r"[^@\s*]+@[^@\s*]+|\+[1-9]\d{6,14}", address):
+                raise ValueError(
+                    f"entry {n} of the list is no whole address such as `ana@acme.example`, nor a number such as "
+                    "`+4915123456789`"
+                )
         return value
 
 

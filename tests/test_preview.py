@@ -365,6 +365,7 @@ def test_what_is_doubtful_is_told() -> None:
 # ---- test sends -----------------------------------------------------------------------------------------------------
 
 ME = "author@small.example"
+PHONE = "+4915123456789"
 
 
 def planned(world: World, project: Project, name: str, who: Who = Who(), **more: Any) -> Any:  # noqa: B008
@@ -405,6 +406,22 @@ def test_a_test_send_passes_the_gate_and_is_the_authors_alone(world: World) -> N
     assert not world.rows(sa.select(t.reservation))
 
 
+def test_a_text_goes_to_the_authors_phone_as_it_is(world: World) -> None:
+    project = world.apply(EVERY)
+    [ann] = world.people(1, consents=None)
+    with pytest.raises(NotSent, match="no author's number"):
+        planned(world, project, "short", Who(ann), to=PHONE)
+    tests = planned(world, project, "short", Who(ann), to=" +49 (151) 234-56789 ", authors=[ME, PHONE])
+    with pytest.raises(NotSent, match="no author's number"):
+        planned(world, project, "short", Who(ann), to="+4915123456780", authors=[ME, PHONE])
+    assert world.tick(1) == {"allow": 1, "sent": 1}
+    [kept] = world.outbox()
+    said = world.opened(kept)
+    assert f"To: {PHONE}\n" in said and said.endswith("\n\nHello Ann1. Reply STOP to opt out\n")
+    decision, outcome = world.log(tests.messages[0])
+    assert (decision["body"]["origin"], decision["body"]["addressee"], outcome["verdict"]) == ("test", "staff", "sent")
+
+
 def test_who_is_no_author_gets_nothing(here: World) -> None:
     project = here.apply(EVERY)
     [ann] = here.people(1)
@@ -436,8 +453,12 @@ def test_a_draft_is_not_sent_and_neither_is_what_would_be_refused(here: World) -
         planned(here, new, "fresh", Who(ann))
     with pytest.raises(NotSent, match="missing_value"):
         planned(here, load_files(EVERY), "town", Who(ann))
-    with pytest.raises(NotSent, match="test sends are e-mails"):
+    with pytest.raises(NotSent, match="no e-mail here: send it to a number"):
         planned(here, load_files(EVERY), "short", Who(ann))
+    with pytest.raises(NotSent, match="no text message here: send it to an address"):
+        planned(here, load_files(EVERY), "hello", Who(ann), to=PHONE, authors=[PHONE])
+    with pytest.raises(NotSent, match="only e-mails and text messages are sent"):
+        planned(here, load_files(EVERY), "ping", Who(ann))
     assert not here.messages()
 
 

@@ -88,8 +88,8 @@ def preview(
     open
         Open it in a browser.
     send_to
-        Plan a test send of each e-mail to this address, one of the authors': it goes out with the next tick, judged and
-        logged like any message, its subject marked.
+        Plan a test send of each e-mail to this address, or of each text message to this number, one of the authors': it
+        goes out with the next tick, judged and logged like any message, an e-mail's subject marked.
     author
         Who asks for test sends; without it, the name you are logged in with.
     now

@@ -1,4 +1,5 @@
-"""A text sent to its author, to be looked at in a real mailbox: a message like any other, judged and logged.
+"""A text sent to its author, to be looked at in a real mailbox or on a real phone: a message like any other, judged
+and logged.
 
 It goes to our own people alone: an address must be named as an author's, and anybody else's is refused. The message is
 to staff, so that nothing that comes back of it (a complaint, an unsubscription) is taken for a customer's word, and its
@@ -31,6 +32,8 @@ ASKED: Final = "test_asked"
 AN_HOUR: Final = 20
 """Test sends to one address in an hour of the clock: enough to look at a journey, too few to annoy anybody."""
 _ADDRESS: Final = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
+_NUMBER: Final = re.compile(r"\+[\d\s()/.-]+")
+_KINDS: Final = {Medium.EMAIL: "e-mail", Medium.SMS: "text message"}
 _GOOD_FOR: Final = timedelta(hours=12)
 
 
@@ -57,23 +60,26 @@ def plan_tests(
     authors: Collection[str],
     now: datetime,
 ) -> Tests:
-    """Plan one e-mail for each text of a preview, due now, and log who asked for it; raises NotSent.
+    """Plan one e-mail for each text of a preview, due now, and log who asked for it; raises NotSent. To a number (`to`
+    begins with +) its text messages.
 
-    In the customer's own language, or the first that was looked at. `authors`: the machine settings' addresses; beside
-    them stand the owners of journeys in force. What goes out is what is in force: a text that was edited since is
-    refused, so that nobody approves words that are not sent.
+    In the customer's own language, or the first that was looked at. `authors`: the machine settings' addresses and
+    numbers; beside them stand the owners of journeys in force. What goes out is what is in force: a text that was
+    edited since is refused, so that nobody approves words that are not sent.
     """
-    address = to.strip()
-    chosen = _chosen(found)
+    address, medium = to.strip(), Medium.EMAIL
+    if _NUMBER.fullmatch(address):
+        address, medium = "+" + re.sub(r"\D", "", address), Medium.SMS
+    chosen = _chosen(found, medium)
 
     def work(conn: sa.Connection) -> Tests:
         force = in_force(conn)
         if force is None:
             raise NotSent("nothing is in force yet; run `orchestrator apply` first")
-        _allowed(conn, force, address, authors)
+        _allowed(conn, force, address, medium, authors)
         for one in chosen:
             _as_in_force(force, project, one)
-        names = _free(conn, keys, address, now, len(chosen))
+        names = _free(conn, keys, medium, address, now, len(chosen))
         asked = [_asked(one, name, address, author, now) for one, name in zip(chosen, names.taken, strict=True)]
         if outbox.plan(conn, asked, now) != len(asked):
             raise Conflict("another test send came between; try again")
@@ -85,15 +91,21 @@ def plan_tests(
     return store.written(work)
 
 
-def _chosen(found: Preview) -> list[Rendering]:
-    """One rendering of each text, as it would go out. Raises NotSent."""
+def _chosen(found: Preview, medium: Medium) -> list[Rendering]:
+    """One rendering of each text of a medium, as it would go out. Raises NotSent."""
     first: dict[int, Rendering] = {}
     for one in found.renderings:
         if one.values == "usual":
             first.setdefault(id(one.text), one)
-    chosen = [one for one in first.values() if one.text.medium is Medium.EMAIL and one.text.template]
+    chosen = [one for one in first.values() if one.text.medium is medium and one.text.template]
     if not chosen:
-        raise NotSent("test sends are e-mails, and there is none here: look at the page")
+        there = {one.text.medium for one in first.values() if one.text.template}
+        other = "a number, as +4915…" if medium is Medium.EMAIL else "an address"
+        elsewhere = there & (_KINDS.keys() - {medium})
+        raise NotSent(
+            f"there is no {_KINDS[medium]} here: "
+            + (f"send it to {other}" if elsewhere else "only e-mails and text messages are sent, look at the page")
+        )
     for one in chosen:
         if one.outbound is None or one.gaps:
             lacking = one.refused or f"missing_value: {', '.join(one.gaps)}"
@@ -101,9 +113,13 @@ def _chosen(found: Preview) -> list[Rendering]:
     return chosen
 
 
-def _allowed(conn: sa.Connection, force: Force, address: str, authors: Collection[str]) -> None:
+def _allowed(conn: sa.Connection, force: Force, address: str, medium: Medium, authors: Collection[str]) -> None:
     if address.casefold() in {known.casefold() for known in authors}:
         return
+    if medium is Medium.SMS:
+        raise NotSent(
+            f'{address} is no author\'s number; name it under `[preview]` in orchestrator.toml: authors = ["{address}"]'
+        )
     owners = {journey.owner.strip().casefold() for journey in force.project.journeys.values()}
     if not _ADDRESS.fullmatch(address) or address.casefold() not in owners:
         raise NotSent(
@@ -132,9 +148,9 @@ class _Names:
     left: int
 
 
-def _free(conn: sa.Connection, keys: Keys, address: str, now: datetime, wanted: int) -> _Names:
+def _free(conn: sa.Connection, keys: Keys, medium: Medium, address: str, now: datetime, wanted: int) -> _Names:
     """Names for so many tests, of the few that an address has in an hour: two who ask at once cannot have the same."""
-    hour = f"{keys.address_key(Medium.EMAIL, address)}:{now:%Y-%m-%dT%H}"
+    hour = f"{keys.address_key(medium, address)}:{now:%Y-%m-%dT%H}"
     every = [f"{hour}:{n}" for n in range(1, AN_HOUR + 1)]
     known = outbox.asked_before(conn, [f"{TEST}:{name}" for name in every])
     free = [name for name in every if f"{TEST}:{name}" not in known]
@@ -162,7 +178,7 @@ def _asked(one: Rendering, name: str, address: str, author: str, now: datetime) 
         due.customer_id or 0,
         due.customer_id,
         due.account_id,
-        Medium.EMAIL,
+        text.medium,
         text.template,
         text.topic,
         text.purpose,
