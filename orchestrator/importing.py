@@ -461,7 +461,7 @@ def _store_events(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             continue
         said = {"type": row.type, "key": row.key, "occurred_at": row.values["occurred_at"], "received_at": job.now}
         rows.append(said | owner | {"properties": row.members})
-    ids = people.add_events(conn, rows)
+    ids = people.add_events(conn, rows, {person.id: person.account_id for person in found[0].values()})
     _tell(conn, job, ids)
     return Counter(inserted=len(ids), unchanged=len(rows) - len(ids)), refused
 

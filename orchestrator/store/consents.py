@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from channels.base import Medium
 from orchestrator.model import Json
 from orchestrator.rules import Consent
 from orchestrator.store import vault
-from orchestrator.store.database import id_list, insert_ids, insert_many, key_list
+from orchestrator.store.database import bound_ids, bound_keys, id_list, insert_ids, insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.people import salts, take_turns
 from orchestrator.store.tables import consent_current, consent_event, consent_evidence, consent_wording
@@ -54,9 +55,7 @@ def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str,
     unique: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         unique.setdefault(keys.hash("consent", row["key"]), row)
-    listed = key_list(conn, unique)
-    there = conn.execute(sa.select(consent_event.c.key).join(listed, listed.c.key == consent_event.c.key)).scalars()
-    for key in there.all():
+    for key in conn.execute(_known(conn.dialect.name), {"keys": list(unique)}).scalars().all():
         del unique[key]
     if not unique:
         return 0
@@ -87,9 +86,14 @@ def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str,
         if key in sealed
     ]
     insert_many(conn, consent_evidence, boxes)
-    listed = id_list(conn, sorted({customer_id for _, _, customer_id in added}))
-    _derive(conn, sa.select(listed.c.id))
+    _derive(conn, sorted({customer_id for _, _, customer_id in added}))
     return len(added)
+
+
+@cache
+def _known(dialect: str) -> sa.Select[tuple[str]]:
+    listed = bound_keys(dialect)
+    return sa.select(consent_event.c.key).join(listed, listed.c.key == consent_event.c.key)
 
 
 def wording_hash(text: str) -> str:
@@ -207,15 +211,19 @@ def standing(conn: sa.Connection, keys: Keys | None, customer_id: int) -> list[d
 
 def current(conn: sa.Connection, customers: Iterable[int], medium: Medium) -> dict[int, tuple[Consent, ...]]:
     """What holds on a medium, by customer: one statement."""
-    listed = id_list(conn, customers)
-    c = consent_current.c
-    columns = (c.customer_id, c.topic, c.state, c.since, c.event_id, c.basis, c.confirmed, c.until)
-    query = sa.select(*columns).join(listed, listed.c.id == c.customer_id).where(c.medium == medium.value)
+    rows = conn.execute(_of_medium(conn.dialect.name), {"ids": list(customers), "of": medium.value})
     found: dict[int, list[Consent]] = {}
-    for customer_id, topic, state, since, event_id, basis, confirmed, until in conn.execute(query):
+    for customer_id, topic, state, since, event_id, basis, confirmed, until in rows:
         ground = basis if state == "granted" else ""
         found.setdefault(customer_id, []).append(Consent(topic, state, since, event_id, ground, confirmed, until))
     return {key: tuple(value) for key, value in found.items()}
+
+
+@cache
+def _of_medium(dialect: str) -> sa.Select[Any]:
+    c, listed = consent_current.c, bound_ids(dialect)
+    columns = (c.customer_id, c.topic, c.state, c.since, c.event_id, c.basis, c.confirmed, c.until)
+    return sa.select(*columns).join(listed, listed.c.id == c.customer_id).where(c.medium == sa.bindparam("of"))
 
 
 def rebuild_consent_current(conn: sa.Connection) -> None:
@@ -225,9 +233,17 @@ def rebuild_consent_current(conn: sa.Connection) -> None:
     conn.execute(consent_current.insert().from_select(_CURRENT, current_of(None)))
 
 
-def _derive(conn: sa.Connection, customers: Any) -> None:
-    conn.execute(sa.delete(consent_current).where(consent_current.c.customer_id.in_(customers)))
-    conn.execute(consent_current.insert().from_select(_CURRENT, current_of(customers)))
+def _derive(conn: sa.Connection, customers: Sequence[int]) -> None:
+    for statement in _anew(conn.dialect.name):
+        conn.execute(statement, {"ids": customers})
+
+
+@cache
+def _anew(dialect: str) -> tuple[sa.Delete, sa.Insert]:
+    """What stands of these customers goes, and what the ledger says comes."""
+    customers = sa.select(bound_ids(dialect).c.id)
+    gone = sa.delete(consent_current).where(consent_current.c.customer_id.in_(customers))
+    return gone, consent_current.insert().from_select(_CURRENT, current_of(customers))
 
 
 def differing(conn: sa.Connection) -> int:

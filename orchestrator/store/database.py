@@ -423,12 +423,17 @@ def allocate_ids(conn: sa.Connection, table: sa.Table, count: int) -> list[int]:
     if count <= 0:
         return []
     if conn.dialect.name == "sqlite":
-        top = conn.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
+        top = conn.execute(_top(table)).scalar_one()
         return list(range(top + 1, top + 1 + count))
     statement = sa.text(
         "SELECT nextval(CAST(pg_get_serial_sequence(:t, 'id') AS regclass)) FROM generate_series(1, :n)"
     )
     return sorted(conn.execute(statement, {"t": table.name, "n": count}).scalars())
+
+
+@cache
+def _top(table: sa.Table) -> sa.Select[tuple[int]]:
+    return sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))
 
 
 def insert_ids(
@@ -450,12 +455,17 @@ def insert_ids(
     full = [{"id": i, **row} for i, row in zip(ids, rows, strict=True)]
     inserted = insert_many(conn, table, full, ignore_conflicts=ignore_conflicts)
     if inserted != len(full):
-        listed = id_list(conn, ids)
-        there = set(conn.execute(sa.select(table.c.id).join(listed, listed.c.id == table.c.id)).scalars())
+        there = set(conn.execute(_there(table, conn.dialect.name), {"ids": ids}).scalars())
         full = [row for row in full if row["id"] in there]
     if len(returning) == 1:
         return [(row[returning[0]],) for row in full]
     return list(map(itemgetter(*returning), full))
+
+
+@cache
+def _there(table: sa.Table, dialect: str) -> sa.Select[tuple[int]]:
+    listed = bound_ids(dialect)
+    return sa.select(table.c.id).join(listed, listed.c.id == table.c.id)
 
 
 # ---- bulk change ----------------------------------------------------------------------------------------------------

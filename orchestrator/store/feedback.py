@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.store.counting import book, taken_back
-from orchestrator.store.database import id_list, insert_ids, insert_many, update_many
+from orchestrator.store.database import bound_ids, id_list, insert_ids, insert_many, update_many
 from orchestrator.store.tables import (
     customer,
     device,
     enrollment,
     event,
     feedback,
-    journey_control,
     suppression,
 )
 from orchestrator.store.tables import message as message_table
@@ -63,18 +63,21 @@ class Told:
 
 def lock_messages(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Told]:
     """These messages, nobody else's to change until the transaction ends; their enrollments first (see `lock_runs`)."""
-    wanted = set(ids)
-    listed = id_list(conn, wanted)
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
     if conn.dialect.name == "postgresql":
-        runs = sa.select(message_table.c.enrollment_id).join(listed, listed.c.id == message_table.c.id)
-        lock_runs(conn, runs)
-    query = (
-        sa.select(*(message_table.c[name] for name in _COLUMNS))
-        .where(message_table.c.id.in_(sa.select(listed.c.id)))
-        .order_by(message_table.c.id)
-        .with_for_update(of=message_table)
-    )
-    return {row.id: Told(*row) for row in conn.execute(query)}
+        listed = id_list(conn, wanted)
+        lock_runs(conn, sa.select(message_table.c.enrollment_id).join(listed, listed.c.id == message_table.c.id))
+    return {row[0]: Told(*row) for row in conn.execute(_told(conn.dialect.name), {"ids": wanted})}
+
+
+@cache
+def _told(dialect: str) -> sa.Select[Any]:
+    m = message_table.c
+    mine = m.id.in_(sa.select(bound_ids(dialect).c.id))
+    columns = (m[name] for name in _COLUMNS)
+    return sa.select(*columns).where(mine).order_by(m.id).with_for_update(of=message_table)
 
 
 def lock_runs(conn: sa.Connection, runs: Any) -> None:
@@ -130,23 +133,25 @@ def suppress(conn: sa.Connection, rows: Iterable[tuple[str, str, str, datetime |
 
 def devices_of(conn: sa.Connection, customer_ids: Iterable[int]) -> list[tuple[int, int, str, datetime]]:
     """(id, customer id, token, when it was last registered) of live devices."""
-    listed = id_list(conn, customer_ids)
-    query = (
-        sa.select(device.c.id, device.c.customer_id, device.c.token, device.c.created_at)
-        .join(listed, listed.c.id == device.c.customer_id)
-        .where(device.c.retired_at.is_(None))
-        .order_by(device.c.id)
-    )
-    return [tuple(row) for row in conn.execute(query)]
+    rows = conn.execute(_devices(conn.dialect.name), {"ids": list(customer_ids)})
+    return [tuple(row) for row in rows]
+
+
+@cache
+def _devices(dialect: str) -> sa.Select[Any]:
+    d, listed = device.c, bound_ids(dialect)
+    query = sa.select(d.id, d.customer_id, d.token, d.created_at).join(listed, listed.c.id == d.customer_id)
+    return query.where(d.retired_at.is_(None)).order_by(d.id)
 
 
 def retire_devices(conn: sa.Connection, device_ids: Iterable[int], now: datetime) -> None:
-    listed = id_list(conn, device_ids)
-    conn.execute(
-        device.update()
-        .where(device.c.id.in_(sa.select(listed.c.id)), device.c.retired_at.is_(None))
-        .values(retired_at=now)
-    )
+    conn.execute(_retire(conn.dialect.name), {"ids": list(device_ids), "now": now})
+
+
+@cache
+def _retire(dialect: str) -> sa.Update:
+    mine = device.c.id.in_(sa.select(bound_ids(dialect).c.id))
+    return device.update().where(mine, device.c.retired_at.is_(None)).values(retired_at=sa.bindparam("now"))
 
 
 # ---- journeys that go wrong -----------------------------------------------------------------------------------------
@@ -154,20 +159,16 @@ def retire_devices(conn: sa.Connection, device_ids: Iterable[int], now: datetime
 
 def errors_of_last(conn: sa.Connection, journey: str, last: int) -> int:
     """How many of a journey's last so many messages that were handed over went wrong."""
-    newest = (
-        sa.select(message_table.c.state)
-        .where(message_table.c.journey == journey, message_table.c.state.in_(_HANDED_OVER))
-        # By id and not by time: backwards along the primary key it ends as soon as it has found enough.
-        .order_by(message_table.c.id.desc())
-        .limit(last)
-        .subquery()
-    )
-    return conn.execute(sa.select(sa.func.count()).select_from(newest).where(newest.c.state.in_(ERRORS))).scalar_one()
+    return conn.execute(_wrong(), {"journey": journey, "last": last}).scalar_one()
 
 
-def is_paused(conn: sa.Connection, journey: str) -> bool:
-    query = sa.select(journey_control.c.scope).where(journey_control.c.scope.in_([journey, "*"])).limit(1)
-    return conn.execute(query).one_or_none() is not None
+@cache
+def _wrong() -> sa.Select[tuple[int]]:
+    m = message_table.c
+    # By id and not by time: backwards along the primary key it ends as soon as it has found enough.
+    newest = sa.select(m.state).where(m.journey == sa.bindparam("journey"), m.state.in_(_HANDED_OVER))
+    some = newest.order_by(m.id.desc()).limit(sa.bindparam("last", type_=sa.Integer())).subquery()
+    return sa.select(sa.func.count()).select_from(some).where(some.c.state.in_(ERRORS))
 
 
 # ---- who may be woken by events -------------------------------------------------------------------------------------

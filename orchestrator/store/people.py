@@ -6,13 +6,22 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import sqlalchemy as sa
 
-from orchestrator.store.database import allocate_ids, id_list, insert_ids, insert_many, key_list, update_many
+from orchestrator.store.database import (
+    allocate_ids,
+    bound_ids,
+    bound_keys,
+    insert_ids,
+    insert_many,
+    key_list,
+    update_many,
+)
 from orchestrator.store.tables import (
     account,
     customer,
@@ -62,22 +71,32 @@ class Person:
 
 def find_customers(conn: sa.Connection, keys: Iterable[str]) -> dict[str, Person]:
     """Customers by key. A key that was merged away finds the one it went into."""
-    listed = key_list(conn, set(keys))
-    kept = customer.alias("kept")
+    wanted = list(set(keys))
+    rows = conn.execute(_customers(conn.dialect.name), {"keys": wanted}).tuples() if wanted else ()
+    return {key: Person(found, of) for key, found, of in rows}
+
+
+@cache
+def _customers(dialect: str) -> sa.Select[tuple[str, int, int | None]]:
+    listed, kept = bound_keys(dialect), customer.alias("kept")
     # Merging keeps chains one link long.
-    query = (
+    return (
         sa.select(customer.c.key, kept.c.id, kept.c.account_id)
         .join(listed, listed.c.key == customer.c.key)
         .join(kept, kept.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
     )
-    return {row.key: Person(row.id, row.account_id) for row in conn.execute(query)}
 
 
 def find_accounts(conn: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
     """Accounts' ids by key."""
-    listed = key_list(conn, set(keys))
-    query = sa.select(account.c.key, account.c.id).join(listed, listed.c.key == account.c.key)
-    return {row.key: row.id for row in conn.execute(query)}
+    wanted = list(set(keys))
+    return dict(conn.execute(_accounts(conn.dialect.name), {"keys": wanted}).tuples().all()) if wanted else {}
+
+
+@cache
+def _accounts(dialect: str) -> sa.Select[tuple[str, int]]:
+    listed = bound_keys(dialect)
+    return sa.select(account.c.key, account.c.id).join(listed, listed.c.key == account.c.key)
 
 
 def countries(conn: sa.Connection, keys: Iterable[str]) -> dict[str, str]:
@@ -121,11 +140,7 @@ def salts(conn: sa.Connection, customer_ids: Iterable[int], *, make: bool = True
     if not bare or not make:
         return known
     # Two may see the same person without a salt: the second waits here, and finds the first one's.
-    listed = id_list(conn, sorted(bare))
-    query = sa.select(customer.c.id).where(
-        customer.c.id.in_(sa.select(listed.c.id)), customer.c.salt.is_(None), customer.c.erased_at.is_(None)
-    )
-    locked = conn.execute(query.order_by(customer.c.id).with_for_update(key_share=True)).scalars().all()
+    locked = conn.execute(_to_salt(conn.dialect.name), {"ids": sorted(bare)}).scalars().all()
     made = {i: secrets.token_bytes(_SALT) for i in locked}
     update_many(conn, customer, [{"id": i, "salt": salt} for i, salt in made.items()], where=("id",))
     known |= made
@@ -136,11 +151,9 @@ def salts(conn: sa.Connection, customer_ids: Iterable[int], *, make: bool = True
 
 def _read_salts(conn: sa.Connection, ids: Iterable[int]) -> tuple[dict[int, bytes], set[int]]:
     """Salts by id, and who has none but may have one."""
-    listed = id_list(conn, sorted(ids))
-    query = sa.select(customer.c.id, customer.c.salt, customer.c.erased_at).join(listed, listed.c.id == customer.c.id)
     known: dict[int, bytes] = {}
     bare: set[int] = set()
-    for customer_id, salt, erased_at in conn.execute(query):
+    for customer_id, salt, erased_at in conn.execute(_salted(conn.dialect.name), {"ids": sorted(ids)}):
         if erased_at is not None:
             continue
         if salt is None:
@@ -148,6 +161,19 @@ def _read_salts(conn: sa.Connection, ids: Iterable[int]) -> tuple[dict[int, byte
         else:
             known[customer_id] = bytes(salt)
     return known, bare
+
+
+@cache
+def _salted(dialect: str) -> sa.Select[Any]:
+    listed = bound_ids(dialect)
+    return sa.select(customer.c.id, customer.c.salt, customer.c.erased_at).join(listed, listed.c.id == customer.c.id)
+
+
+@cache
+def _to_salt(dialect: str) -> sa.Select[Any]:
+    c = customer.c
+    bare = sa.and_(c.id.in_(sa.select(bound_ids(dialect).c.id)), c.salt.is_(None), c.erased_at.is_(None))
+    return sa.select(c.id).where(bare).order_by(c.id).with_for_update(key_share=True)
 
 
 # ---- upserts --------------------------------------------------------------------------------------------------------
@@ -178,16 +204,22 @@ def current(
     take_turns(conn, table.name)
     names = IDENTITY[table.name]
     wanted = set(identities)
-    listed = key_list(conn, {identity[-1] for identity in wanted})
-    query = sa.select(table).where(table.c[names[-1]].in_(sa.select(listed.c.key)))
-    # In order of id: two transactions that lock the same rows wait for one another and not in a circle.
-    query = query.order_by(table.c.id).with_for_update()
+    if not wanted:
+        return {}
+    keys = list({identity[-1] for identity in wanted})
     found = {}
-    for row in conn.execute(query).mappings():
+    for row in conn.execute(_rows(table, conn.dialect.name), {"keys": keys}).mappings():
         identity = tuple(row[name] for name in names)
         if identity in wanted:
             found[identity] = dict(row)
     return found
+
+
+@cache
+def _rows(table: sa.Table, dialect: str) -> sa.Select[Any]:
+    mine = table.c[IDENTITY[table.name][-1]].in_(sa.select(bound_keys(dialect).c.key))
+    # In order of id: two transactions that lock the same rows wait for one another and not in a circle.
+    return sa.select(table).where(mine).order_by(table.c.id).with_for_update()
 
 
 def upsert(
@@ -284,24 +316,35 @@ def add_tier_changes(conn: sa.Connection, rows: Sequence[TierChange], now: datet
         insert_many(conn, tier_change, filled, columns=columns)
 
 
-def add_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def add_events(
+    conn: sa.Connection, rows: Sequence[Mapping[str, Any]], accounts: Mapping[int, int | None] = MappingProxyType({})
+) -> list[int]:
     """Store events that are not there yet (same type and key: the same event); returns the new ones' ids, ascending.
 
     Ids grow in the order of commits, so that "after the last id I saw" misses nothing. An event of a contact is its
-    account's too: of the one it belongs to now, whatever becomes of it later.
+    account's too: of the one it belongs to now, whatever becomes of it later. `accounts`: those of customers that were
+    read in this transaction, by the customer's id.
     """
     take_turns(conn, "event")
     unique = {(row["type"], row["key"]): row for row in reversed(rows)}  # the first of several stays
-    added = _with_accounts(conn, list(reversed(unique.values())))
+    added = _with_accounts(conn, list(reversed(unique.values())), accounts)
     return [i for (i,) in insert_ids(conn, event, added, ignore_conflicts=True)]
 
 
-def _with_accounts(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _with_accounts(
+    conn: sa.Connection, rows: Sequence[Mapping[str, Any]], known: Mapping[int, int | None]
+) -> Sequence[Mapping[str, Any]]:
     """The rows, each with its customer's account where none is named: conditions on accounts find them by it."""
     theirs = {row["customer_id"] for row in rows if row.get("customer_id") and not row.get("account_id")}
     if not theirs:
-        return list(rows)
-    listed = id_list(conn, sorted(theirs))
-    query = sa.select(customer.c.id, customer.c.account_id).join(listed, listed.c.id == customer.c.id)
-    of = {found.id: found.account_id for found in conn.execute(query)}
+        return rows
+    of: dict[Any, int | None] = dict(known)
+    if unread := sorted(theirs - of.keys()):
+        of |= conn.execute(_accounts_of(conn.dialect.name), {"ids": unread}).tuples().all()
     return [{**row, "account_id": row.get("account_id") or of.get(row.get("customer_id"))} for row in rows]
+
+
+@cache
+def _accounts_of(dialect: str) -> sa.Select[tuple[int, int | None]]:
+    listed = bound_ids(dialect)
+    return sa.select(customer.c.id, customer.c.account_id).join(listed, listed.c.id == customer.c.id)
