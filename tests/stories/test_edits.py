@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from channels.base import Outbound
+from channels.sandbox import ACCEPT, Act, retry, timed_out
 from orchestrator.plan import Plan, plan
 from orchestrator.problems import ProjectError
 from orchestrator.project import Project, load_files
@@ -255,6 +257,32 @@ def test_who_comes_after_the_edit_is_chosen_and_led_by_it(world: World):
     world.tick(1)
     entered = world.rows(sa.select(t.enrollment.c.customer_id).where(t.enrollment.c.customer_id.in_([*gold, *silver])))
     assert [i for (i,) in entered] == gold
+
+
+@pytest.mark.parametrize("outcome", [ACCEPT, retry(60), timed_out()], ids=["sent", "put off", "uncertain"])
+@pytest.mark.parametrize("name", ["rename a send", "delete a send", "move a send up", "a shorter wait"])
+def test_an_edit_while_a_message_is_being_handed_over(one: World, name: str, outcome: Act):
+    """Applied by somebody else before it is known what came of it: nobody has a text twice or waits for ever."""
+    one.apply(BEFORE)
+    edited: list[str] = []
+
+    def act(outbound: Outbound, number: int) -> Act:
+        if not edited:
+            edited.append(outbound.template)
+            one.apply(after(EDITS[name], "migrate"))
+            return outcome
+        return ACCEPT
+
+    one.behaviour = act
+    one.event([*one.people(1, tier="gold"), *one.people(1, tier="silver")])
+    for _ in range(14):
+        one.tick(3)
+        one.pass_time(days=1)
+    assert edited == ["hello"]
+    assert {end for _, end in where(one)} == {"completed"}
+    texts = Counter((m.customer_id, m.template) for m in one.messages() if m.state in ("sent", "uncertain"))
+    assert set(texts.values()) == {1}
+    audit(one)
 
 
 # ---- who would be stranded ------------------------------------------------------------------------------------------
