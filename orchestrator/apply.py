@@ -96,12 +96,12 @@ _projects: dict[str, Project] = {}
 
 def in_force(conn: sa.Connection) -> Force | None:
     """What the newest apply says; None before the first. Parsed once per process and content."""
-    found = versions.newest(conn)
-    if found is None:
+    now = versions.newest_and_pauses(conn)
+    if now is None:
         return None
+    found, paused = now
     project = project_of(conn, found)
     segments = Segments(project.vocabulary, project.segments, conn.dialect.name)
-    paused = versions.pauses(conn)
     discarding = frozenset(scope for scope, row in paused.items() if row["meanwhile"] == "discard")
     return Force(found, project, segments, frozenset(paused), discarding)
 

@@ -16,6 +16,7 @@ from orchestrator.store import log
 from orchestrator.store.database import bound_keys, id_list, insert_many, key_list, update_many
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import (
+    UtcDateTime,
     applied,
     audience_seen,
     batch,
@@ -57,10 +58,27 @@ def hold_applies(conn: sa.Connection) -> None:
     take_turns(conn, "applied")
 
 
+_NEWEST: Final = sa.select(applied).order_by(applied.c.id.desc()).limit(1)
+
+
 def newest(conn: sa.Connection) -> Applied | None:
     """The apply in force; None before the first."""
-    row = conn.execute(sa.select(applied).order_by(applied.c.id.desc()).limit(1)).one_or_none()
+    row = conn.execute(_NEWEST).one_or_none()
     return None if row is None else Applied(*row)
+
+
+_NEWEST_ROW: Final = _NEWEST.subquery()
+_NOW: Final = sa.select(_NEWEST_ROW, journey_control).join(journey_control, sa.true(), isouter=True)
+
+
+def newest_and_pauses(conn: sa.Connection) -> tuple[Applied, dict[str, Pause]] | None:
+    """As `newest` and `pauses`, of one moment; None before the first apply. One statement."""
+    rows = conn.execute(_NOW).all()
+    if not rows:
+        return None
+    split, names = len(applied.c), journey_control.c.keys()
+    paused = (dict(zip(names, row[split:], strict=True)) for row in rows)
+    return Applied(*rows[0][:split]), {row["scope"]: row for row in paused if row["scope"] is not None}
 
 
 def history(conn: sa.Connection, limit: int = 50) -> list[Applied]:
@@ -101,9 +119,12 @@ def texts(conn: sa.Connection, files: Mapping[str, str]) -> dict[str, str]:
     return {path: str(bodies[key]["text"]) for path, key in files.items()}
 
 
+_DOCUMENT: Final = sa.select(document.c.hash).where(document.c.hash == sa.bindparam("key"))
+
+
 def is_document(conn: sa.Connection, key: str) -> bool:
     """Whether there is a document of that hash."""
-    return conn.execute(sa.select(document.c.hash).where(document.c.hash == key)).one_or_none() is not None
+    return conn.execute(_DOCUMENT, {"key": key}).one_or_none() is not None
 
 
 def file_hash(text: str) -> str:
@@ -150,15 +171,20 @@ def add_applied(
 # ---- pauses ---------------------------------------------------------------------------------------------------------
 
 
+_PAUSES: Final = sa.select(journey_control)
+_PAUSED: Final = (
+    sa.select(journey_control.c.scope).where(journey_control.c.scope.in_([sa.bindparam("of"), EVERYTHING])).limit(1)
+)
+
+
 def pauses(conn: sa.Connection) -> dict[str, Pause]:
     """What is paused: a journey's name, or EVERYTHING → when, by whom, why, and what of those who come meanwhile."""
-    return {row.scope: dict(row._mapping) for row in conn.execute(sa.select(journey_control))}
+    return {row.scope: dict(row._mapping) for row in conn.execute(_PAUSES)}
 
 
 def is_paused(conn: sa.Connection, journey: str) -> bool:
     """Whether a journey is paused, by its own name or with everything, as of this transaction."""
-    query = sa.select(journey_control.c.scope).where(journey_control.c.scope.in_([journey, EVERYTHING])).limit(1)
-    return conn.execute(query).one_or_none() is not None
+    return conn.execute(_PAUSED, {"of": journey}).one_or_none() is not None
 
 
 def pause(
@@ -209,19 +235,23 @@ def _watermark(row: Any) -> Watermark:
     return Watermark(row.baseline_at, row.seen_until or row.baseline_at, row.seen_id or 0, row.held_from)
 
 
+_OF_TRIGGER: Final = (
+    trigger_state.c.journey == sa.bindparam("of_journey"),
+    trigger_state.c.trigger == sa.bindparam("of_trigger"),
+)
+_WATERMARKS: Final = sa.select(trigger_state)
+_HELD: Final = _WATERMARKS.where(*_OF_TRIGGER).with_for_update()
+
+
 def watermarks(conn: sa.Connection) -> dict[tuple[str, str], Watermark]:
     """By (journey, trigger key)."""
-    return {(row.journey, row.trigger): _watermark(row) for row in conn.execute(sa.select(trigger_state))}
+    return {(row.journey, row.trigger): _watermark(row) for row in conn.execute(_WATERMARKS)}
 
 
 def hold_trigger(conn: sa.Connection, journey: str, trigger: str) -> Watermark | None:
     """A trigger's watermark, locked: who looks at the same trigger waits until this transaction is over. None when the
     trigger is not in force any more."""
-    row = conn.execute(
-        sa.select(trigger_state)
-        .where(trigger_state.c.journey == journey, trigger_state.c.trigger == trigger)
-        .with_for_update()
-    ).one_or_none()
+    row = conn.execute(_HELD, {"of_journey": journey, "of_trigger": trigger}).one_or_none()
     return None if row is None else _watermark(row)
 
 
@@ -236,15 +266,24 @@ def audiences(conn: sa.Connection) -> dict[tuple[str, str], int]:
     return {(row.journey, row.trigger): row.units for row in conn.execute(sa.select(audience_seen))}
 
 
+_OF_AUDIENCE: Final = (
+    audience_seen.c.journey == sa.bindparam("of_journey"),
+    audience_seen.c.trigger == sa.bindparam("of_trigger"),
+)
+_AUDIENCE: Final = sa.select(audience_seen.c.units).where(*_OF_AUDIENCE)
+_SET_AUDIENCE: Final = (
+    audience_seen.update().where(*_OF_AUDIENCE).values(units=sa.bindparam("found"), at=sa.bindparam("now"))
+)
+
+
 def audience(conn: sa.Connection, journey: str, trigger: str) -> int | None:
     """One of them; None where nobody has looked yet."""
-    where = (audience_seen.c.journey == journey, audience_seen.c.trigger == trigger)
-    return conn.execute(sa.select(audience_seen.c.units).where(*where)).scalar_one_or_none()
+    return conn.execute(_AUDIENCE, {"of_journey": journey, "of_trigger": trigger}).scalar_one_or_none()
 
 
 def set_audience(conn: sa.Connection, journey: str, trigger: str, units: int, now: datetime) -> None:
-    where = (audience_seen.c.journey == journey, audience_seen.c.trigger == trigger)
-    if not conn.execute(audience_seen.update().where(*where).values(units=units, at=now)).rowcount:
+    values = {"of_journey": journey, "of_trigger": trigger, "found": units, "now": now}
+    if not conn.execute(_SET_AUDIENCE, values).rowcount:
         row = {"journey": journey, "trigger": trigger, "units": units, "at": now}
         insert_many(conn, audience_seen, [row], ignore_conflicts=True)
 
@@ -255,17 +294,18 @@ def add_watermark(conn: sa.Connection, journey: str, trigger: str, seen_id: int,
     insert_many(conn, trigger_state, [row], ignore_conflicts=True)
 
 
+_MOVE: Final = trigger_state.update().where(*_OF_TRIGGER).values(seen_until=sa.bindparam("until"), held_from=None)
+_MOVE_WITH_ID: Final = _MOVE.values(seen_id=sa.bindparam("newest"))
+
+
 def move_watermark(
     conn: sa.Connection, journey: str, trigger: str, seen_until: datetime, seen_id: int | None = None
 ) -> None:
-    values: dict[str, Any] = {"seen_until": seen_until, "held_from": None}
-    if seen_id is not None:
-        values["seen_id"] = seen_id
-    conn.execute(
-        trigger_state.update()
-        .where(trigger_state.c.journey == journey, trigger_state.c.trigger == trigger)
-        .values(**values)
-    )
+    values = {"of_journey": journey, "of_trigger": trigger, "until": seen_until}
+    if seen_id is None:
+        conn.execute(_MOVE, values)
+    else:
+        conn.execute(_MOVE_WITH_ID, {**values, "newest": seen_id})
 
 
 def move_idle(conn: sa.Connection, idle: Mapping[int | None, Iterable[tuple[str, str]]], seen_until: datetime) -> None:
@@ -274,19 +314,27 @@ def move_idle(conn: sa.Connection, idle: Mapping[int | None, Iterable[tuple[str,
     Only forward, and of those alone that nobody else is looking at: whoever is moves them. All was seen in one
     snapshot, and ids grow in the order of commits.
     """
-    t = trigger_state.c
     for seen_id, triggers in idle.items():
-        listed = key_list(conn, [f"{journey}\n{key}" for journey, key in triggers])
-        name = t.journey + sa.literal("\n", sa.Text()) + t.trigger
-        mine = sa.select(t.journey, t.trigger).where(
-            name.in_(sa.select(listed.c.key)), sa.func.coalesce(t.seen_until, t.baseline_at) <= seen_until
-        )
-        values: dict[str, Any] = {"seen_until": seen_until}
+        values: dict[str, Any] = {"keys": [f"{journey}\n{key}" for journey, key in triggers], "until": seen_until}
         if seen_id is not None:
-            mine = mine.where(sa.func.coalesce(t.seen_id, 0) <= seen_id)
-            values["seen_id"] = seen_id
-        mine = mine.order_by(t.journey, t.trigger).with_for_update(skip_locked=True)
-        conn.execute(trigger_state.update().where(sa.tuple_(t.journey, t.trigger).in_(mine)).values(**values))
+            values["newest"] = seen_id
+        conn.execute(_move_idle(conn.dialect.name, seen_id is not None), values)
+
+
+@cache
+def _move_idle(dialect: str, with_id: bool) -> sa.Update:
+    t, until = trigger_state.c, sa.bindparam("until", type_=UtcDateTime())
+    newest = sa.bindparam("newest", type_=sa.BigInteger())
+    name = t.journey + sa.literal("\n", sa.Text()) + t.trigger
+    mine = sa.select(t.journey, t.trigger).where(
+        name.in_(sa.select(bound_keys(dialect).c.key)), sa.func.coalesce(t.seen_until, t.baseline_at) <= until
+    )
+    values: dict[str, Any] = {"seen_until": until}
+    if with_id:
+        mine = mine.where(sa.func.coalesce(t.seen_id, 0) <= newest)
+        values["seen_id"] = newest
+    mine = mine.order_by(t.journey, t.trigger).with_for_update(skip_locked=True)
+    return trigger_state.update().where(sa.tuple_(t.journey, t.trigger).in_(mine)).values(**values)
 
 
 def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> None:
@@ -296,28 +344,34 @@ def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> Non
             conn.execute(table.delete().where(table.c.journey == journey, table.c.trigger == trigger))
 
 
+_NEWEST_EVENT: Final = sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))
+_NEWEST_TIER_CHANGE: Final = sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))
+_NEWEST_EVENTS: Final = (
+    sa.select(event.c.type, sa.func.max(event.c.id)).where(event.c.id > sa.bindparam("after")).group_by(event.c.type)
+)
+_AHEAD: Final = sa.select(sa.func.min(event.c.id)).where(
+    event.c.id > sa.bindparam("after"), event.c.id <= sa.bindparam("until"), event.c.occurred_at > sa.bindparam("now")
+)
+
+
 def newest_event(conn: sa.Connection) -> int:
-    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))).scalar_one())
+    return int(conn.execute(_NEWEST_EVENT).scalar_one())
 
 
 def newest_events(conn: sa.Connection, after_id: int) -> dict[str, int]:
     """Of the events behind this id: type → the newest's."""
-    query = sa.select(event.c.type, sa.func.max(event.c.id)).where(event.c.id > after_id).group_by(event.c.type)
-    return dict(conn.execute(query).tuples().all())
+    return dict(conn.execute(_NEWEST_EVENTS, {"after": after_id}).tuples().all())
 
 
 def happened_by(conn: sa.Connection, after_id: int, until_id: int, now: datetime) -> int:
     """The highest id of events up to which all have happened by now. One dated ahead, and what came behind it, is
     looked at again: runs are unique, so that nobody enters twice for it."""
-    ahead = sa.select(sa.func.min(event.c.id)).where(
-        event.c.id > after_id, event.c.id <= until_id, event.c.occurred_at > now
-    )
-    first = conn.execute(ahead).scalar_one()
+    first = conn.execute(_AHEAD, {"after": after_id, "until": until_id, "now": now}).scalar_one()
     return until_id if first is None else first - 1
 
 
 def newest_tier_change(conn: sa.Connection) -> int:
-    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))).scalar_one())
+    return int(conn.execute(_NEWEST_TIER_CHANGE).scalar_one())
 
 
 # ---- people inside --------------------------------------------------------------------------------------------------
@@ -512,10 +566,7 @@ def set_settings(conn: sa.Connection, values: Mapping[str, int | datetime]) -> N
         )
 
 
-_SEEN_OF: Final = sa.select(
-    sa.select(setting.c.value).where(setting.c.name == sa.bindparam("of")).scalar_subquery(),
-    sa.func.coalesce(sa.select(sa.func.max(event.c.id)).scalar_subquery(), 0),
-)
+_SEEN_OF: Final = sa.select(_SETTING.scalar_subquery(), _NEWEST_EVENT.scalar_subquery())
 
 
 def seen_of_events(conn: sa.Connection, name: str) -> tuple[int, int]:
