@@ -23,9 +23,9 @@ from orchestrator.reward import Asked
 from orchestrator.store import loyalty, referrals, versions
 from orchestrator.store import people as store_people
 from orchestrator.store.loyalty import Round
-from orchestrator.store.referrals import Candidate, Line, Node, Person, Referred, Referrer
+from orchestrator.store.referrals import Candidate, Line, News, Node, Person, Referred, Referrer
 from orchestrator.store.standing import Facts
-from orchestrator.store.tables import commission, event, referral
+from orchestrator.store.tables import commission, referral
 from orchestrator.zones import first_known, zone
 
 PROPERTY = "referral_code"
@@ -151,7 +151,8 @@ class _Facts:
         contacts = {one.customer_id for one in self.codes.values()}
         ids = {i for i in (*contacts, *(claim.customer_id for claim in claims)) if i is not None}
         self.people = referrals.people(conn, ids)
-        nodes = [node for claim in claims if (node := self.node(claim)) is not None]
+        # Where nobody's code is named nothing else is asked.
+        nodes = [node for claim in claims if self.codes and (node := self.node(claim)) is not None]
         self.taken = referrals.live(conn, nodes)
         keys = [key for claim in claims if (key := self.key(claim)) is not None]
         self.known: dict[str, tuple[str, str]] = {
@@ -260,18 +261,19 @@ def convert(round_: Round) -> int:
     """Referrals that the round's events convert, and commissions they earn. Returns how many."""
     conn, project = round_.conn, round_.project
     programs = [one for one in project.program.classes.values() if one.referral is not None]
-    seen = versions.setting_number(conn, _SEEN)
+    known = versions.settings(conn, _SEEN, _LOOKED)
+    seen, news = known.number(_SEEN), referrals.news(conn, round_.first_id, round_.last_id)
     if programs:
-        record(conn, project, _claims(round_), round_.now)
-    newest = referrals.newest(conn)
+        record(conn, project, _claims(round_, news), round_.now)
+    news = news._replace(seen=seen, newest=referrals.newest(conn))
     # Without an event and a referral that are new nothing can have changed; refunds are looked at once a day besides.
-    fresh = round_.last_id > round_.first_id or newest > seen
+    fresh = round_.last_id > round_.first_id or news.newest > seen
     done = 0
     if programs:
-        daily = _is_new_day(round_)
-        for program in programs:
-            done += _convert(round_, program, seen) if fresh else 0
-            done += _take_back(round_, program) if fresh or daily else 0
+        daily = _is_new_day(round_, known.instant(_LOOKED))
+        for program in programs if news.newest else ():
+            done += _convert(round_, program, news)
+            done += _take_back(round_, program, news) if fresh or daily else 0
             if daily:
                 _lapse(round_, program)
                 _give_again(round_, program)
@@ -279,30 +281,24 @@ def convert(round_: Round) -> int:
             versions.set_instant(conn, _LOOKED, round_.now)
     for program in project.program.classes.values():
         if program.commission is not None and fresh:
-            done += _commission(round_, program, seen)
-    if newest != seen:
-        versions.set_number(conn, _SEEN, newest)
+            done += _commission(round_, program, news)
+    if news.newest != seen:
+        versions.set_number(conn, _SEEN, news.newest)
     return done
 
 
-def _is_new_day(round_: Round) -> bool:
-    last, tz = versions.setting_instant(round_.conn, _LOOKED), first_known(round_.project.vocabulary.timezone)
+def _is_new_day(round_: Round, last: datetime | None) -> bool:
+    tz = first_known(round_.project.vocabulary.timezone)
     return last is None or last.astimezone(tz).date() < round_.now.astimezone(tz).date()
 
 
-def _claims(round_: Round) -> list[Claim]:
+def _claims(round_: Round, news: News) -> list[Claim]:
     """The round's events that name a code: those of types which declare the property."""
     types = [name for name, kind in round_.project.vocabulary.events.items()
              if PROPERTY in kind.fields and kind.fields[PROPERTY].kind in (Kind.KEY, Kind.TEXT)]  # fmt: skip
-    if not types or round_.last_id <= round_.first_id:
-        return []
-    e = event.c
-    query = sa.select(e.id, e.customer_id, e.account_id, e.occurred_at, e.properties).where(
-        e.id > round_.first_id, e.id <= round_.last_id, e.type.in_(types)
-    )
     return [
         Claim(code, row.customer_id, row.account_id, row.occurred_at, row.id)
-        for row in round_.conn.execute(query.order_by(e.id))
+        for row in referrals.of_types(round_.conn, news, types)
         if isinstance(code := row.properties.get(PROPERTY), str) and code
     ]
 
@@ -310,12 +306,12 @@ def _claims(round_: Round) -> list[Claim]:
 # ---- conversion -----------------------------------------------------------------------------------------------------
 
 
-def _convert(round_: Round, program: ClassProgram, seen: int) -> int:
-    conn, events = round_.conn, (round_.first_id, round_.last_id)
+def _convert(round_: Round, program: ClassProgram, news: News) -> int:
+    conn = round_.conn
     found: list[Candidate] = []
     units: tuple[Unit, ...] = ("customer", "account")
     for unit in units:
-        found += referrals.candidates(conn, round_.segments, program, unit, events, seen, round_.now)
+        found += referrals.candidates(conn, round_.segments, program, unit, news, round_.now)
     if not found:
         return 0
     zones = _zones(conn, {(one.referred.referred_unit, one.referred.referred_id) for one in found})
@@ -454,17 +450,17 @@ def _refunds(project: Project, of: str) -> list[Refund]:
     return list(found.values())
 
 
-def _take_back(round_: Round, program: ClassProgram) -> int:
+def _take_back(round_: Round, program: ClassProgram, news: News) -> int:
     """Referrals whose converting event was refunded as a whole: they do not count, and the points go back."""
     assert program.referral is not None
-    conn, events = round_.conn, (round_.first_id, round_.last_id)
-    r = referral.c
+    conn = round_.conn
+    rules = _refunds(round_.project, program.referral.converts_on)
+    since = round_.now - _PATIENCE
+    new = [one.id for one in referrals.converted_since(conn, program.class_name, since)] if rules else []
     over: dict[int, datetime] = {}
-    for rule in _refunds(round_.project, program.referral.converts_on):
-        new = [one.id for one in referrals.converted_since(conn, program.class_name, round_.now - _PATIENCE)]
-        mine = (r["class"] == program.class_name, r.state == "converted")
+    for rule in rules:
         sums: dict[int, int] = defaultdict(int)
-        for back in referrals.backs(conn, referral, rule, events, new, rule.of, *mine):
+        for back in referrals.backs(conn, referral, program.class_name, rule, rule.of, news, new):
             sums[back.of] += back.amount or 0
             if not rule.of or (back.whole is not None and sums[back.of] >= back.whole):
                 over.setdefault(back.of, back.at)
@@ -486,14 +482,14 @@ def _take_back(round_: Round, program: ClassProgram) -> int:
 # ---- commission -----------------------------------------------------------------------------------------------------
 
 
-def _commission(round_: Round, program: ClassProgram, seen: int) -> int:
+def _commission(round_: Round, program: ClassProgram, news: News) -> int:
     """Shares of what those brought in whom partners referred, or whose end customers they are; refunds take their
     share back, and never more than was given."""
     rule = program.commission
     assert rule is not None
-    conn, events = round_.conn, (round_.first_id, round_.last_id)
+    conn = round_.conn
     lines, told = [], []
-    for sale in referrals.sales(conn, program, rule.event, rule.of, events, seen):
+    for sale in referrals.sales(conn, program, rule.event, rule.of, news):
         amount = _share(sale.amount, rule.times.get(sale.tier or "", rule.share))
         key = f"{program.class_name}:{sale.event_id}"
         if amount:
@@ -505,7 +501,7 @@ def _commission(round_: Round, program: ClassProgram, seen: int) -> int:
     ingest.record_events(conn, [one for one in told if one["key"].removeprefix("commission:") in new], now=round_.now)
     done = len(new)
     for refund in _refunds(round_.project, rule.event):
-        done += _refund(round_, program, refund, new.values())
+        done += _refund(round_, program, refund, news, new.values())
     return done
 
 
@@ -514,13 +510,13 @@ def _share(amount: int, share: Decimal) -> int:
     return int((Decimal(amount) * share).quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def _refund(round_: Round, program: ClassProgram, refund: Refund, new: Iterable[int]) -> int:
+def _refund(round_: Round, program: ClassProgram, refund: Refund, news: News, new: Iterable[int]) -> int:
     rule = program.commission
     assert rule is not None
-    conn, events = round_.conn, (round_.first_id, round_.last_id)
-    c = commission.c
-    of_class = c.key.startswith(f"{program.class_name}:", autoescape=True)
-    backs = referrals.backs(conn, commission, refund, events, new, rule.of, c.of_id.is_(None), of_class)
+    conn = round_.conn
+    backs = referrals.backs(conn, commission, program.class_name, refund, rule.of, news, new)
+    if not backs:
+        return 0
     earned = referrals.lines(conn, {back.of for back in backs})
     before = referrals.refunded(conn, earned)
     found: dict[str, Line] = {}

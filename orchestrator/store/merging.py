@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from orchestrator.store import loyalty, referrals
-from orchestrator.store.database import id_list
+from orchestrator.store.database import id_list, update_many
 from orchestrator.store.journeys import add_trace, cancel_messages, wake_settled, withdraw
 from orchestrator.store.preferences import carry_over
+from orchestrator.store.referrals import Node, Referred
 from orchestrator.store.tables import (
     customer,
     device,
@@ -18,6 +21,7 @@ from orchestrator.store.tables import (
     event,
     message,
     record,
+    referral,
     reservation,
     support_case,
     touch,
@@ -52,7 +56,7 @@ def merge(conn: sa.Connection, keep: int, drop: int, *, now: datetime) -> Merged
     conn.execute(sa.update(customer).where(alone).values(partner_id=theirs))
     carry_over(conn, keep, drop, now)
     loyalty.carry_over(conn, keep, drop, now)
-    referrals.merged(conn, keep, drop)
+    _merge_referrals(conn, keep, drop)
     cancelled += _merge_queued(conn, keep, drop, now)
     conn.execute(sa.update(message).where(message.c.customer_id == drop).values(customer_id=keep))
     gone = sa.or_(customer.c.id == drop, customer.c.merged_into == drop)  # chains stay one link long
@@ -107,3 +111,65 @@ def _merge_queued(conn: sa.Connection, keep: int, drop: int, now: datetime) -> i
     conn.execute(sa.update(message).where(*waiting, ~told).values(addressee_id=keep))
     wake_settled(conn, {row.enrollment_id for row in twice}, now)
     return withdrawn
+
+
+def _merge_referrals(conn: sa.Connection, keep: int, drop: int) -> None:
+    """What one record of a person referred, and who referred it, is the other's. Whom she brought as herself is
+    refused; of two who brought her, the first stays."""
+    r = referral.c
+    mine = sa.select(referral).where(
+        sa.or_(
+            sa.and_(r.unit == "customer", r.unit_id.in_((keep, drop))),
+            sa.and_(r.referred_unit == "customer", r.referred_id.in_((keep, drop))),
+            r.customer_id.in_((keep, drop)),
+        )
+    )
+    rows = [Referred(*row) for row in conn.execute(mine.order_by(r.at, r.id).with_for_update())]
+    brought: Mapping[Node, set[Node]] = referrals.above(conn, [("customer", keep), ("customer", drop)])
+    ancestors = _ancestors({"customer": {keep, drop}}, brought)
+    seen: set[str] = set()
+    states, owners = [], []
+    for row in rows:
+        unit_id = keep if row.unit == "customer" and row.unit_id == drop else row.unit_id
+        referred_id = keep if row.referred_unit == "customer" and row.referred_id == drop else row.referred_id
+        state, reason = row.state, row.reason
+        is_hers = row.referred_unit == "customer" and referred_id == keep
+        if state in referrals.LIVE and is_hers:
+            if (row.unit, unit_id) == (row.referred_unit, referred_id):
+                state, reason = "refused", "self"
+            elif row.class_name in seen:
+                state, reason = "refused", "second_referrer"
+            elif ("customer", keep) in ancestors.get((row.unit, unit_id), set()):
+                state, reason = "refused", "loop"
+            else:
+                seen.add(row.class_name)
+        contact = keep if row.customer_id == drop else row.customer_id
+        states.append({"id": row.id, "state": state, "reason": reason})
+        owners.append({"id": row.id, "unit_id": unit_id, "referred_id": referred_id, "customer_id": contact})
+    # States first: the index that lets a customer have one referrer must never see two.
+    update_many(conn, referral, states, where=("id",))
+    update_many(conn, referral, owners, where=("id",))
+
+
+def _ancestors(start: Mapping[str, set[int]], brought: Mapping[Node, set[Node]]) -> dict[Node, set[Node]]:
+    """Node → everybody above it, the two records of `start` taken as one (its least id)."""
+    one = min(start["customer"])
+    alike: set[Node] = {("customer", i) for i in start["customer"]}
+
+    def as_one(node: Node) -> Node:
+        return ("customer", one) if node in alike else node
+
+    edges: dict[Node, set[Node]] = defaultdict(set)
+    for node, parents in brought.items():
+        edges[as_one(node)] |= {as_one(parent) for parent in parents}
+    found: dict[Node, set[Node]] = {}
+    for node in list(edges):
+        reached: set[Node] = set()
+        waiting = list(edges[node])
+        while waiting:
+            parent = waiting.pop()
+            if parent not in reached:
+                reached.add(parent)
+                waiting += edges.get(parent, ())
+        found[node] = reached | (alike if ("customer", one) in reached else set())
+    return found

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from orchestrator.model import Unit
 from orchestrator.program import ClassProgram, Refund
 from orchestrator.project import Project
-from orchestrator.store.database import id_list, insert_many, key_list, update_many
+from orchestrator.store.database import bound_ids, bound_keys, id_list, insert_many, update_many
 from orchestrator.store.dialect import json_number, json_text
 from orchestrator.store.loyalty import members
 from orchestrator.store.people import take_turns
@@ -135,15 +136,20 @@ def _owner(whose: Whose, program: ClassProgram) -> Whose:
 def _known(conn: sa.Connection, owners: set[Whose]) -> dict[Whose, str]:
     if not owners:
         return {}
-    listed = id_list(conn, {unit_id for _, unit_id, _ in owners})
-    c = referral_code.c
-    query = sa.select(c.unit, c.unit_id, c.customer_id, c.code).join(listed, listed.c.id == c.unit_id)
     found: dict[Whose, str] = {}
-    for unit, unit_id, customer_id, code in conn.execute(query.order_by(c.created_at, c.code)):
+    ids = {unit_id for _, unit_id, _ in owners}
+    for unit, unit_id, customer_id, code in conn.execute(_codes(conn.dialect.name), {"ids": list(ids)}):
         whose: Whose = (unit, unit_id, customer_id)
         if whose in owners:
             found.setdefault(whose, code)
     return found
+
+
+@cache
+def _codes(dialect: str) -> sa.Select[Any]:
+    listed, c = bound_ids(dialect), referral_code.c
+    query = sa.select(c.unit, c.unit_id, c.customer_id, c.code).join(listed, listed.c.id == c.unit_id)
+    return query.order_by(c.created_at, c.code)
 
 
 def _make(conn: sa.Connection, owners: Sequence[Whose], now: datetime) -> None:
@@ -156,18 +162,9 @@ def _make(conn: sa.Connection, owners: Sequence[Whose], now: datetime) -> None:
 def by_code(conn: sa.Connection, given: Iterable[str]) -> dict[str, Referrer]:
     """Whose these codes are (as `normal` writes them): of a customer who was merged, the one she was merged into; of
     those who were erased, nobody's."""
-    listed = key_list(conn, set(given))
-    c, kept = referral_code.c, customer.alias("kept")
-    contact = sa.func.coalesce(customer.c.merged_into, customer.c.id)
-    query = (
-        sa.select(c.code, c.unit, c.unit_id, kept.c.id, kept.c["class"], kept.c.erased_at, account.c["class"])
-        .join(listed, listed.c.key == c.code)
-        .outerjoin(customer, customer.c.id == c.customer_id)
-        .outerjoin(kept, kept.c.id == contact)
-        .outerjoin(account, sa.and_(c.unit == "account", account.c.id == c.unit_id))
-    )
+    rows = conn.execute(_by_code(conn.dialect.name), {"keys": list(set(given))})
     found = {}
-    for code, unit, unit_id, contact_id, class_name, erased_at, account_class in conn.execute(query):
+    for code, unit, unit_id, contact_id, class_name, erased_at, account_class in rows:
         if unit == "account":
             found[code] = Referrer(unit, unit_id, contact_id if erased_at is None else None, account_class)
         elif contact_id is not None and erased_at is None:
@@ -175,69 +172,95 @@ def by_code(conn: sa.Connection, given: Iterable[str]) -> dict[str, Referrer]:
     return found
 
 
+@cache
+def _by_code(dialect: str) -> sa.Select[Any]:
+    listed, c, kept = bound_keys(dialect), referral_code.c, customer.alias("kept")
+    contact = sa.func.coalesce(customer.c.merged_into, customer.c.id)
+    return (
+        sa.select(c.code, c.unit, c.unit_id, kept.c.id, kept.c["class"], kept.c.erased_at, account.c["class"])
+        .join(listed, listed.c.key == c.code)
+        .outerjoin(customer, customer.c.id == c.customer_id)
+        .outerjoin(kept, kept.c.id == contact)
+        .outerjoin(account, sa.and_(c.unit == "account", account.c.id == c.unit_id))
+    )
+
+
 # ---- who is whom ----------------------------------------------------------------------------------------------------
 
 
 def people(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Person]:
     """By the ids asked for, also of those who were merged: as who they are now. Without those who were erased."""
-    listed = id_list(conn, set(ids))
-    kept = customer.alias("kept")
+    rows = conn.execute(_people(conn.dialect.name), {"ids": list(set(ids))})
+    return {row[0]: Person(*row[1:]) for row in rows}
+
+
+@cache
+def _people(dialect: str) -> sa.Select[Any]:
+    listed, kept = bound_ids(dialect), customer.alias("kept")
     zone = sa.func.coalesce(kept.c.timezone, account.c.timezone)
     columns = (kept.c.id, kept.c["class"], kept.c.account_id, kept.c.email, kept.c.phone, kept.c.joined, zone)
-    query = (
+    return (
         sa.select(customer.c.id, *columns)
         .join(listed, listed.c.id == customer.c.id)
         .join(kept, kept.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
         .outerjoin(account, account.c.id == kept.c.account_id)
         .where(kept.c.erased_at.is_(None))
     )
-    return {row[0]: Person(*row[1:]) for row in conn.execute(query)}
 
 
 def above(conn: sa.Connection, nodes: Iterable[Node]) -> dict[Node, set[Node]]:
     """Who referred whom, for these and everybody above them: referred → referrers, of live referrals."""
-    by_unit: dict[Unit, set[int]] = defaultdict(set)
-    for unit, unit_id in nodes:
-        by_unit[unit].add(unit_id)
-    r = referral.c
-    edges = (r.referred_unit, r.referred_id, r.unit, r.unit_id)
-    start = []
-    for unit, ids in by_unit.items():
-        listed = id_list(conn, ids)
-        start.append(
-            sa.select(*edges)
-            .join(listed, listed.c.id == r.referred_id)
-            .where(r.referred_unit == unit, r.state.in_(LIVE))
-        )
-    if not start:
+    by_unit = _by_unit(nodes)
+    if not by_unit:
         return {}
-    up = (start[0] if len(start) == 1 else sa.union(*start).subquery().select()).cte("up", recursive=True)
-    onward = sa.select(*edges).join(up, sa.and_(up.c.unit == r.referred_unit, up.c.unit_id == r.referred_id))
-    up = up.union(onward.where(r.state.in_(LIVE)))  # without ALL: this ends whatever is there
     found: dict[Node, set[Node]] = defaultdict(set)
-    for referred_unit, referred_id, unit, unit_id in conn.execute(sa.select(up)):
+    ids = {f"{unit}_ids": list(ids) for unit, ids in by_unit.items()}
+    for referred_unit, referred_id, unit, unit_id in conn.execute(_above(conn.dialect.name, *sorted(by_unit)), ids):
         found[referred_unit, referred_id].add((unit, unit_id))
     return found
+
+
+def _by_unit(nodes: Iterable[Node]) -> dict[Unit, set[int]]:
+    found: dict[Unit, set[int]] = defaultdict(set)
+    for unit, unit_id in nodes:
+        found[unit].add(unit_id)
+    return found
+
+
+@cache
+def _above(dialect: str, *units: Unit) -> sa.Select[Any]:
+    r = referral.c
+    edges = (r.referred_unit, r.referred_id, r.unit, r.unit_id)
+    start = [
+        sa.select(*edges).join(listed, listed.c.id == r.referred_id).where(r.referred_unit == unit, r.state.in_(LIVE))
+        for unit in units
+        for listed in (bound_ids(dialect, f"{unit}_ids"),)
+    ]
+    up = (start[0] if len(start) == 1 else sa.union(*start).subquery().select()).cte("up", recursive=True)
+    onward = sa.select(*edges).join(up, sa.and_(up.c.unit == r.referred_unit, up.c.unit_id == r.referred_id))
+    return sa.select(up.union(onward.where(r.state.in_(LIVE))))  # without ALL: this ends whatever is there
 
 
 def first_deeds(conn: sa.Connection, types: Iterable[str], nodes: Iterable[Node]) -> dict[Node, dict[str, datetime]]:
     """When each of these first did such a thing, by type."""
     found: dict[Node, dict[str, datetime]] = defaultdict(dict)
-    by_unit: dict[Unit, set[int]] = defaultdict(set)
-    for unit, unit_id in nodes:
-        by_unit[unit].add(unit_id)
-    for unit, ids in by_unit.items():
-        owner = event.c.customer_id if unit == "customer" else event.c.account_id
-        listed = id_list(conn, ids)
-        query = (
-            sa.select(owner, event.c.type, sa.func.min(event.c.occurred_at))
-            .join(listed, listed.c.id == owner)
-            .where(event.c.type.in_(sorted(types)))
-            .group_by(owner, event.c.type)
-        )
-        for unit_id, kind, at in conn.execute(query):
+    for unit, ids in _by_unit(nodes).items():
+        query = _first_deeds(conn.dialect.name, unit)
+        for unit_id, kind, at in conn.execute(query, {"ids": list(ids), "types": sorted(types)}):
             found[unit, unit_id][kind] = at
     return found
+
+
+@cache
+def _first_deeds(dialect: str, unit: Unit) -> sa.Select[Any]:
+    owner = event.c.customer_id if unit == "customer" else event.c.account_id
+    listed = bound_ids(dialect)
+    return (
+        sa.select(owner, event.c.type, sa.func.min(event.c.occurred_at))
+        .join(listed, listed.c.id == owner)
+        .where(event.c.type.in_(sa.bindparam("types", expanding=True)))
+        .group_by(owner, event.c.type)
+    )
 
 
 # ---- referrals ------------------------------------------------------------------------------------------------------
@@ -245,23 +268,32 @@ def first_deeds(conn: sa.Connection, types: Iterable[str], nodes: Iterable[Node]
 _COLUMNS = ("key", "class", "unit", "unit_id", "customer_id", "referred_unit", "referred_id", "state", "reason", "at")
 
 
-def _referred(row: Any) -> Referred:
-    return Referred(*row)
-
-
 def by_key(conn: sa.Connection, keys: Iterable[str]) -> dict[str, Referred]:
-    listed = key_list(conn, set(keys))
-    query = sa.select(referral).join(listed, listed.c.key == referral.c.key)
-    return {row.key: _referred(row) for row in conn.execute(query)}
+    wanted = list(set(keys))
+    rows = conn.execute(_by_key(conn.dialect.name), {"keys": wanted}) if wanted else ()
+    return {row.key: Referred(*row) for row in rows}
+
+
+@cache
+def _by_key(dialect: str) -> sa.Select[Any]:
+    listed = bound_keys(dialect)
+    return sa.select(referral).join(listed, listed.c.key == referral.c.key)
 
 
 def live(conn: sa.Connection, nodes: Iterable[Node]) -> set[Node]:
     """Those of these who have a referrer."""
     wanted = set(nodes)
-    listed = id_list(conn, {unit_id for _, unit_id in wanted})
-    r = referral.c
+    if not wanted:
+        return set()
+    rows = conn.execute(_live(conn.dialect.name), {"ids": list({unit_id for _, unit_id in wanted})})
+    return {(unit, unit_id) for unit, unit_id in rows} & wanted
+
+
+@cache
+def _live(dialect: str) -> sa.Select[Any]:
+    listed, r = bound_ids(dialect), referral.c
     query = sa.select(r.referred_unit, r.referred_id).join(listed, listed.c.id == r.referred_id)
-    return {(unit, unit_id) for unit, unit_id in conn.execute(query.where(r.state.in_(LIVE)))} & wanted
+    return query.where(r.state.in_(LIVE))
 
 
 def add(conn: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -269,8 +301,57 @@ def add(conn: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     insert_many(conn, referral, rows, columns=_COLUMNS)
 
 
+_NEWEST: Final = sa.select(sa.func.coalesce(sa.func.max(referral.c.id), 0))
+
+
 def newest(conn: sa.Connection) -> int:
-    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(referral.c.id), 0))).scalar_one())
+    return int(conn.execute(_NEWEST).scalar_one())
+
+
+_FIRST: Final = sa.bindparam("first", type_=sa.BigInteger())
+_LAST: Final = sa.bindparam("last", type_=sa.BigInteger())
+_SINCE: Final = sa.bindparam("seen", type_=sa.BigInteger())
+_OF: Final = sa.bindparam("of", type_=sa.Text())
+_IN_LOOK: Final = (event.c.id > _FIRST, event.c.id <= _LAST)
+_TYPES: Final = sa.select(event.c.type).where(*_IN_LOOK).distinct()
+_OF_TYPE: Final = (
+    sa.select(event.c.id, event.c.customer_id, event.c.account_id, event.c.occurred_at, event.c.properties)
+    .where(*_IN_LOOK, event.c.type == _OF)
+    .order_by(event.c.id)
+)
+Way = Literal["event", "referral"]
+
+
+class News(NamedTuple):
+    """What a look looks at: events first < id ≤ last, which are of these types, and referrals with seen < id ≤ newest
+    (0: there are none, old or new)."""
+
+    first: int
+    last: int
+    types: frozenset[str]
+    seen: int = 0
+    newest: int = 0
+
+    def ways(self, kind: str) -> tuple[Way, ...]:
+        """By what there may be a referral and an event of that type which have not been looked at together."""
+        by_event: tuple[Way, ...] = ("event",) if kind in self.types and self.newest else ()
+        return (*by_event, "referral") if self.newest > self.seen else by_event
+
+    @property
+    def bound(self) -> dict[str, int]:
+        return {"first": self.first, "last": self.last}
+
+
+def news(conn: sa.Connection, first: int, last: int) -> News:
+    """Of events alone."""
+    types = conn.execute(_TYPES, {"first": first, "last": last}).scalars() if last > first else ()
+    return News(first, last, frozenset(types))
+
+
+def of_types(conn: sa.Connection, news: News, types: Iterable[str]) -> list[Any]:
+    """The look's events of these types: id, customer, account, time and properties; in order of id."""
+    found = [row for kind in types if kind in news.types for row in conn.execute(_OF_TYPE, {**news.bound, "of": kind})]
+    return sorted(found, key=lambda row: row.id)
 
 
 class Candidate(NamedTuple):
@@ -282,61 +363,71 @@ class Candidate(NamedTuple):
 
 
 def candidates(
-    conn: sa.Connection,
-    segments: Segments,
-    program: ClassProgram,
-    unit: Unit,
-    events: tuple[int, int],
-    seen: int,
-    now: datetime,
+    conn: sa.Connection, segments: Segments, program: ClassProgram, unit: Unit, news: News, now: datetime
 ) -> list[Candidate]:
-    """Events first < id ≤ last that may convert a referral to this class's members of such units; of referrals newer
-    than `seen`, all events since them. Earliest first."""
+    """The look's events that may convert a referral to this class's members of such units; of referrals that are new,
+    all events since them. Earliest first."""
     assert program.referral is not None
+    table = customer if unit == "customer" else account
+    kind, where = program.referral.converts_on, program.referral.where
+    meant = () if where is None else (segments.predicate(where, table, now=now, event=event.c.id),)
+    bound = {**news.bound, "seen": news.seen, "of": program.class_name, "type": kind}
+    # Two statements and no OR: each has an index.
+    queries = [_candidates(unit, way) for way in news.ways(kind)]
+    rows = {row for query in queries for row in conn.execute(query.where(*meant) if meant else query, bound)}
+    found = [Candidate(Referred(*row[:-2]), row[-2], row[-1]) for row in rows]
+    return sorted(found, key=lambda one: (one.at, one.event_id, one.referred.id))
+
+
+@cache
+def _candidates(unit: Unit, way: Way) -> sa.Select[Any]:
     r, e = referral.c, event.c
     table = customer if unit == "customer" else account
-    first, last = events
     owner = e.customer_id if unit == "customer" else e.account_id
-    query = (
+    return (
         sa.select(referral, e.id.label("converting"), e.occurred_at.label("converting_at"))
         .select_from(
-            referral.join(event, sa.and_(owner == r.referred_id, e.type == program.referral.converts_on)).join(
+            referral.join(event, sa.and_(owner == r.referred_id, e.type == sa.bindparam("type"))).join(
                 table, table.c.id == r.referred_id
             )
         )
         .where(
-            r["class"] == program.class_name,
+            r["class"] == _OF,
             r.referred_unit == unit,
             r.state.in_(("pending", "lapsed")),
             e.occurred_at >= r.at,
-            e.id <= last,
+            e.id <= _LAST,
+            _new(way),
         )
     )
-    if program.referral.where is not None:
-        query = query.where(segments.predicate(program.referral.where, table, now=now, event=e.id))
-    # Two statements and no OR: each has an index.
-    rows = {row for new in (e.id > first, r.id > seen) for row in conn.execute(query.where(new))}
-    found = [Candidate(_referred(row[:-2]), row[-2], row[-1]) for row in rows]
-    return sorted(found, key=lambda one: (one.at, one.event_id, one.referred.id))
+
+
+def _new(way: Way) -> sa.ColumnElement[bool]:
+    return event.c.id > _FIRST if way == "event" else referral.c.id > _SINCE
 
 
 def by_id(conn: sa.Connection, ids: Iterable[int]) -> list[Referred]:
-    wanted = id_list(conn, set(ids))
-    query = sa.select(referral).join(wanted, wanted.c.id == referral.c.id).order_by(referral.c.id)
-    return [_referred(row) for row in conn.execute(query)]
+    return [Referred(*row) for row in conn.execute(_by_id(conn.dialect.name), {"ids": list(set(ids))})]
+
+
+@cache
+def _by_id(dialect: str) -> sa.Select[Any]:
+    wanted = bound_ids(dialect)
+    return sa.select(referral).join(wanted, wanted.c.id == referral.c.id).order_by(referral.c.id)
+
+
+_OF_CLASS: Final = sa.select(referral).where(referral.c["class"] == _OF).order_by(referral.c.id)
+_PENDING: Final = _OF_CLASS.where(referral.c.state == "pending")
+_CONVERTED: Final = _OF_CLASS.where(referral.c.state == "converted", referral.c.converted_at >= sa.bindparam("since"))
 
 
 def pending(conn: sa.Connection, class_name: str) -> list[Referred]:
     """Those of a class that have not come to anything yet."""
-    r = referral.c
-    query = sa.select(referral).where(r["class"] == class_name, r.state == "pending").order_by(r.id)
-    return [_referred(row) for row in conn.execute(query)]
+    return [Referred(*row) for row in conn.execute(_PENDING, {"of": class_name})]
 
 
 def converted_since(conn: sa.Connection, class_name: str, since: datetime) -> list[Referred]:
-    r = referral.c
-    query = sa.select(referral).where(r["class"] == class_name, r.state == "converted", r.converted_at >= since)
-    return [_referred(row) for row in conn.execute(query.order_by(r.id))]
+    return [Referred(*row) for row in conn.execute(_CONVERTED, {"of": class_name, "since": since})]
 
 
 def set_states(conn: sa.Connection, rows: Sequence[tuple[int, str, str, datetime | None, int | None]]) -> None:
@@ -355,7 +446,7 @@ def listed(
         query = query.where(r.state == state)
     if nodes is not None:
         query = query.where(sa.or_(sa.false(), *(sa.and_(r.unit == u, r.unit_id == i) for u, i in nodes)))
-    return [_referred(row) for row in conn.execute(query)]
+    return [Referred(*row) for row in conn.execute(query)]
 
 
 def keys_of(conn: sa.Connection, rows: Iterable[Referred]) -> dict[Node, str]:
@@ -393,37 +484,41 @@ class Back(NamedTuple):
 
 
 def backs(
-    conn: sa.Connection,
-    of: sa.Table,
-    refund: Refund,
-    events: tuple[int, int],
-    new: Iterable[int],
-    whole: str,
-    *picked: sa.ColumnElement[bool],
+    conn: sa.Connection, of: sa.Table, class_name: str, refund: Refund, whole: str, news: News, new: Iterable[int]
 ) -> list[Back]:
-    """Refunds with first < id ≤ last of the events that rows of `of` name, and all there are of the rows `new`. Of the
-    same customer or, where it is nobody's, of the same account; `whole`: the money property of the event refunded."""
-    x = event.alias("refund")
-    e, first, last = event.c, *events
-    listed = id_list(conn, new)
+    """The look's refunds of the events that rows of `of` (referral or commission) name, of that class's programme; and
+    all there are of the rows `new`. Of the same customer or, where it is nobody's, of the same account; `whole`: the
+    money property of the event refunded."""
+    ids = list(new)
+    bound = {**news.bound, "ids": ids, "of": f"{class_name}:" if of is commission else class_name}
+    # Two statements and no OR: each has an index.
+    ways = [way for way, may in (("event", refund.event in news.types), ("row", ids)) if may]
+    queries = [_backs(conn.dialect.name, of.name, refund, whole, way) for way in ways]
+    rows = sorted({row for query in queries for row in conn.execute(query, bound)}, key=lambda r: (r[2], r[1], r[0]))
+    return [Back(r[0], r[1], r[2], _whole(r[3]), r[4], _whole(r[5])) for r in rows]
+
+
+@cache
+def _backs(dialect: str, name: str, refund: Refund, whole: str, way: str) -> sa.Select[Any]:
+    x, e, of = event.alias("refund"), event.c, commission if name == "commission" else referral
     same = sa.or_(x.c.customer_id == e.customer_id, sa.and_(e.customer_id.is_(None), x.c.account_id == e.account_id))
     mark = json_text(e.properties, refund.match)
     amount: Any = json_number(x.c.properties, refund.of) if refund.of else sa.null()
     currency: Any = json_text(x.c.properties, f"{refund.of}_currency") if refund.of else sa.null()
     of_all: Any = json_number(e.properties, whole) if whole else sa.null()
-    query = (
+    earned = [commission.c.of_id.is_(None), sa.func.substr(commission.c.key, 1, sa.func.length(_OF)) == _OF]
+    converted = [referral.c["class"] == _OF, referral.c.state == "converted"]
+    picked = earned if of is commission else converted
+    new = x.c.id > _FIRST if way == "event" else of.c.id.in_(sa.select(bound_ids(dialect).c.id))
+    return (
         sa.select(of.c.id, x.c.id, x.c.occurred_at, amount, currency, of_all)
         .select_from(
             of.join(event, e.id == of.c.event_id).join(
                 x, sa.and_(x.c.type == refund.event, same, json_text(x.c.properties, refund.match) == mark)
             )
         )
-        .where(e.type == refund.takes_back, x.c.id <= last, *picked)
+        .where(e.type == refund.takes_back, x.c.id <= _LAST, *picked, new)
     )
-    # Two statements and no OR: each has an index.
-    news = (x.c.id > first, of.c.id.in_(sa.select(listed.c.id)))
-    rows = sorted({row for new in news for row in conn.execute(query.where(new))}, key=lambda r: (r[2], r[1], r[0]))
-    return [Back(r[0], r[1], r[2], _whole(r[3]), r[4], _whole(r[5])) for r in rows]
 
 
 def _whole(amount: Any) -> int | None:
@@ -432,10 +527,14 @@ def _whole(amount: Any) -> int | None:
 
 def refunded(conn: sa.Connection, ids: Iterable[int]) -> dict[int, int]:
     """Commission line → how much of it was taken back, as it is written (negative)."""
-    listed = id_list(conn, set(ids))
-    c = commission.c
-    query = sa.select(c.of_id, sa.func.sum(c.amount)).join(listed, listed.c.id == c.of_id).group_by(c.of_id)
-    return {row[0]: int(row[1]) for row in conn.execute(query)}
+    rows = conn.execute(_refunded(conn.dialect.name), {"ids": list(set(ids))})
+    return {row[0]: int(row[1]) for row in rows}
+
+
+@cache
+def _refunded(dialect: str) -> sa.Select[Any]:
+    listed, c = bound_ids(dialect), commission.c
+    return sa.select(c.of_id, sa.func.sum(c.amount)).join(listed, listed.c.id == c.of_id).group_by(c.of_id)
 
 
 # ---- commission -----------------------------------------------------------------------------------------------------
@@ -453,37 +552,46 @@ class Sale(NamedTuple):
     customer_id: int | None
 
 
-def sales(
-    conn: sa.Connection, program: ClassProgram, kind: str, of: str, events: tuple[int, int], seen: int
-) -> list[Sale]:
-    """Events first < id ≤ last of whom partners of this class referred, or whose end customers they are; of referrals
-    newer than `seen`, all since them. Who referred comes before whose end customer it is; a partner's own are none."""
-    r, e, first, last = referral.c, event.c, *events
-    partner = account.alias("partner")
-    amount, currency = json_number(e.properties, of), json_text(e.properties, f"{of}_currency")
-    columns = (e.id, e.occurred_at, amount, currency, partner.c.id, partner.c.tier, e.customer_id)
-    theirs = [e.type == kind, e.id <= last, amount > 0, currency.is_not(None), partner.c["class"] == program.class_name]
-    own = sa.or_(e.account_id.is_(None), e.account_id != partner.c.id)
+def sales(conn: sa.Connection, program: ClassProgram, kind: str, of: str, news: News) -> list[Sale]:
+    """The look's events of that type of whom partners of this class referred, or whose end customers they are; of
+    referrals that are new, all since them. Who referred comes before whose end customer it is; a partner's own are
+    none."""
+    units: tuple[Unit, ...] = ("customer", "account")
+    queries = [_sales(of, unit, way) for unit in units for way in news.ways(kind)]
+    if kind in news.types:
+        queries += [_sales(of, unit, None) for unit in units]
+    bound = {**news.bound, "seen": news.seen, "of": program.class_name, "type": kind}
     found: dict[int, Sale] = {}
-    joined = [
-        sa.and_(r.referred_unit == "customer", r.referred_id == e.customer_id),
-        sa.and_(r.referred_unit == "account", r.referred_id == e.account_id),
-    ]
-    queries = [
-        sa.select(*columns)
-        .select_from(event.join(referral, on).join(partner, sa.and_(r.unit == "account", partner.c.id == r.unit_id)))
-        .where(*theirs, r["class"] == program.class_name, r.state.in_(LIVE), e.occurred_at >= r.at)
-        .where(new)
-        for on in joined
-        for new in (e.id > first, r.id > seen)
-    ]
-    for table, owner in ((customer, e.customer_id), (account, e.account_id)):
-        named = event.join(table, table.c.id == owner).join(partner, partner.c.id == table.c.partner_id)
-        queries.append(sa.select(*columns).select_from(named).where(*theirs, e.id > first))
     for query in queries:
-        for row in conn.execute(query.where(own).order_by(e.id)):
+        for row in conn.execute(query, bound):
             found.setdefault(row[0], Sale(row[0], row[1], round(row[2]), *row[3:]))
     return [found[i] for i in sorted(found)]
+
+
+@cache
+def _sales(of: str, unit: Unit, way: Way | None) -> sa.Select[Any]:
+    """Of units of this kind that a partner referred; without a way: of his end customers."""
+    r, e, table = referral.c, event.c, customer if unit == "customer" else account
+    partner = account.alias("partner")
+    owner = e.customer_id if unit == "customer" else e.account_id
+    amount, currency = json_number(e.properties, of), json_text(e.properties, f"{of}_currency")
+    columns = (e.id, e.occurred_at, amount, currency, partner.c.id, partner.c.tier, e.customer_id)
+    query = sa.select(*columns).where(
+        e.type == sa.bindparam("type"),
+        e.id <= _LAST,
+        amount > 0,
+        currency.is_not(None),
+        partner.c["class"] == _OF,
+        sa.or_(e.account_id.is_(None), e.account_id != partner.c.id),
+    )
+    if way is None:
+        named = event.join(table, table.c.id == owner).join(partner, partner.c.id == table.c.partner_id)
+        return query.select_from(named).where(e.id > _FIRST).order_by(e.id)
+    referred = event.join(referral, sa.and_(r.referred_unit == unit, r.referred_id == owner)).join(
+        partner, sa.and_(r.unit == "account", partner.c.id == r.unit_id)
+    )
+    live = (r["class"] == _OF, r.state.in_(LIVE), e.occurred_at >= r.at, _new(way))
+    return query.select_from(referred).where(*live).order_by(e.id)
 
 
 def add_lines(conn: sa.Connection, lines: Sequence[Line], now: datetime) -> dict[str, int]:
@@ -491,20 +599,28 @@ def add_lines(conn: sa.Connection, lines: Sequence[Line], now: datetime) -> dict
     if not lines:
         return {}
     take_turns(conn, "commission")
-    listed = key_list(conn, {line.key for line in lines})
-    query = sa.select(commission.c.key, commission.c.id).join(listed, listed.c.key == commission.c.key)
-    before = {row.key for row in conn.execute(query)}
+    query, keys = _lines_by_key(conn.dialect.name), {"keys": list({line.key for line in lines})}
+    before = {row.key for row in conn.execute(query, keys)}
     fresh = {line.key: line for line in lines if line.key not in before}
     rows = [(*line, now) for line in fresh.values()]
     insert_many(conn, commission, rows, columns=(*Line._fields, "received_at"))
-    return {row.key: row.id for row in conn.execute(query) if row.key in fresh}
+    return {row.key: row.id for row in conn.execute(query, keys) if row.key in fresh}
+
+
+@cache
+def _lines_by_key(dialect: str) -> sa.Select[Any]:
+    listed = bound_keys(dialect)
+    return sa.select(commission.c.key, commission.c.id).join(listed, listed.c.key == commission.c.key)
 
 
 def lines(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Line]:
-    listed = id_list(conn, set(ids))
-    c = commission.c
-    query = sa.select(c.id, *(c[name] for name in Line._fields)).join(listed, listed.c.id == c.id)
-    return {row[0]: Line(*row[1:]) for row in conn.execute(query)}
+    return {row[0]: Line(*row[1:]) for row in conn.execute(_lines(conn.dialect.name), {"ids": list(set(ids))})}
+
+
+@cache
+def _lines(dialect: str) -> sa.Select[Any]:
+    listed, c = bound_ids(dialect), commission.c
+    return sa.select(c.id, *(c[name] for name in Line._fields)).join(listed, listed.c.id == c.id)
 
 
 class Statement(NamedTuple):
@@ -561,68 +677,3 @@ def items(conn: sa.Connection, since: datetime, until: datetime) -> list[Item]:
         .order_by(account.c.key, c.at, c.id)
     )
     return [Item(r[0], r[1], r[2], r[3], r[4], r[5], bool(r[6])) for r in conn.execute(query)]
-
-
-# ---- two records of one person --------------------------------------------------------------------------------------
-
-
-def merged(conn: sa.Connection, keep: int, drop: int) -> None:
-    """What one record of a person referred, and who referred it, is the other's. Whom she brought as herself is
-    refused; of two who brought her, the first stays."""
-    r = referral.c
-    mine = sa.select(referral).where(
-        sa.or_(
-            sa.and_(r.unit == "customer", r.unit_id.in_((keep, drop))),
-            sa.and_(r.referred_unit == "customer", r.referred_id.in_((keep, drop))),
-            r.customer_id.in_((keep, drop)),
-        )
-    )
-    rows = [_referred(row) for row in conn.execute(mine.order_by(r.at, r.id).with_for_update())]
-    brought: Mapping[Node, set[Node]] = above(conn, [("customer", keep), ("customer", drop)])
-    ancestors = _ancestors({"customer": {keep, drop}}, brought)
-    seen: set[str] = set()
-    states, owners = [], []
-    for row in rows:
-        unit_id = keep if row.unit == "customer" and row.unit_id == drop else row.unit_id
-        referred_id = keep if row.referred_unit == "customer" and row.referred_id == drop else row.referred_id
-        state, reason = row.state, row.reason
-        is_hers = row.referred_unit == "customer" and referred_id == keep
-        if state in LIVE and is_hers:
-            if (row.unit, unit_id) == (row.referred_unit, referred_id):
-                state, reason = "refused", "self"
-            elif row.class_name in seen:
-                state, reason = "refused", "second_referrer"
-            elif ("customer", keep) in ancestors.get((row.unit, unit_id), set()):
-                state, reason = "refused", "loop"
-            else:
-                seen.add(row.class_name)
-        contact = keep if row.customer_id == drop else row.customer_id
-        states.append({"id": row.id, "state": state, "reason": reason})
-        owners.append({"id": row.id, "unit_id": unit_id, "referred_id": referred_id, "customer_id": contact})
-    # States first: the index that lets a customer have one referrer must never see two.
-    update_many(conn, referral, states, where=("id",))
-    update_many(conn, referral, owners, where=("id",))
-
-
-def _ancestors(start: Mapping[str, set[int]], brought: Mapping[Node, set[Node]]) -> dict[Node, set[Node]]:
-    """Node → everybody above it, the two records of `start` taken as one (its least id)."""
-    one = min(start["customer"])
-    alike: set[Node] = {("customer", i) for i in start["customer"]}
-
-    def as_one(node: Node) -> Node:
-        return ("customer", one) if node in alike else node
-
-    edges: dict[Node, set[Node]] = defaultdict(set)
-    for node, parents in brought.items():
-        edges[as_one(node)] |= {as_one(parent) for parent in parents}
-    found: dict[Node, set[Node]] = {}
-    for node in list(edges):
-        reached: set[Node] = set()
-        waiting = list(edges[node])
-        while waiting:
-            parent = waiting.pop()
-            if parent not in reached:
-                reached.add(parent)
-                waiting += edges.get(parent, ())
-        found[node] = reached | (alike if ("customer", one) in reached else set())
-    return found
