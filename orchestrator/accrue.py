@@ -43,42 +43,47 @@ def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: Fa
     programme is in force."""
     looks = points = played = referred = graded = heard = 0
     while not stop() and looks < LOOKS:
-        done = store.written(lambda conn: _look(conn, now))
+        done, more = store.written(lambda conn: _look(conn, now))
         if done is None:
             break
         looks += 1
         points, played = points + done.points, played + done.played
         referred, graded = referred + done.referred, graded + done.graded
         heard += done.heard
+        if not more:
+            break
     return AccrueReport(looks, points, played, referred, graded, heard)
 
 
-def _look(conn: sa.Connection, now: datetime) -> AccrueReport | None:
-    """One look; None when there is nothing to look at."""
+def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool]:
+    """One look, None when there is nothing to look at; and whether there is something for another one."""
     force = in_force(conn)
     if force is None:
-        return None
+        return None, False
     # Complaints are seen with a programme and without one, by a watermark of their own.
     heard = AccrueReport(1, heard=n) if (n := listen.complaints(conn, force, now)) else None
     if not (force.project.program.classes or force.project.class_rules):
-        return heard
+        return heard, False
     people.take_turns(conn, "accrue")
-    seen, since = versions.setting_number(conn, _SEEN), versions.setting_instant(conn, _WRITTEN)
-    newest = min(versions.newest_event(conn), seen + BATCH)
+    kept = versions.settings(conn, _SEEN, _WRITTEN, *grade.kept_names(force.project))
+    seen, since = kept.number(_SEEN), kept.instant(_WRITTEN)
+    waiting = loyalty.waiting(conn, now)
+    newest = min(waiting.newest, seen + BATCH)
     upto = versions.happened_by(conn, seen, newest, now) if newest > seen else seen
-    round_ = loyalty.touched(conn, force.project, force.segments, seen, upto, since, now)
-    due = earn.is_due(conn, now) or grade.is_due(conn, force.project, now) or play.is_due(conn, force.project, now)
+    round_ = loyalty.touched(conn, force.project, force.segments, seen, upto, since, now, kept)
+    due = waiting.points or waiting.tiers or grade.is_edited(round_) or play.is_due(conn, force.project, now)
     if upto == seen and not round_.units() and not due:
-        return heard
+        return heard, False
     round_ = grade.classify(round_)
     report = AccrueReport(
         1,
-        points=earn.earn(round_) + earn.settle(round_),
+        points=earn.earn(round_) + earn.settle(round_, due=waiting.points),
         referred=refer.convert(round_),
         played=play.complete(round_) + play.close(round_),
         graded=grade.place(round_),
         heard=heard.heard if heard is not None else 0,
     )
-    versions.set_number(conn, _SEEN, upto)
-    versions.set_instant(conn, _WRITTEN, now)
-    return report
+    versions.set_settings(conn, {_SEEN: upto} | ({_WRITTEN: now} if since != now else {}))
+    # What the clock, an edit and what was written since the last look ask for is done, but for what did not fit in.
+    left = loyalty.waiting(conn, now)
+    return report, left.newest > upto or left.points or left.tiers

@@ -60,7 +60,7 @@ class _Belonging:
         conn, now, unit = self.round_.conn, self.round_.now, self.program.unit
         rows = loyalty.standing(conn, unit, list(self.members))
         stays = self._stays()
-        since = tiers.program_since(conn, self.program.class_name) or now
+        since = self.round_.kept.instant(tiers.since_name(self.program.class_name)) or now
         told: list[dict[str, Any]] = []
         written: dict[int, dict[str, Any]] = {}
         started: list[Member] = []

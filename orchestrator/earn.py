@@ -224,7 +224,7 @@ class _Books:
         points.add(self.conn, rows)
         # A tier may hang on points: whoever's have changed is looked at by `grade` in this look, or the next one.
         rows_of = {unit_id: {**derived(found), "tier_due": self.now} for unit_id, found in standing.items()}
-        loyalty.write(self.conn, unit, rows_of, self.now)
+        loyalty.write(self.conn, unit, rows_of, self.now, there=rows_of)  # whoever is locked has a row
         record_events(self.conn, list(self._told(unit, standing)), now=self.now)
         return len(rows)
 
@@ -526,18 +526,14 @@ class _Tiers:
 # ---- by the clock ---------------------------------------------------------------------------------------------------
 
 
-def is_due(conn: sa.Connection, now: datetime) -> bool:
-    """Whether pending points became active, or points expired, for anybody."""
-    return points.is_due(conn, now)
-
-
-def settle(round_: Round) -> int:
-    """Pending points that are active now, and those that have expired. Returns how many entries were written."""
+def settle(round_: Round, *, due: bool) -> int:
+    """Pending points that are active now, and those that have expired. `due`: whether the clock has changed anything
+    for anybody. Returns how many entries were written."""
     conn, now = round_.conn, round_.now
-    due = points.due(conn, now, DUE)
+    waiting = points.due(conn, now, DUE) if due else {}
     written = 0
     for unit in _UNITS:
-        ids = {*due[unit], *_moved(round_, unit)}
+        ids = {*waiting.get(unit, ()), *_moved(round_, unit)}
         if not ids:
             continue
         points.lock(conn, {unit: ids}, now)
@@ -551,12 +547,12 @@ def settle(round_: Round) -> int:
 def _moved(round_: Round, unit: Unit) -> list[int]:
     """The touched ones whose points expire sooner than we would look, because they live further east now."""
     touched = round_.customers if unit == "customer" else round_.accounts
-    home, found = round_.project.vocabulary.timezone, []
-    for unit_id, row in loyalty.standing(round_.conn, unit, sorted(touched)).items():
-        day, due_at = row["points_expire_on"], row["points_due"]
-        if day is not None and due_at is not None and ends(touched[unit_id].tz(home))(day) < due_at:
-            found.append(unit_id)
-    return found
+    home = round_.project.vocabulary.timezone
+    return [
+        unit_id
+        for unit_id, day, due_at in loyalty.expiring(round_.conn, unit, sorted(touched))
+        if ends(touched[unit_id].tz(home))(day) < due_at
+    ]
 
 
 # ---- proof ----------------------------------------------------------------------------------------------------------

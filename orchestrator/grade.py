@@ -45,18 +45,19 @@ STEPS = 64
 """Instants that a look steps through, beside reviews: of more arrivals between two looks some are taken together."""
 
 
-def is_due(conn: sa.Connection, project: Project, now: datetime) -> bool:
-    """Whether anybody's day has come, or another programme is in force than the last look saw."""
-    return _edited(conn, project) or tiers.is_due(conn, now)
-
-
 # ---- the programme itself -------------------------------------------------------------------------------------------
 
 _RULES = "graded_rules"
 
 
-def _edited(conn: sa.Connection, project: Project) -> bool:
-    return versions.setting_number(conn, _RULES) != _rules(project)
+def kept_names(project: Project) -> list[str]:
+    """Under which names what `place` asks for is kept."""
+    return [_RULES, *map(tiers.since_name, project.program.classes)]
+
+
+def is_edited(round_: Round) -> bool:
+    """Whether another programme is in force than the last look saw."""
+    return round_.kept.number(_RULES) != _rules(round_.project)
 
 
 def _rules(project: Project) -> int:
@@ -69,12 +70,12 @@ def _rules(project: Project) -> int:
     return int.from_bytes(hashlib.sha256("\n".join(said_).encode()).digest()[:6], "big")
 
 
-def heed_edits(round_: Round) -> None:
+def heed_edits(round_: Round) -> Round:
     """A programme that is new or another one has everybody of its classes looked at, in batches; since when a class
-    has a programme is noted, because whoever was there before comes in quietly."""
+    has a programme is noted, because whoever was there before comes in quietly. The round with what is kept now."""
     conn, project = round_.conn, round_.project
-    if not _edited(conn, project):
-        return
+    if not is_edited(round_):
+        return round_
     force = versions.newest(conn)
     for name, mine in project.program.classes.items():
         if tiers.program_since(conn, name) is None:
@@ -82,6 +83,7 @@ def heed_edits(round_: Round) -> None:
         if mine.tier_by is not None or mine.membership is not None:
             tiers.wake_class(conn, name, mine.unit, round_.now)
     versions.set_number(conn, _RULES, _rules(project))
+    return replace(round_, kept=versions.settings(conn, *kept_names(project)))
 
 
 # ---- classes --------------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def classify(round_: Round) -> Round:
     rules = round_.project.class_rules
     if not rules:
         return round_
-    everybody = _edited(round_.conn, round_.project)
+    everybody = is_edited(round_)
     units: tuple[Unit, Unit] = ("account", "customer")  # a contact's rule may ask for the account's class
     for unit in units:
         round_ = _classified(round_, unit, everybody)
@@ -136,8 +138,7 @@ def _classified(round_: Round, unit: Unit, everybody: bool) -> Round:
 def place(round_: Round) -> int:
     """Who joins and who leaves, who rises and who falls: of the touched units, and of those whose day has come.
     Returns how many changed."""
-    conn = round_.conn
-    heed_edits(round_)
+    conn, round_ = round_.conn, heed_edits(round_)
     waiting = tiers.due(conn, round_.now, BATCH)
     due = {unit: loyalty.members(conn, unit, ids) for unit, ids in waiting.items()}
     changed = belong(round_, due) + climb(round_, due)
@@ -178,7 +179,7 @@ def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]
         return 0
     look = _Look(conn, round_.segments, program, round_.project)
     begun = tiers.begun(conn, program.unit, [i for i in members if rows.get(i, {}).get("reviewed_on") is None])
-    since = tiers.program_since(conn, program.class_name) or now
+    since = round_.kept.instant(tiers.since_name(program.class_name)) or now
     for i, member in members.items():
         row = rows.get(i, {})
         came, old = None, False

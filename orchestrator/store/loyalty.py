@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from orchestrator.model import Unit
 from orchestrator.project import Project
-from orchestrator.store.database import bound_among, id_list, insert_many, update_many
+from orchestrator.store.database import bound_among, bound_ids, insert_many, update_many
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import (
+    UtcDateTime,
     account,
     achievement,
     claim,
@@ -27,6 +28,7 @@ from orchestrator.store.tables import (
     referral_code,
     voucher,
 )
+from orchestrator.store.versions import Settings
 from orchestrator.zones import first_known
 
 
@@ -51,6 +53,7 @@ class Round:
     """One look of `accrue`: events with first_id < id ≤ last_id, and the units that they or newer data touch.
 
     `customers`, `accounts`: by id, everybody touched, whatever the class; an account is touched by its contacts' deeds.
+    `kept`: what stood under the names that `accrue` asks for, when the look began.
     """
 
     conn: sa.Connection
@@ -61,6 +64,7 @@ class Round:
     last_id: int
     customers: Mapping[int, Member] = field(default_factory=dict)
     accounts: Mapping[int, Member] = field(default_factory=dict)
+    kept: Settings = field(default_factory=lambda: Settings({}))
 
     def units(self) -> bool:
         return bool(self.customers or self.accounts)
@@ -71,6 +75,26 @@ class Round:
         return tuple(member for member in among.values() if member.class_name == class_name)
 
 
+class Waiting(NamedTuple):
+    """What there is to look at: the newest event, and whether the clock has changed anybody's points or tier."""
+
+    newest: int
+    points: bool
+    tiers: bool
+
+
+_WAITING: Final = sa.select(
+    sa.func.coalesce(sa.select(sa.func.max(event.c.id)).scalar_subquery(), 0),
+    sa.exists().where(loyalty.c.points_due <= sa.bindparam("now")),
+    sa.exists().where(loyalty.c.tier_due <= sa.bindparam("now")),
+)
+
+
+def waiting(conn: sa.Connection, now: datetime) -> Waiting:
+    newest, *due = conn.execute(_WAITING, {"now": now}).one()
+    return Waiting(int(newest), *map(bool, due))
+
+
 def touched(
     conn: sa.Connection,
     project: Project,
@@ -79,6 +103,7 @@ def touched(
     last_id: int,
     since: datetime | None,
     now: datetime,
+    kept: Settings | None = None,
 ) -> Round:
     """Who has events with first_id < id ≤ last_id, or was written since (None: everybody is looked at once).
 
@@ -86,48 +111,56 @@ def touched(
     """
     people: set[int] = set()
     companies: set[int] = set()
-    if last_id > first_id:
-        new = event.c.id > first_id, event.c.id <= last_id
-        for customer_id, account_id in conn.execute(
-            sa.select(event.c.customer_id, event.c.account_id).where(*new).distinct()
-        ):
+    new, written = last_id > first_id, since is None or since < now
+    if new or written:
+        bound = {"first": first_id, "last": last_id, "since": since}
+        for customer_id, account_id in conn.execute(_touched(new, written, since is None), bound):
             people.update([customer_id] if customer_id is not None else ())
             companies.update([account_id] if account_id is not None else ())
-    if since is None or since < now:
-        for table, into in ((customer, people), (account, companies)):
-            query = sa.select(table.c.id)
-            into.update(conn.execute(query if since is None else query.where(table.c.updated_at >= since)).scalars())
-        if since is not None:
-            rows = conn.execute(
-                sa.select(record.c.customer_id, record.c.account_id).where(record.c.updated_at >= since).distinct()
-            )
-            for customer_id, account_id in rows:
-                people.update([customer_id] if customer_id is not None else ())
-                companies.update([account_id] if account_id is not None else ())
     customers = members(conn, "customer", sorted(people))
     companies.update(m.account_id for m in customers.values() if m.account_id is not None)
     accounts = members(conn, "account", sorted(companies))
-    return Round(conn, project, segments, now, first_id, last_id, customers, accounts)
+    return Round(conn, project, segments, now, first_id, last_id, customers, accounts, kept or Settings({}))
+
+
+@cache
+def _touched(new: bool, written: bool, everybody: bool) -> Any:
+    """(customer id, account id), by `new` events, and by what was `written` since; `everybody`: since ever."""
+    e, nobody = event.c, sa.cast(sa.null(), sa.BigInteger())
+    of_each = [sa.select(customer.c.id, nobody), sa.select(nobody, account.c.id)]
+    since: sa.BindParameter[datetime] = sa.bindparam("since", type_=UtcDateTime())
+    wrote = of_each if everybody else [
+        of_each[0].where(customer.c.updated_at >= since),
+        of_each[1].where(account.c.updated_at >= since),
+        sa.select(record.c.customer_id, record.c.account_id).where(record.c.updated_at >= since).distinct(),
+    ]  # fmt: skip
+    events = sa.select(e.customer_id, e.account_id).distinct()
+    events = events.where(e.id > sa.bindparam("first"), e.id <= sa.bindparam("last"))
+    return sa.union_all(*([events] if new else []), *(wrote if written else []))
 
 
 def members(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Member]:
     """By id; customers that were merged away or erased are left out."""
     if not ids:
         return {}
-    listed = id_list(conn, ids)
+    rows = conn.execute(_members(conn.dialect.name, unit), {"ids": list(ids)})
+    return {row[0]: Member(unit, *row) for row in rows}
+
+
+@cache
+def _members(dialect: str, unit: Unit) -> sa.Select[Any]:
+    listed = bound_ids(dialect)
     if unit == "account":
-        query = sa.select(
+        return sa.select(
             account.c.id, account.c["class"], account.c.tier, account.c.timezone, account.c.id.label("account_id")
         ).join(listed, listed.c.id == account.c.id)
-    else:
-        zone = sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone")
-        query = (
-            sa.select(customer.c.id, customer.c["class"], customer.c.tier, zone, customer.c.account_id)
-            .join(listed, listed.c.id == customer.c.id)
-            .join(account, account.c.id == customer.c.account_id, isouter=True)
-            .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-        )
-    return {row[0]: Member(unit, row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)}
+    zone = sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone")
+    return (
+        sa.select(customer.c.id, customer.c["class"], customer.c.tier, zone, customer.c.account_id)
+        .join(listed, listed.c.id == customer.c.id)
+        .join(account, account.c.id == customer.c.account_id, isouter=True)
+        .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+    )
 
 
 def standing(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
@@ -144,13 +177,36 @@ def _standing(dialect: str) -> sa.Select[Any]:
     return sa.select(loyalty).where(loyalty.c.unit == sa.bindparam("of"), bound_among(dialect, loyalty.c.unit_id))
 
 
-def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
-    """Set columns of the derived rows, made where there is none: two statements however many. All rows have the same
-    columns."""
+def expiring(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> list[tuple[int, date, datetime]]:
+    """Of these units those whose points expire: (unit id, the last day of what goes next, when we look again)."""
+    if not ids:
+        return []
+    return list(conn.execute(_expiring(conn.dialect.name), {"of": unit, "ids": list(ids)}).tuples())
+
+
+@cache
+def _expiring(dialect: str) -> sa.Select[Any]:
+    c = loyalty.c
+    return sa.select(c.unit_id, c.points_expire_on, c.points_due).where(
+        c.unit == sa.bindparam("of"),
+        bound_among(dialect, c.unit_id),
+        c.points_expire_on.is_not(None),
+        c.points_due.is_not(None),
+    )
+
+
+def write(
+    conn: sa.Connection,
+    unit: Unit,
+    rows: Mapping[int, Mapping[str, Any]],
+    now: datetime,
+    there: Container[int] = (),
+) -> None:
+    """Set columns of the derived rows, made where there is none: two statements however many, one where all of these
+    ids are known to be `there`. All rows have the same columns."""
     if not rows:
         return
-    blank = [(unit, unit_id, now) for unit_id in rows]
-    insert_many(conn, loyalty, blank, columns=("unit", "unit_id", "updated_at"), ignore_conflicts=True)
+    make(conn, unit, [unit_id for unit_id in rows if unit_id not in there], now)
     update_many(
         conn,
         loyalty,
@@ -159,10 +215,16 @@ def write(conn: sa.Connection, unit: Unit, rows: Mapping[int, Mapping[str, Any]]
     )
 
 
+def make(conn: sa.Connection, unit: Unit, ids: Iterable[int], now: datetime) -> None:
+    """Empty rows for those who have none."""
+    blank = [(unit, unit_id, now) for unit_id in ids]
+    insert_many(conn, loyalty, blank, columns=("unit", "unit_id", "updated_at"), ignore_conflicts=True)
+
+
 def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None:
     """What the programme holds of a customer who is merged away is the one's who stays, by ids. Points stay where they
     are, in an append-only ledger, and are read with hers (`points.owners`): the next look works out the balance. So do
-    tickets: a draw is checked by whose they were. Of referrals: `referrals.merged`."""
+    tickets: a draw is checked by whose they were. Of referrals: `merging`."""
     for table in (voucher, claim, achievement, referral_code):
         mine = sa.and_(table.c.unit == "customer", table.c.unit_id == drop)
         conn.execute(sa.update(table).where(mine).values(unit_id=keep))

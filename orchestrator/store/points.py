@@ -133,10 +133,6 @@ def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]
     return found
 
 
-def is_due(conn: sa.Connection, now: datetime) -> bool:
-    return conn.execute(sa.select(sa.literal(1)).where(loyalty.c.points_due <= now).limit(1)).first() is not None
-
-
 def forget_due(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
     """These are nobody any more (merged away, erased): the clock changes nothing for them."""
     gone = list(ids)

@@ -23,11 +23,6 @@ def _table(unit: Unit) -> sa.Table:
 # ---- who is due -----------------------------------------------------------------------------------------------------
 
 
-def is_due(conn: sa.Connection, now: datetime) -> bool:
-    """Whether anybody's day has come."""
-    return conn.execute(sa.select(loyalty.c.unit_id).where(loyalty.c.tier_due <= now).limit(1)).first() is not None
-
-
 def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]:
     """Units whose day has come, those that have waited longest first."""
     query = sa.select(loyalty.c.unit, loyalty.c.unit_id).where(loyalty.c.tier_due <= now)
@@ -58,14 +53,19 @@ def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
     conn.execute(loyalty.update().where(mine).values(**none, held_until=None, protected=None))
 
 
+def since_name(class_name: str) -> str:
+    """Under which name `program_since` is kept."""
+    return f"program_since:{class_name}"
+
+
 def program_since(conn: sa.Connection, class_name: str) -> datetime | None:
     """Since when a class has had a programme: whoever was there before comes in quietly."""
-    return versions.setting_instant(conn, f"program_since:{class_name}")
+    return versions.setting_instant(conn, since_name(class_name))
 
 
 def begin_program(conn: sa.Connection, class_name: str, at: datetime) -> None:
     """Note it, once."""
-    versions.set_instant(conn, f"program_since:{class_name}", at)
+    versions.set_instant(conn, since_name(class_name), at)
 
 
 # ---- what is known --------------------------------------------------------------------------------------------------
