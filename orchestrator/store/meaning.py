@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
 
 from orchestrator.condition import Condition
-from orchestrator.dates import day_after
 from orchestrator.model import Kind, Vocabulary
 from orchestrator.store.scalars import Frame, Place, Scalars, Sql, applied, bound_value
 from orchestrator.store.tables import UtcDateTime, account, customer, event, feedback, message
@@ -47,9 +46,11 @@ from orchestrator.terms import (
 
 
 class Meaning(Scalars):
-    """Conditions as SQL at one instant."""
+    """Conditions as SQL at one instant; without `now`, for a statement that is kept (see `Scalars`)."""
 
-    def __init__(self, vocabulary: Vocabulary, segments: Mapping[str, Condition], dialect: str, now: datetime) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, segments: Mapping[str, Condition], dialect: str, now: datetime | None = None
+    ) -> None:
         super().__init__(vocabulary, dialect, now)
         self.segments = segments
         self._within: list[str] = []
@@ -187,9 +188,8 @@ class Meaning(Scalars):
         if node.span is None:
             return found <= self.instant if node.how == "past" else found > self.instant
         if node.how == "next":
-            ahead = sa.literal(_shifted(self.now, node, 1), UtcDateTime())
-            return sa.and_(found > self.instant, found <= ahead)
-        back = sa.literal(_shifted(self.now, node, -1), UtcDateTime())
+            return sa.and_(found > self.instant, found <= self.ahead(node.span))
+        back = self.ago(node.span)
         if node.how == "more":
             return found <= back
         return sa.and_(found > back, found <= self.instant)
@@ -200,8 +200,8 @@ class Meaning(Scalars):
         if span is None:
             return found < today if node.how == "past" else found > today
         if node.how == "next":
-            return sa.and_(found >= today, found <= self.today(frame, lambda day: day_after(day, span)))
-        back = self.today(frame, lambda day: day_after(day, span, -1))
+            return sa.and_(found >= today, found <= self.today(frame, span))
+        back = self.today(frame, span, -1)
         if node.how == "more":
             return found < back
         earliest = found > back if node.how == "less" else found >= back
@@ -342,13 +342,6 @@ def _enrollment(frame: Frame) -> sa.FromClause:
     if frame.enrollment is None:
         raise ValueError("the condition asks about an enrollment, and none is in scope where it is asked")
     return frame.enrollment
-
-
-def _shifted(now: datetime, node: When, sign: Literal[1, -1]) -> datetime:
-    """Now and a span: calendar months in UTC, all else by the clock."""
-    assert node.span is not None
-    moved = day_after(now.astimezone(UTC).date(), node.span, sign)
-    return datetime.combine(moved, now.astimezone(UTC).timetz()) + sign * timedelta(seconds=node.span.seconds)
 
 
 def _mirrored(op: Operator) -> Operator:

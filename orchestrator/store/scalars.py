@@ -6,9 +6,9 @@ Aggregates are correlated subqueries that an index covers; there is no window fu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from orchestrator.dates import before
+from orchestrator.dates import after, before, day_after
 from orchestrator.model import Kind, Unit, Vocabulary
 from orchestrator.store.dialect import json_bool, json_date, json_instant, json_number, json_text
 from orchestrator.store.tables import (
@@ -44,7 +44,8 @@ from orchestrator.terms import (
     Scalar,
     kind_of,
 )
-from orchestrator.zones import instant, zone
+from orchestrator.words import Duration
+from orchestrator.zones import first_known, instant, zone
 
 Sql = sa.ColumnElement[Any]
 V = TypeVar("V", date, datetime)
@@ -61,6 +62,17 @@ _ANY_CURRENCY = "*"
 """The currency of nothing: an empty sum is 0 of every one."""
 _LARGEST, _SMALLEST = 1e15, 1e-15
 _DAY_MICROS = 86_400_000_000
+
+
+class Moment(sa.BindParameter[Any]):
+    """A value that hangs on the instant at which a kept statement is asked. Its name says what it is, so that wherever
+    one stands in a statement, the same name is the same value; all of them begin with `at_`."""
+
+    inherit_cache = True
+
+    def __init__(self, name: str, of: Callable[[datetime], Any], kind: Any) -> None:
+        super().__init__(f"at_{name}", type_=kind)
+        self.of = of
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +133,26 @@ class Frame:
 
 
 class Scalars:
-    """Values as SQL at one instant. `now` is aware UTC; every value is bound."""
+    """Values as SQL at one instant. `now` is aware UTC; every value is bound.
 
-    def __init__(self, vocabulary: Vocabulary, dialect: str, now: datetime) -> None:
+    Without `now` it is SQL for a statement that is kept: the same at every instant, and what hangs on it is a `Moment`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, dialect: str, now: datetime | None = None) -> None:
         self.vocabulary, self.dialect, self.now = vocabulary, dialect, now
-        self.instant = sa.literal(now, UtcDateTime())
+        self.instant = self.moment("now", _itself, UtcDateTime())
+
+    def moment(self, name: str, of: Callable[[datetime], Any], kind: Any) -> Sql:
+        """What `of` makes of the instant. The name says all that `of` does, within one workspace."""
+        return Moment(name, of, kind) if self.now is None else sa.literal(of(self.now), kind)
+
+    def ago(self, span: Duration) -> Sql:
+        """Now less a span: calendar months in UTC, all else by the clock."""
+        return self.moment(f"ago_{_spelled(span)}", lambda now: before(now, span, _UTC), UtcDateTime())
+
+    def ahead(self, span: Duration) -> Sql:
+        """Now and a span."""
+        return self.moment(f"ahead_{_spelled(span)}", lambda now: after(now, span, _UTC), UtcDateTime())
 
     def filter(self, node: Node, frame: Frame) -> Sql:
         """The truth where unknown and false come to the same; `Meaning` knows it."""
@@ -139,8 +166,7 @@ class Scalars:
         if rows.holder == "event":
             picked = self.events(found, rows.of, frame)
             if rows.window is not None:
-                since = before(self.now, rows.window, _UTC)
-                picked.append(found.c.occurred_at > sa.literal(since, UtcDateTime()))
+                picked.append(found.c.occurred_at > self.ago(rows.window))
         else:
             picked = [found.c.type == rows.of, self._owned(found, self.vocabulary.records[rows.of].of, frame)]
         return found, picked
@@ -189,7 +215,7 @@ class Scalars:
     def _points_within(self, node: PointsWithin, frame: Frame) -> Sql:
         unit, unit_id = self._member(node.owner, frame)
         found = point_entry.alias()
-        since = before(self.now, node.window, _UTC)
+        since = self.ago(node.window)
         total: Sql = sa.func.sum(sa.cast(found.c.points, sa.Double()), type_=sa.Double())
         total = sa.func.coalesce(total, 0.0, type_=sa.Double())
         own = _lookup(found, total, [found.c.unit == unit, found.c.unit_id == unit_id, *self._counting(found, since)])
@@ -207,12 +233,12 @@ class Scalars:
         )
         return own + merged.correlate_except(gone, theirs).scalar_subquery()
 
-    def _counting(self, found: Any, since: datetime) -> list[Sql]:
+    def _counting(self, found: Any, since: Sql) -> list[Sql]:
         """Entries that count towards a tier, since an instant and by now."""
         return [
             found.c.counts,
             found.c.kind.in_(("earn", "award", "reverse")),
-            found.c.at > sa.literal(since, UtcDateTime()),
+            found.c.at > since,
             found.c.at <= self.instant,
             found.c.received_at <= self.instant,
             found.c.active_at <= self.instant,
@@ -291,7 +317,7 @@ class Scalars:
         if self.dialect == "postgresql":
             elapsed = self.instant.op("-", return_type=sa.Interval())(found)
             return sa.cast(sa.func.trunc(sa.extract("epoch", elapsed) / 86_400), sa.BigInteger)
-        passed = sa.literal(micros(self.now), sa.BigInteger()) - sa.type_coerce(found, sa.BigInteger())
+        passed = self.moment("now_micros", micros, sa.BigInteger()) - sa.type_coerce(found, sa.BigInteger())
         return passed // _DAY_MICROS  # SQLite's division of whole numbers cuts towards zero
 
     # ---- money
@@ -399,37 +425,60 @@ class Scalars:
 
     # ---- the unit's own day
 
-    def today(self, frame: Frame, shift: Callable[[date], date] = lambda day: day) -> Sql:
-        """The unit's local day, shifted."""
-        groups: dict[date, tuple[str, ...]] = {}
-        for day, names in local_days(self.now).items():  # a year after 28 and 29 February is one day
-            groups[shift(day)] = groups.get(shift(day), ()) + names
-        return self._by_zone(frame, groups, sa.Date())
+    def today(self, frame: Frame, span: Duration | None = None, sign: Literal[1, -1] = 1) -> Sql:
+        """The unit's local day, or the day a span after (1) or before (-1) it."""
+        home = self.vocabulary.timezone
+        suffix = "" if span is None else f"_{'ahead' if sign > 0 else 'ago'}_{_spelled(span)}"
+
+        def day(n: int) -> Sql:
+            def of(now: datetime) -> date:
+                found = local_days(now, home)[n][0]
+                return found if span is None else day_after(found, span, sign)
+
+            return self.moment(f"day_{n}{suffix}", of, sa.Date())
+
+        def zones(n: int) -> Sql:
+            return self._names_at(f"zones_{n}", lambda now: local_days(now, home)[n][1])
+
+        return self._by_zone(frame, [(zones(n), day(n)) for n in range(_DAYS_AT_ONCE)], day(0))
 
     def midnight(self, day: date, frame: Frame) -> Sql:
         """The instant at which a day begins where the unit is."""
-        return self._by_zone(frame, midnights(day), UtcDateTime())
-
-    def _by_zone(self, frame: Frame, groups: Mapping[V, tuple[str, ...]], kind: Any) -> Sql:
-        """A value by the unit's zone: its own, else its account's, else the workspace's."""
-        of = {name: value for value, names in groups.items() for name in names}
+        groups = midnights(day)
+        of = {name: at for at, names in groups.items() for name in names}
         home = self.vocabulary.timezone
-        last: Sql = sa.literal(of[home if home in of else "UTC"], kind)
+        arms = [(self._names(names), sa.literal(at, UtcDateTime())) for at, names in groups.items()]
+        return self._by_zone(frame, arms, sa.literal(of[home if home in of else "UTC"], UtcDateTime()))
+
+    def _by_zone(self, frame: Frame, arms: Sequence[tuple[Sql, Sql]], home: Sql) -> Sql:
+        """A value by the unit's zone: its own, else its account's, else the workspace's. `arms`: a list of zones, and
+        the value there."""
         theirs: list[Sql] = [frame.unit.c.timezone]
         if frame.kind == "customer":
             shared = frame.account or Place("account", id=frame.unit.c.account_id)
             theirs.append(shared.take(lambda rows: rows.c.timezone))
+        last = home
         for stated in reversed(theirs):
-            arms = [(self._listed(stated, names), sa.literal(value, kind)) for value, names in groups.items()]
-            last = sa.case(*arms, else_=last)
+            last = sa.case(*((self._listed(stated, names), value) for names, value in arms), else_=last)
         return last
 
-    def _listed(self, value: Sql, names: tuple[str, ...]) -> Sql:
+    def _listed(self, value: Sql, names: Sql) -> Sql:
+        if self.dialect == "postgresql":
+            return value == sa.any_(names)
+        each = sa.func.json_each(names).table_valued("value")
+        return value.in_(sa.select(each.c.value))
+
+    def _names(self, names: tuple[str, ...]) -> Sql:
         """One bound list, however long."""
         if self.dialect == "postgresql":
-            return value == sa.any_(sa.literal(list(names), ARRAY(sa.Text())))
-        each = sa.func.json_each(sa.literal(_dumped(names), sa.Text())).table_valued("value")
-        return value.in_(sa.select(each.c.value))
+            return sa.literal(list(names), ARRAY(sa.Text()))
+        return sa.literal(_dumped(names), sa.Text())
+
+    def _names_at(self, name: str, of: Callable[[datetime], tuple[str, ...]]) -> Sql:
+        """As `_names`, of a list that hangs on the instant."""
+        if self.dialect == "postgresql":
+            return self.moment(name, lambda now: list(of(now)), ARRAY(sa.Text()))
+        return self.moment(name, lambda now: _dumped(of(now)), sa.Text())
 
     def tier(self, ref: Ref, frame: Frame, unit: Unit | None = None) -> Sql:
         """The tier; a contact's is its account's where the class says so."""
@@ -451,20 +500,41 @@ class Scalars:
 _UTC = ZoneInfo("UTC")
 
 
+def _itself(now: datetime) -> datetime:
+    return now
+
+
+def _spelled(span: Duration) -> str:
+    return f"{span.months}_{span.days}_{span.business}_{span.seconds}"
+
+
 @lru_cache(maxsize=1)
 def _zone_names() -> tuple[str, ...]:
     return tuple(sorted(name for name in available_timezones() if zone(name) is not None))
 
 
+_DAYS_AT_ONCE = 3
+"""Offsets go from -12 to +14 hours: wherever one is, it is the UTC day, the one before or the one after."""
+
+
 @lru_cache(maxsize=32)
-def local_days(now: datetime) -> Mapping[date, tuple[str, ...]]:
-    """Today's date in each zone: date → zones. Two or three dates, whatever the hour."""
-    found: dict[date, list[str]] = {}
+def local_days(now: datetime, home: str) -> tuple[tuple[date, tuple[str, ...]], ...]:
+    """Today's date in each zone: three times a date and its zones, of which some may have none.
+
+    First the date in the zone `home` (in UTC where there is none of that name), then where most zones are: SQL compares
+    in that order, and most people live at home.
+    """
+    utc = now.astimezone(UTC).date()
+    found: dict[date, list[str]] = {utc + timedelta(days=n): [] for n in (0, 1, -1)}
     for name in _zone_names():
         tz = zone(name)
         assert tz is not None
-        found.setdefault(now.astimezone(tz).date(), []).append(name)
-    return {day: tuple(names) for day, names in found.items()}
+        found[now.astimezone(tz).date()].append(name)
+    at_home = now.astimezone(first_known(home)).date()
+    return tuple(
+        (day, tuple(names))
+        for day, names in sorted(found.items(), key=lambda group: (group[0] != at_home, -len(group[1])))
+    )
 
 
 @lru_cache(maxsize=128)

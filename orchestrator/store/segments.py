@@ -1,31 +1,69 @@
 """Conditions asked of the database: who is meant, how many, and what is true of each enrollment of a batch.
 
 The SQL itself is `meaning`'s. One statement per question, whatever the number of units.
+
+A statement with a condition takes far longer to make than SQLite takes to answer it, so it is made once and kept. What
+hangs on the instant is bound when it is asked:
+
+    kept = segments.kept(("woken", *meant(condition)), lambda: sa.select(…).where(segments.predicate(condition, unit)))
+    conn.execute(kept.statement, kept.binds(now, ids=ids))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
+from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
 
 from orchestrator.condition import Condition, Expression
 from orchestrator.model import Kind, Unit, Vocabulary
 from orchestrator.steps import Value
-from orchestrator.store.database import id_list
+from orchestrator.store.database import bound_ids
 from orchestrator.store.meaning import Meaning
-from orchestrator.store.scalars import Frame, Place
+from orchestrator.store.scalars import Frame, Moment, Place
 from orchestrator.store.tables import account, customer, enrollment, event, record
 
 Truths = dict[str, bool | None]
 Values = dict[str, Value]
+S = TypeVar("S", bound=sa.Executable)
+
+_MOST = 1_000
+_made: OrderedDict[Hashable, tuple[Kept[Any], object]] = OrderedDict()
+_making = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[S]):
+    """A statement that is the same at every instant. `moments`: name → what it is at an instant."""
+
+    statement: S
+    moments: Mapping[str, Callable[[datetime], Any]]
+
+    def binds(self, now: datetime, /, **more: Any) -> dict[str, Any]:
+        """What to execute it with at an instant; `more`: what the caller left to be bound, by its names."""
+        for name, of in self.moments.items():
+            more[name] = of(now)
+        return more
+
+
+def meant(*asked: Condition | Expression | None) -> tuple[Hashable, ...]:
+    """What these mean, for the key of a kept statement. Their texts alone do not say it: `event.amount` is what the
+    trigger's event has by that name."""
+    return tuple(None if a is None else (a, a.root) for a in asked)
 
 
 class Segments:
     """The conditions of one workspace. `segments` are those that `in segment("…")` may name; `dialect` is SQLAlchemy's
-    name of it."""
+    name of it.
+
+    What is asked without `now` is for a statement that is `kept`.
+    """
 
     def __init__(self, vocabulary: Vocabulary, segments: Mapping[str, Condition], dialect: str) -> None:
         self.vocabulary = vocabulary
@@ -36,12 +74,35 @@ class Segments:
         """A segment's condition. KeyError when there is none of that name."""
         return self.segments[name]
 
+    def kept(self, key: Hashable, make: Callable[[], S]) -> Kept[S]:
+        """The statement that `make` gave for this key, of these very conditions and declarations; made when there is
+        none yet, or no more.
+
+        The key holds everything that `make` builds with and does not bind: `meant` of its conditions, and who asks. The
+        process keeps so many statements (those that were asked last), not the instance: one may live for a moment.
+        """
+        found = (id(self.vocabulary), id(self.segments), self.dialect, key)
+        with _making:
+            there = _made.get(found)
+            if there is not None:
+                _made.move_to_end(found)
+                return there[0]
+        statement = make()
+        parts = iterate(cast(ExternallyTraversible, statement))
+        moments = {part.key: part.of for part in parts if isinstance(part, Moment)}
+        kept = Kept(statement, moments)
+        with _making:
+            _made[found] = (kept, (self.vocabulary, self.segments))  # held, so that their ids stay theirs
+            while len(_made) > _MOST:
+                _made.popitem(last=False)
+        return kept
+
     def predicate(
         self,
         condition: Condition,
         unit: sa.FromClause,
         *,
-        now: datetime,
+        now: datetime | None = None,
         event: Any = None,
         record: Any = None,
         run: sa.FromClause | None = None,
@@ -56,7 +117,7 @@ class Segments:
         frame = Frame(_kind(unit), unit, event=_place("event", event), record=_place("record", record), enrollment=run)
         return self._meaning(now).match(condition, frame)
 
-    def audience(self, condition: Condition | None, unit: Unit, now: datetime) -> sa.Select[tuple[int]]:
+    def audience(self, condition: Condition | None, unit: Unit, now: datetime | None = None) -> sa.Select[tuple[int]]:
         """Ids of the units of whom it is true (None: of all), customers that were merged away left out."""
         if unit == "account":
             query = sa.select(account.c.id)
@@ -72,18 +133,25 @@ class Segments:
 
     def count(self, conn: sa.Connection, condition: Condition | None, unit: Unit, now: datetime) -> int:
         """How many units it is true of."""
-        meant = self.audience(condition, unit, now).subquery()
-        return conn.execute(sa.select(sa.func.count()).select_from(meant)).scalar_one()
+        kept = self.kept(
+            ("count", unit, meant(condition)),
+            lambda: sa.select(sa.func.count()).select_from(self.audience(condition, unit).subquery()),
+        )
+        return conn.execute(kept.statement, kept.binds(now)).scalar_one()
 
     def sample(
         self, conn: sa.Connection, condition: Condition | None, unit: Unit, now: datetime, limit: int = 20
     ) -> list[int]:
         """The first ids of the audience, in their order."""
         table = customer if unit == "customer" else account
-        return list(conn.execute(self.audience(condition, unit, now).order_by(table.c.id).limit(limit)).scalars())
+        kept = self.kept(
+            ("sample", unit, meant(condition)),
+            lambda: self.audience(condition, unit).order_by(table.c.id).limit(sa.bindparam("most", type_=sa.Integer())),
+        )
+        return list(conn.execute(kept.statement, kept.binds(now, most=limit)).scalars())
 
     def among(
-        self, condition: Condition, enrollments: sa.Select[tuple[int]], unit: Unit, now: datetime
+        self, condition: Condition, enrollments: sa.Select[tuple[int]], unit: Unit, now: datetime | None = None
     ) -> sa.Select[tuple[int]]:
         """Those of these enrollments (a SELECT of their ids) of which it is true."""
         source, frame = _of_enrollments(unit, [condition])
@@ -105,21 +173,16 @@ class Segments:
         Truths by Condition.text, None when unknown; values by Expression.text as `steps.Value` (money in minor units).
         An enrollment that does not exist is left out.
         """
-        asked = list(dict.fromkeys(asks))
+        asked = tuple(dict.fromkeys(asks))
         if not asked or not enrollment_ids:
             return {run: ({}, {}) for run in enrollment_ids}
-        source, frame = _of_enrollments(asked[0].unit, asked)
-        meaning = self._meaning(now)
-        columns = [
-            meaning.truth(a.root, frame) if isinstance(a, Condition) else _value(meaning, a, frame) for a in asked
-        ]
-        listed = id_list(conn, enrollment_ids)
-        query = (
-            sa.select(enrollment.c.id, *(c.label(f"a{n}") for n, c in enumerate(columns)))
-            .select_from(source)
-            .where(enrollment.c.id.in_(sa.select(listed.c.id)))
-        )
-        return _answers(asked, conn.execute(query).all())
+
+        def make() -> sa.Select[Any]:
+            source, frame = _of_enrollments(asked[0].unit, asked)
+            return self._told(asked, enrollment, source, frame)
+
+        kept = self.kept(("evaluate", meant(*asked)), make)
+        return _answers(asked, conn.execute(kept.statement, kept.binds(now, ids=list(enrollment_ids))).tuples().all())
 
     def of_units(
         self,
@@ -130,41 +193,54 @@ class Segments:
         now: datetime,
     ) -> dict[int, tuple[Truths, Values]]:
         """As `evaluate`, of customers or accounts by id: what the programme's rules ask. One statement."""
-        asked = list(dict.fromkeys(asks))
+        asked = tuple(dict.fromkeys(asks))
         if not asked or not unit_ids:
             return {found: ({}, {}) for found in unit_ids}
-        table: sa.Table = customer if unit == "customer" else account
-        source: sa.FromClause = _with_account() if unit == "customer" else account
-        theirs = Place("account", account) if unit == "customer" else None
-        frame = Frame(unit, table, account=theirs)
-        meaning = self._meaning(now)
-        columns = [
-            meaning.truth(a.root, frame) if isinstance(a, Condition) else _value(meaning, a, frame) for a in asked
-        ]
-        listed = id_list(conn, unit_ids)
-        query = (
-            sa.select(table.c.id, *(c.label(f"a{n}") for n, c in enumerate(columns)))
+
+        def make() -> sa.Select[Any]:
+            if unit == "account":
+                return self._told(asked, account, account, Frame("account", account))
+            frame = Frame("customer", customer, account=Place("account", account))
+            return self._told(asked, customer, _with_account(), frame)
+
+        kept = self.kept(("of_units", unit, meant(*asked)), make)
+        return _answers(asked, conn.execute(kept.statement, kept.binds(now, ids=list(unit_ids))).tuples().all())
+
+    def _told(
+        self, asked: Sequence[Condition | Expression], table: sa.Table, source: sa.FromClause, frame: Frame
+    ) -> sa.Select[Any]:
+        """The answers of each of `ids` of a table: first the truths, then the values."""
+        meaning = self._meaning(None)
+        truths = [meaning.truth(a.root, frame) for a in asked if isinstance(a, Condition)]
+        values = [_value(meaning, a, frame) for a in asked if isinstance(a, Expression)]
+        told = [*(sa.type_coerce(truth, sa.Boolean()) for truth in truths), *values]
+        listed = bound_ids(self.dialect)
+        return (
+            sa.select(table.c.id, *(answer.label(f"a{n}") for n, answer in enumerate(told)))
             .select_from(source)
             .where(table.c.id.in_(sa.select(listed.c.id)))
         )
-        return _answers(asked, conn.execute(query).all())
 
-    def _meaning(self, now: datetime) -> Meaning:
+    def _meaning(self, now: datetime | None) -> Meaning:
         return Meaning(self.vocabulary, self.segments, self.dialect, now)
 
 
-def _answers(asked: Sequence[Condition | Expression], rows: Iterable[sa.Row[Any]]) -> dict[int, tuple[Truths, Values]]:
-    reads = [
-        (a.text, isinstance(a, Condition), _truth if isinstance(a, Condition) else _READ.get(a.kind, _as_is))
-        for a in asked
-    ]
+def _answers(
+    asked: Sequence[Condition | Expression], rows: Iterable[tuple[Any, ...]]
+) -> dict[int, tuple[Truths, Values]]:
+    """By id. Those of whom all is the same share one answer, which nobody changes."""
+    texts = [a.text for a in asked if isinstance(a, Condition)]
+    reads = [(a.text, _READ.get(a.kind, _as_is)) for a in asked if isinstance(a, Expression)]
+    behind = len(texts)
+    told: dict[tuple[Any, ...], tuple[Truths, Values]] = {}
     answers: dict[int, tuple[Truths, Values]] = {}
-    for of, *row in rows:
-        truths: Truths = {}
-        values: Values = {}
-        for (text, is_truth, read), found in zip(reads, row, strict=True):
-            (truths if is_truth else values)[text] = read(found)
-        answers[of] = (truths, values)
+    for row in rows:
+        of, found = row[0], row[1:]
+        answer = told.get(found)
+        if answer is None:
+            values = {text: read(value) for (text, read), value in zip(reads, found[behind:], strict=True)}
+            answer = told[found] = (dict(zip(texts, found, strict=False)), values)
+        answers[of] = answer
     return answers
 
 
