@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ from orchestrator.store import challenges, claims, draws, loyalty, versions
 from orchestrator.store.challenges import Achieved, Done
 from orchestrator.store.draws import Chance, Drawn, Winner
 from orchestrator.store.loyalty import Member, Round
+from orchestrator.store.versions import Settings
 from orchestrator.zones import first_known, instant
 
 _LOOKED = "played_on"
@@ -48,18 +50,17 @@ class Progress:
 def complete(round_: Round) -> int:
     """Challenges that the touched units have done; once a day, all units, for some come true by time alone. Returns
     how many."""
-    daily = _is_new_day(round_.conn, round_.project, round_.now)
-    done = 0
-    for program in round_.project.program.classes.values():
+    project = round_.project
+    kept = versions.settings(round_.conn, *kept_names(project))
+    daily, done = _is_new_day(project, kept, round_.now), 0
+    deeds = cache(lambda unit: _latest_deeds(round_, unit))  # asked for where somebody has done something
+    for program in project.program.classes.values():
         if not program.challenges:
             continue
-        _baseline(round_, program)
+        _baseline(round_, program, kept)
         members = {one.id: one for one in round_.of_class(program.class_name, program.unit)}
         if daily:
             members |= _all_fulfilling(round_, program, members)
-        deeds: Mapping[int, datetime] = {}
-        if members and round_.last_id > round_.first_id:
-            deeds = challenges.latest_deeds(round_.conn, program.unit, round_.first_id, round_.last_id)
         for some in _parts(list(members.values())):
             done += _done(round_, program, some, deeds)
     if daily:
@@ -72,23 +73,40 @@ def _parts(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
         yield members[start : start + _BATCH]
 
 
-def _is_new_day(conn: sa.Connection, project: Project, now: datetime) -> bool:
+def kept_names(project: Project) -> list[str]:
+    """Under what names it is kept how far this has looked; none where there are no challenges."""
+    programs = project.program.classes.values()
+    marks = [_mark(program, one) for program in programs for one in program.challenges]
+    return [_LOOKED, *marks] if marks else []
+
+
+def _mark(program: ClassProgram, one: Challenge) -> str:
+    return f"challenge:{program.class_name}:{one.name}"
+
+
+def _is_new_day(project: Project, kept: Settings, now: datetime) -> bool:
     if not any(program.challenges for program in project.program.classes.values()):
         return False
-    last, tz = versions.setting_instant(conn, _LOOKED), first_known(project.vocabulary.timezone)
+    last, tz = kept.instant(_LOOKED), first_known(project.vocabulary.timezone)
     return last is None or last.astimezone(tz).date() < now.astimezone(tz).date()
+
+
+def _latest_deeds(round_: Round, unit: Unit) -> Mapping[int, datetime]:
+    if round_.last_id <= round_.first_id:
+        return {}
+    return challenges.latest_deeds(round_.conn, unit, round_.first_id, round_.last_id)
 
 
 # ---- challenges -----------------------------------------------------------------------------------------------------
 
 
-def _baseline(round_: Round, program: ClassProgram) -> None:
+def _baseline(round_: Round, program: ClassProgram, kept: Settings) -> None:
     """Who fulfilled a challenge already when it was applied, or edited, has done it silently."""
     conn = round_.conn
     for one in program.challenges:
-        name = f"challenge:{program.class_name}:{one.name}"
+        name = _mark(program, one)
         mark = int(hashlib.sha256(one.when.text.encode()).hexdigest()[:12], 16)
-        if versions.setting_number(conn, name) == mark:
+        if kept.number(name) == mark:
             continue
         versions.set_number(conn, name, mark)
         if one.include_existing:
@@ -133,24 +151,27 @@ def _at_least(duration: Any) -> timedelta:
     return max(timedelta(0), timedelta(days=days, seconds=duration.seconds) - timedelta(days=2))
 
 
-def _done(round_: Round, program: ClassProgram, members: Sequence[Member], deeds: Mapping[int, datetime]) -> int:
-    """Write what these have done: by one question to the database, whatever the number of challenges."""
-    conn, now = round_.conn, round_.now
+def _done(
+    round_: Round, program: ClassProgram, members: Sequence[Member], deeds: Callable[[Unit], Mapping[int, datetime]]
+) -> int:
+    """Write what these have done: by one question to the database, whatever the number of challenges, and one more of
+    those of whom one is true."""
+    conn, now, unit = round_.conn, round_.now, program.unit
     ids = [one.id for one in members]
-    truths = round_.segments.of_units(conn, [one.when for one in program.challenges], program.unit, ids, now)
-    before = challenges.done_by(conn, program.unit, ids)
+    answers = round_.segments.of_units(conn, [one.when for one in program.challenges], unit, ids, now)
+    true = {unit_id: truths for unit_id, (truths, _) in answers.items() if any(truths.values())}
+    before = challenges.done_by(conn, unit, true) if true else {}
     home = round_.project.vocabulary.timezone
     found: list[Achieved] = []
     for member in members:
-        if member.id not in truths:
-            continue
-        tz = member.tz(home)
-        at = deeds.get(member.id, now)
+        truths, past = true.get(member.id, {}), before.get(member.id, {})
         for one in program.challenges:
-            last = before.get(member.id, {}).get(one.name)
-            if truths[member.id][0].get(one.when.text) and _may(one, last, at, tz):
-                times = last.times + 1 if last else 1
-                found.append(_achieved(program, one, member.id, times, at))
+            last = past.get(one.name)
+            if not truths.get(one.when.text) or (last is not None and one.again is None):
+                continue
+            at = deeds(unit).get(member.id, now)
+            if _may(one, last, at, member.tz(home)):
+                found.append(_achieved(program, one, member.id, last.times + 1 if last else 1, at))
     _write(round_, found)
     return len(found)
 
@@ -236,7 +257,7 @@ def times_of(one: Draw, vocabulary: Vocabulary) -> tuple[datetime | None, dateti
 
 def is_due(conn: sa.Connection, project: Project, now: datetime) -> bool:
     """Whether a draw is to be opened or drawn, or a day has begun on which all are looked at."""
-    if _is_new_day(conn, project, now):
+    if _is_new_day(project, versions.settings(conn, *kept_names(project)), now):
         return True
     declared = [*_declared(project)]
     if not declared:
@@ -306,19 +327,23 @@ def _draw(round_: Round, program: ClassProgram, one: Draw, known: Drawn) -> None
 
 def _hand_out(round_: Round, program: ClassProgram, one: Draw, name: str, numbers: Sequence[int]) -> None:
     """Give the prize to each winner, once: a code of a pool, or a reward at no cost. Where the pool is empty, another
-    day gives the rest."""
+    look gives the rest."""
     conn, project, now = round_.conn, round_.project, round_.now
     catalogue = program.rewards.get(one.prize)
     pool = one.prize if one.prize in project.vocabulary.loyalty.pools else catalogue.voucher if catalogue else ""
-    winners = draws.owners(conn, name, numbers)
-    keys = {w.place: f"draw:{name}:{w.place}" for w in winners}
+    if not pool and catalogue is None:
+        return
+    keys = {place: f"draw:{name}:{place}" for place in range(1, len(numbers) + 1)}
+    given = draws.given(conn, keys.values(), of_pool=bool(pool))
+    if given.issuperset(keys.values()):
+        return
+    winners = [w for w in draws.owners(conn, name, numbers) if keys[w.place] not in given]
     if pool:
         asked = [Asked(keys[w.place], pool, w.unit, w.unit_id) for w in winners]
         reward.give(conn, project, asked, now)
-    elif catalogue is not None:
-        for w in winners:
-            if claims.by_key(conn, keys[w.place]) is None:
-                claims.add(conn, _claim(keys[w.place], one.prize, w, now))
+        return
+    for w in winners:
+        claims.add(conn, _claim(keys[w.place], one.prize, w, now))
 
 
 def _claim(key: str, name: str, winner: Winner, now: datetime) -> dict[str, Any]:

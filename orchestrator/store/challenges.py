@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from orchestrator.condition import Condition
 from orchestrator.model import Unit
-from orchestrator.store.database import id_list, insert_many, key_list
+from orchestrator.store.database import bound_ids, insert_many, key_list
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import account, achievement, customer, event
 
@@ -36,19 +37,23 @@ class Achieved(NamedTuple):
 
 def done_by(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, dict[str, Done]]:
     """Unit → challenge → how it stands with it. One statement."""
-    a = achievement.c
-    listed = id_list(conn, ids)
-    silent = sa.func.min(sa.case((a.silent, 1), else_=0))
-    query = (
-        sa.select(a.unit_id, a.challenge, sa.func.count(), sa.func.max(a.at), silent)
-        .join(listed, listed.c.id == a.unit_id)
-        .where(a.unit == unit)
-        .group_by(a.unit_id, a.challenge)
-    )
+    rows = conn.execute(_done_by(conn.dialect.name), {"of": unit, "ids": list(ids)})
     found: dict[int, dict[str, Done]] = {}
-    for unit_id, name, times, at, quiet in conn.execute(query):
+    for unit_id, name, times, at, quiet in rows:
         found.setdefault(unit_id, {})[name] = Done(times, at, bool(quiet))
     return found
+
+
+@cache
+def _done_by(dialect: str) -> sa.Select[Any]:
+    a, listed = achievement.c, bound_ids(dialect)
+    silent = sa.func.min(sa.case((a.silent, 1), else_=0))
+    return (
+        sa.select(a.unit_id, a.challenge, sa.func.count(), sa.func.max(a.at), silent)
+        .join(listed, listed.c.id == a.unit_id)
+        .where(a.unit == sa.bindparam("of"))
+        .group_by(a.unit_id, a.challenge)
+    )
 
 
 def add(conn: sa.Connection, rows: Sequence[Achieved]) -> None:
@@ -85,13 +90,17 @@ def fulfilling(
 
 def latest_deeds(conn: sa.Connection, unit: Unit, first_id: int, last_id: int) -> dict[int, datetime]:
     """When each unit last did something, of the events with first_id < id ≤ last_id. An account's are its contacts'."""
+    return dict(conn.execute(_latest_deeds(unit), {"first": first_id, "last": last_id}).tuples().all())
+
+
+@cache
+def _latest_deeds(unit: Unit) -> sa.Select[Any]:
     owner = event.c.customer_id if unit == "customer" else event.c.account_id
-    query = (
+    return (
         sa.select(owner, sa.func.max(event.c.occurred_at))
-        .where(event.c.id > first_id, event.c.id <= last_id, owner.is_not(None))
+        .where(event.c.id > sa.bindparam("first"), event.c.id <= sa.bindparam("last"), owner.is_not(None))
         .group_by(owner)
     )
-    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def numbers(conn: sa.Connection) -> Mapping[str, int]:

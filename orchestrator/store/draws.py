@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from orchestrator.lottery import Entry, Published, commitment, entry
 from orchestrator.model import Unit
 from orchestrator.program import Draw
-from orchestrator.store.database import insert_many
-from orchestrator.store.tables import account, achievement, customer, draw, point_entry, ticket
+from orchestrator.store.database import bound_keys, insert_many
+from orchestrator.store.tables import account, achievement, claim, customer, draw, point_entry, ticket, voucher
 
 EARNED = ("earn", "award")
 """Kinds of point entries that earn, where they count towards tiers; what was taken back of them is not earned."""
@@ -51,9 +52,12 @@ class Winner(NamedTuple):
     unit_id: int
 
 
+_ALL: Final = sa.select(draw).order_by(draw.c.opened_at, draw.c.name)
+
+
 def all_draws(conn: sa.Connection) -> dict[str, Drawn]:
     """By name: class/name."""
-    rows = conn.execute(sa.select(draw).order_by(draw.c.opened_at, draw.c.name)).all()
+    rows = conn.execute(_ALL).all()
     return {row.name: Drawn(*row)._replace(seed=bytes(row.seed)) for row in rows}
 
 
@@ -97,6 +101,17 @@ def owners(conn: sa.Connection, name: str, numbers: Sequence[int]) -> list[Winne
     )
     of = {number: (unit, unit_id) for number, unit, unit_id in conn.execute(query)}
     return [Winner(place, n, *of[n]) for place, n in enumerate(numbers, 1) if n in of]
+
+
+def given(conn: sa.Connection, keys: Iterable[str], *, of_pool: bool) -> set[str]:
+    """Those of these keys for which a prize was given: a code of a pool, or a claim."""
+    return set(conn.execute(_given(conn.dialect.name, of_pool), {"keys": list(keys)}).scalars())
+
+
+@cache
+def _given(dialect: str, of_pool: bool) -> sa.Select[Any]:
+    listed, key = bound_keys(dialect), voucher.c.given_key if of_pool else claim.c.key
+    return sa.select(key).join(listed, listed.c.key == key)
 
 
 def keys(conn: sa.Connection, name: str, numbers: Sequence[int]) -> dict[int, str]:
