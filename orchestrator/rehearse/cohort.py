@@ -7,8 +7,8 @@ to them. What is made up says how journeys run, not how many will: the numbers o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ from orchestrator.model import LOYALTY_EVENTS, CustomerClass, EventType, Field, 
 from orchestrator.project import Project
 from orchestrator.rehearse.chance import draw, how_many, pick, whole
 from orchestrator.rehearse.inventing import Inventor, at
+from orchestrator.rehearse.seeing import Seen, seen_by
 from orchestrator.rows import ImportKind
 from orchestrator.sample import invented_name
 from orchestrator.stages import CHANGED
@@ -33,6 +34,7 @@ ORDER: Final[tuple[ImportKind, ...]] = ("accounts", "customers", "devices", "con
 HOURS: Final = (9, 17)
 """When a shop's systems tell what happened, UTC: a look for each of them, not one for every minute."""
 _YEAR: Final = 365
+_DAY: Final = timedelta(days=1)
 
 
 class Told(NamedTuple):
@@ -57,10 +59,11 @@ class Cohort(Protocol):
     def scale(self) -> float:
         """How many real customers one of these stands for."""
 
-    def fill(self, store: Store, begin: datetime) -> tuple[str, ...]:
-        """Put everybody in, as of `begin`; what could not be, in words. The database is empty, its schema is there."""
+    def fill(self, store: Store, begin: datetime, played: Project) -> tuple[str, ...]:
+        """Put everybody in, as of `begin`; what could not be, in words. The database is empty, its schema is there.
+        What `played`, the workspace as it is played, cannot see of them may be left out."""
 
-    def life(self, begin: datetime, until: datetime) -> Sequence[Told]:
+    def life(self, begin: datetime, until: datetime, played: Project) -> Sequence[Told]:
         """What comes in within (begin, until), in order of time."""
 
 
@@ -98,6 +101,9 @@ _NEWCOMERS: Final = 0.15
 """The share of customers who come in within a year."""
 _CONTACTS: Final = 3
 """Contacts that a company has."""
+_LATER: Final = 12
+"""Days after which, at the latest, something follows on an event."""
+_ALL: Final = Seen(None, frozenset(_SAID_YES), None)
 
 
 # ---- what happens to whom -------------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ for, everything else."""
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """An event type: who causes it, how often; `once`: with their coming; `follows`: the type, or the record type,
-    whose key it names."""
+    whose key it names. `fields`: those that are made up."""
 
     type: EventType
     unit: Unit
@@ -120,6 +126,7 @@ class _Kind:
     once: bool = False
     follows: str = ""
     key: str = ""
+    fields: Mapping[str, Field] = field(default_factory=dict)
 
 
 def classes_of(condition: Condition | None, known: Mapping[str, CustomerClass]) -> frozenset[str]:
@@ -236,11 +243,11 @@ class MadeUp:
     scale: float = 1.0
     keys: Keys = KEYS
 
-    def fill(self, store: Store, begin: datetime) -> tuple[str, ...]:
+    def fill(self, store: Store, begin: datetime, played: Project) -> tuple[str, ...]:
         """Everybody who is there when the clock begins, and what they did before."""
         first = begin - timedelta(days=_YEAR)
         rows: dict[ImportKind, list[Mapping[str, Any]]] = defaultdict(list)
-        for told in self._all(begin, first, begin):
+        for told in self._all(begin, first, begin, seen_by(played)):
             rows[told.kind].append(told.row)
         notes: dict[str, None] = {}
         for kind in ORDER:
@@ -248,31 +255,31 @@ class MadeUp:
             notes.update((f"{kind}: {refused.problem}", None) for refused in report.refused[:3])
         return tuple(notes)
 
-    def life(self, begin: datetime, until: datetime) -> Sequence[Told]:
+    def life(self, begin: datetime, until: datetime, played: Project) -> Sequence[Told]:
         """Newcomers and events, at the hours at which they are told."""
-        return self._all(begin, begin, until)
+        return self._all(begin, begin, until, seen_by(played))
 
     def told_by_unit(self, begin: datetime, until: datetime) -> dict[str, list[Told]]:
         """All that is told of each unit, by its key, from a year before the clock begins."""
         found: dict[str, list[Told]] = defaultdict(list)
-        whole = (*self._all(begin, begin - timedelta(days=_YEAR), begin), *self._all(begin, begin, until))
-        for told in whole:
+        first = begin - timedelta(days=_YEAR)
+        for told in (*self._all(begin, first, begin, _ALL), *self._all(begin, begin, until, _ALL)):
             own = told.row.get("key") if told.kind in ("customers", "accounts") else None
             found[str(own or told.row.get("customer") or told.row.get("account"))].append(told)
         return dict(found)
 
-    def _all(self, begin: datetime, first: datetime, last: datetime) -> list[Told]:
+    def _all(self, begin: datetime, first: datetime, last: datetime, seen: Seen) -> list[Told]:
         """What is told in (first, last]; what stands since earlier comes at `first` where that is before `begin`."""
         past = first < begin
-        people = self._people(begin)
+        people = [one for one in self._people(begin) if seen.has(one.class_name)]
         inventor = Inventor(self.project, self.seed, begin.date())
         found: list[Told] = []
         for one in people:
             came = at(one.joined, HOURS[0])
             if came > begin if past else not begin < came <= last:
                 continue
-            found += self._rows_of(one, begin if past else came, inventor)
-        found += self._events(people, inventor, begin, first, last)
+            found += self._rows_of(one, begin if past else came, inventor, seen)
+        found += self._events(people, inventor, begin, first, last, seen)
         return sorted(found, key=lambda t: (t.at, ORDER.index(t.kind)))
 
     # ---- people
@@ -313,19 +320,19 @@ class MadeUp:
         named = [r for j in self.project.journeys.values() for r in j.recipients.roles]
         return list(dict.fromkeys(named)) or ["contact"]
 
-    def _rows_of(self, one: _Person, when: datetime, inventor: Inventor) -> Iterator[Told]:
+    def _rows_of(self, one: _Person, when: datetime, inventor: Inventor, seen: Seen) -> Iterator[Told]:
         if one.unit == "account":
-            yield Told(when, "accounts", self._account(one, inventor))
+            yield Told(when, "accounts", self._account(one, inventor, seen))
         else:
-            yield Told(when, "customers", self._customer(one, inventor))
-            if draw(self.seed, "device", one.key) < _DEVICE:
+            yield Told(when, "customers", self._customer(one, inventor, seen))
+            if "push" in seen.media and draw(self.seed, "device", one.key) < _DEVICE:
                 platform = pick(("ios", "android", "web"), self.seed, "platform", one.key)
                 yield Told(when, "devices", {"token": f"token-{one.key}", "customer": one.key, "platform": platform})
-            for row in self._consents(one, at(one.joined, HOURS[0])):
+            for row in self._consents(one, at(one.joined, HOURS[0]), seen.media):
                 yield Told(when, "consents", row)
         for record in self.project.vocabulary.records.values():
-            if record.of == one.unit and draw(self.seed, "has", record.name, one.key) < 0.8:
-                yield Told(when, "records", self._record(record, one, inventor))
+            if record.of == one.unit and seen.names(record.name) and draw(self.seed, "has", record.name, one.key) < 0.8:
+                yield Told(when, "records", self._record(record, one, inventor, seen))
 
     def _tier(self, one: _Person) -> str:
         """The lower, the more often; none where the programme finds it."""
@@ -338,8 +345,8 @@ class MadeUp:
             return ""
         return tiers[int(draw(self.seed, "tier", one.key) ** 2 * len(tiers))]
 
-    def _account(self, one: _Person, inventor: Inventor) -> dict[str, Any]:
-        fields = {n: f for n, f in self.project.vocabulary.account.items() if f.column is None}
+    def _account(self, one: _Person, inventor: Inventor, seen: Seen) -> dict[str, Any]:
+        fields = seen.of({n: f for n, f in self.project.vocabulary.account.items() if f.column is None})
         return {
             "key": one.key,
             "name": f"{pick(_FIRMS, self.seed, 'firm', one.key)} {one.number + 1}",
@@ -354,8 +361,8 @@ class MadeUp:
             **inventor.members("account", fields, one.key, sure=False),
         }
 
-    def _customer(self, one: _Person, inventor: Inventor) -> dict[str, Any]:
-        fields: dict[str, Field] = {n: f for n, f in self.project.vocabulary.customer.items() if f.column is None}
+    def _customer(self, one: _Person, inventor: Inventor, seen: Seen) -> dict[str, Any]:
+        fields = seen.of({n: f for n, f in self.project.vocabulary.customer.items() if f.column is None})
         known = self.project.vocabulary.classes.get(one.class_name)
         first, last = invented_name(self.seed, one.key)
         row = {
@@ -386,12 +393,12 @@ class MadeUp:
     def _phone(self, one: _Person) -> str:
         return one.place.phone + f"{one.number % 10**one.place.digits:0{one.place.digits}}"
 
-    def _consents(self, one: _Person, when: datetime) -> Iterator[dict[str, Any]]:
+    def _consents(self, one: _Person, when: datetime, media: Collection[str]) -> Iterator[dict[str, Any]]:
         """A yes to everything on a medium, as the country wants it: in writing for American texts, asked and confirmed
         in Germany; a few take one topic back."""
         marketing = [t.name for t in self.project.vocabulary.topics.values() if t.purpose == "marketing"]
         for medium, share in _SAID_YES.items():
-            if draw(self.seed, "yes", one.key, medium) >= share:
+            if medium not in media or draw(self.seed, "yes", one.key, medium) >= share:
                 continue
             written = one.place.country == "US" and medium == "sms"
             row = {
@@ -414,23 +421,33 @@ class MadeUp:
                 no = {"action": "withdraw", "topic": pick(marketing, self.seed, "no", one.key), "basis": ""}
                 yield row | no | {"event_id": f"{one.key}-{medium}-no", "answers": "", "method": "link"}
 
-    def _record(self, record: RecordType, one: _Person, inventor: Inventor) -> dict[str, Any]:
+    def _record(self, record: RecordType, one: _Person, inventor: Inventor, seen: Seen) -> dict[str, Any]:
         key = f"{one.key}-{record.name}"
         return {
             "type": record.name,
             one.unit: one.key,
-            **inventor.members(record.name, record.fields, key),
+            **inventor.members(record.name, seen.of(record.fields), key),
             record.key: key,
         }
 
     # ---- what they do
 
     def _events(
-        self, people: Sequence[_Person], inventor: Inventor, begin: datetime, first: datetime, last: datetime
+        self,
+        people: Sequence[_Person],
+        inventor: Inventor,
+        begin: datetime,
+        first: datetime,
+        last: datetime,
+        seen: Seen,
     ) -> Iterator[Told]:
-        kinds = _kinds(self.project, self.rates)
+        kinds = [replace(k, fields=seen.of(k.type.fields)) for k in _kinds(self.project, self.rates)]
+        of: dict[tuple[Unit, str], list[_Kind]] = {}
         for one in people:
-            mine = [k for k in kinds if k.unit == one.unit and (not one.class_name or one.class_name in k.classes)]
+            mine = of.get((one.unit, one.class_name))
+            if mine is None:
+                mine = [k for k in kinds if k.unit == one.unit and (not one.class_name or one.class_name in k.classes)]
+                of[one.unit, one.class_name] = mine
             for kind in mine:
                 if not kind.follows:
                     yield from self._course(kind, mine, one, inventor, begin, first, last)
@@ -448,17 +465,18 @@ class MadeUp:
         last: datetime,
     ) -> Iterator[Told]:
         """Events of one kind in the life of one unit, each with what may follow from it by its key."""
-        for n, when in enumerate(self._times(kind, one, begin, last)):
+        following = [k for k in mine if k.follows == kind.type.name and k.key in kind.type.fields]
+        since = first - timedelta(days=_LATER) if following else first
+        for n, when in self._times(kind, one, begin, since, last):
             name = f"{one.key}-{kind.type.name}-{n}"
             row = self._event(kind, one, inventor, name, when)
             if first < when <= last:
                 yield Told(when, "events", row)
-            for after in mine:
-                if after.follows != kind.type.name or after.key not in row:
-                    continue
+            for after in following:
                 rare = after.rate <= _PER_YEAR["rare"]
                 if draw(self.seed, "follows", after.type.name, name) < (0.03 if rare else 0.8):
-                    later = self._hour(when + timedelta(days=whole(1, 12, self.seed, "later", after.type.name, name)))
+                    days = whole(1, _LATER, self.seed, "later", after.type.name, name)
+                    later = self._hour(when + timedelta(days=days))
                     if first < later <= last:
                         told = self._event(after, one, inventor, f"{name}-{after.type.name}", later)
                         yield Told(later, "events", told | {after.key: row[after.key]})
@@ -469,34 +487,45 @@ class MadeUp:
         record = self.project.vocabulary.records[kind.follows]
         if record.of != one.unit or draw(self.seed, "has", record.name, one.key) >= 0.8:
             return
-        for n, when in enumerate(self._times(kind, one, begin, last)):
+        for n, when in self._times(kind, one, begin, first, last):
             if first < when <= last:
                 row = self._event(kind, one, inventor, f"{one.key}-{kind.type.name}-{n}", when)
                 yield Told(when, "events", row | {kind.key: f"{one.key}-{record.name}"})
 
-    def _times(self, kind: _Kind, one: _Person, begin: datetime, last: datetime) -> Iterator[datetime]:
-        """From a year before the clock begins to `last`, as long as the unit is there. Year by year: what happens in
-        one does not hang on how many are played."""
+    def _times(
+        self, kind: _Kind, one: _Person, begin: datetime, first: datetime, last: datetime
+    ) -> Iterator[tuple[int, datetime]]:
+        """Those of [first, last], to a day, each with its number: from a year before the clock begins on, as long as
+        the unit is there. Year by year: what happens in one does not hang on how many are played."""
         came = at(one.joined, HOURS[0])
         if kind.once:
-            yield came
+            yield 0, came
             return
         # Some do it often and most seldom: of the same mean, spread as widely as buyers are in every shop.
         keen = 2 * draw(self.seed, "keen", kind.type.name, one.key)
+        number, since, until = 0, first.date() - _DAY, last.date() + _DAY
         for year in range(-1, 1 + (last - begin).days // _YEAR):
             name = (kind.type.name, one.key, year)
             start = begin + timedelta(days=_YEAR * year)
-            for n in range(how_many(kind.rate * keen, self.seed, "count", *name)):
-                when = self._hour(start + timedelta(days=_YEAR * draw(self.seed, "when", *name, n)), *name, n)
-                if when > came:
-                    yield when
+            often = how_many(kind.rate * keen, self.seed, "count", *name)
+            if (start + timedelta(days=_YEAR)).date() < since and one.joined < start.date():
+                number += often
+                continue
+            for n in range(often):
+                about = start + timedelta(days=_YEAR * draw(self.seed, "when", *name, n))
+                day = about.date()
+                if day < one.joined or (day == one.joined and self._hour(about, *name, n) <= came):
+                    continue
+                if since <= day <= until:
+                    yield number, self._hour(about, *name, n)
+                number += 1
 
     def _hour(self, when: datetime, *name: object) -> datetime:
         return at(when.date(), pick(HOURS, self.seed, "hour", when.date(), *name))
 
     def _event(self, kind: _Kind, one: _Person, inventor: Inventor, name: str, when: datetime) -> dict[str, Any]:
         row = {"type": kind.type.name, "event_id": name, one.unit: one.key, "occurred_at": _text(when)}
-        return row | inventor.members(kind.type.name, kind.type.fields, name)
+        return row | inventor.members(kind.type.name, kind.fields, name)
 
 
 _FIRMS: Final = ("Velora", "Tannwerk", "Brightfen", "Quillstone", "Maristo", "Heliobay", "Nordhafen", "Copperlane")

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -125,11 +126,36 @@ class Fresh:
 
 
 class Waiting(NamedTuple):
-    """The soonest of each: a sleeper to wake, messages to decide on, something to count; None where there is none."""
+    """The soonest of each: a sleeper to wake, messages to decide on, something to count; None where there is none.
+    `types`: of the events that are new."""
 
     wake: datetime | None
     deliver: datetime | None
     programme: datetime | None
+    types: frozenset[str] = frozenset()
+
+
+_NEW_EVENTS: Final = (
+    sa.select(event.c.type, event.c.occurred_at, sa.func.max(event.c.id))
+    .where(event.c.id > sa.bindparam("last"))
+    .group_by(event.c.type, event.c.occurred_at)
+)
+_NEW_MOVES: Final = (
+    sa.select(trace.c.what, sa.func.max(trace.c.id)).where(trace.c.id > sa.bindparam("last")).group_by(trace.c.what)
+)
+
+
+@cache
+def _waiting(programme: bool) -> sa.Select[Any]:
+    """What is waited for, and the newest event."""
+    asked = [
+        sa.select(sa.func.max(event.c.id)),
+        sa.select(sa.func.min(enrollment.c.wake_at)).where(enrollment.c.ended_at.is_(None)),
+        sa.select(sa.func.min(batch.c.due_at)).where(batch.c.done_at.is_(None)),
+    ]
+    if programme:
+        asked += [sa.select(sa.func.min(c)) for c in (loyalty.c.points_due, loyalty.c.tier_due)]
+    return sa.select(*(query.scalar_subquery() for query in asked))
 
 
 @dataclass
@@ -195,9 +221,11 @@ class Due:
 
     def new_events(self) -> set[str]:
         """Types of the events since the last call; their times of day are marks from now on."""
-        query = sa.select(event.c.type, event.c.occurred_at, sa.func.max(event.c.id)).where(event.c.id > self._last)
         with self.store.read() as conn:
-            rows = conn.execute(query.group_by(event.c.type, event.c.occurred_at)).tuples().all()
+            return self._new_events(conn)
+
+    def _new_events(self, conn: sa.Connection) -> set[str]:
+        rows = conn.execute(_NEW_EVENTS, {"last": self._last}).tuples().all()
         for kind, at, last in rows:
             self._marks[kind].add(at.time())
             self._last = max(self._last, last)
@@ -205,9 +233,8 @@ class Due:
 
     def new_moves(self) -> set[str]:
         """What runs have done since the last call, in the diary's words."""
-        query = sa.select(trace.c.what, sa.func.max(trace.c.id)).where(trace.c.id > self._line).group_by(trace.c.what)
         with self.store.read() as conn:
-            rows = conn.execute(query).tuples().all()
+            rows = conn.execute(_NEW_MOVES, {"last": self._line}).tuples().all()
         self._line = max([self._line, *(last for _, last in rows)])
         return {what for what, _ in rows}
 
@@ -266,12 +293,11 @@ class Due:
 
     # ---- what is next
 
-    def next(self, now: datetime) -> datetime:
+    def next(self, now: datetime, waiting: Waiting) -> datetime:
         """The soonest instant after `now` at which there may be something to do, `until` at the latest."""
-        waiting = self.waiting()
         found = [
             self.until,
-            *(at for at in waiting if at is not None and at > now),
+            *(at for at in waiting[:3] if at is not None and at > now),
             *self._fired(now),
             *self._counts(now),
         ]
@@ -285,16 +311,11 @@ class Due:
         return min(found)
 
     def waiting(self) -> Waiting:
-        """One statement."""
-        asked = [
-            sa.select(sa.func.min(enrollment.c.wake_at)).where(enrollment.c.ended_at.is_(None)),
-            sa.select(sa.func.min(batch.c.due_at)).where(batch.c.done_at.is_(None)),
-        ]
-        if self.project.program.classes:
-            asked += [sa.select(sa.func.min(c)) for c in (loyalty.c.points_due, loyalty.c.tier_due)]
+        """One statement; a second one where events are new: their times of day are marks from now on."""
         with self.store.read() as conn:
-            wake, deliver, *counts = conn.execute(sa.select(*(query.scalar_subquery() for query in asked))).one()
-        return Waiting(wake, deliver, min((at for at in counts if at is not None), default=None))
+            newest, wake, deliver, *counts = conn.execute(_waiting(bool(self.project.program.classes))).one()
+            types = self._new_events(conn) if (newest or 0) > self._last else ()
+        return Waiting(wake, deliver, min((at for at in counts if at is not None), default=None), frozenset(types))
 
     def _fired(self, now: datetime) -> Iterator[datetime]:
         """When triggers fire by the calendar, after `now`."""

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from orchestrator.apply import in_force
 from orchestrator.centre import ANSWERED
 from orchestrator.model import LOYALTY_EVENTS, Kind, Vocabulary, minor_digits
+from orchestrator.project import Project
 from orchestrator.rehearse.chance import draw
 from orchestrator.rehearse.cohort import Told
 from orchestrator.stages import CHANGED
@@ -115,14 +116,14 @@ class Sampled:
     def customers(self) -> int:
         return len(self.ids)
 
-    def fill(self, store: Store, begin: datetime) -> tuple[str, ...]:
+    def fill(self, store: Store, begin: datetime, played: Project) -> tuple[str, ...]:
         """Copy them, with the runs they are in and what waits for them. A fixed number of statements per batch."""
         with self.store.read() as there, store.write() as here:
             copy = _Copy(there, here, self)
             copy.everything()
         return ("who is not a customer yet is not in a sample: nobody new comes in",)
 
-    def life(self, begin: datetime, until: datetime) -> Sequence[Told]:
+    def life(self, begin: datetime, until: datetime, played: Project) -> Sequence[Told]:
         """What they did in the year before, once more, on the same days of the week."""
         found: list[Told] = []
         with self.store.read() as conn:

@@ -38,7 +38,7 @@ from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
 from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
 from orchestrator.rehearse.converting import Converting
-from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh
+from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh, Waiting
 from orchestrator.rehearse.playing import REPORTS
 from orchestrator.rehearse.sketching import Sketching
 from orchestrator.rehearse.stage import hurried, narrowed
@@ -63,6 +63,23 @@ _PROGRAMME: Final = (
     *LOYALTY_EVENTS,
 )
 """Words by which conditions, steps and texts name the programme."""
+
+_M: Final = message.c
+_SENT: Final = (
+    sa.select(
+        log.c.id.label("line"), _M.id, _M.attempts, _M.journey, _M.step, _M.visit, _M.addressee, _M.medium,
+        _M.enrollment_id, _M.addressee_id, enrollment.c.entered_at, enrollment.c.version, customer.c.key,
+        account.c.key.label("firm"), loyalty.c.band,
+    )
+    .join(message, _M.id == log.c.message_id)
+    .outerjoin(enrollment, enrollment.c.id == _M.enrollment_id)
+    .outerjoin(customer, customer.c.id == _M.customer_id)
+    .outerjoin(account, account.c.id == _M.account_id)
+    .outerjoin(loyalty, sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == _M.customer_id))
+    .where(log.c.id > sa.bindparam("seen"), log.c.kind == "outcome", log.c.verdict == "sent")
+    .order_by(log.c.id)
+)  # fmt: skip
+"""Messages that went out since a line of the log, in order."""
 
 Progress = Callable[[datetime], None]
 
@@ -125,6 +142,7 @@ class _Run:
     _seen: int = 0
     _life: list[Told] = field(default_factory=list)
     _told: int = 0
+    _waiting: Waiting | None = None
     writer: type[Writer] = Writer
 
     def __post_init__(self) -> None:
@@ -152,7 +170,7 @@ class _Run:
 
     def _begin(self) -> None:
         """Everybody comes in, what they did is counted, and the workspace is put in force."""
-        self.notes.update(dict.fromkeys(self.cohort.fill(self.store, self.begin)))
+        self.notes.update(dict.fromkeys(self.cohort.fill(self.store, self.begin, self.project)))
         with self.store.read() as conn:
             fresh = versions.newest(conn) is None
         ranks = is_ranked(self.project)
@@ -164,7 +182,7 @@ class _Run:
                 rank.refresh(self.store, now=self.begin)
                 accrue(self.store, now=self.begin)
         self._apply(self.project)
-        self._life = list(self.cohort.life(self.begin, self.until))
+        self._life = list(self.cohort.life(self.begin, self.until, self.project))
         self.due = Due(self.store, self.project, self.until, ranks)
         self.fresh.wrote = True
         self._seeks, self._decided = seeks(self.project), self.begin
@@ -179,12 +197,18 @@ class _Run:
 
     def _next(self) -> datetime:
         """The next instant of the hop's grid at which there may be something to do."""
-        soonest = [self.until, self.due.next(self.now)]
+        soonest = [self.until, self.due.next(self.now, self._waiting or self._ask())]
         if self._told < len(self._life):
             soonest.append(self._life[self._told].at)
         if self.backs:
             soonest.append(self.backs[0][0])
         return self._grid(max(min(soonest), self.now + timedelta(microseconds=1)))
+
+    def _ask(self) -> Waiting:
+        """What is waited for, as it stands."""
+        self._waiting = self.due.waiting()
+        self.fresh.types |= self._waiting.types
+        return self._waiting
 
     def _grid(self, at: datetime) -> datetime:
         """Rounded up to the hop."""
@@ -218,28 +242,31 @@ class _Run:
     def _round(self, before: datetime, counts: bool, fires: bool, heard: bool) -> bool:
         """One round of a tick, of each verb only where there may be something for it: whether anything was."""
         store, now, due = self.store, self.now, self.due
-        new = due.new_events()
-        fresh = replace(self.fresh, types=self.fresh.types | new)
-        self.fresh = Fresh()
-        waiting = due.waiting()
+        waiting = self._ask()
+        fresh, self.fresh = self.fresh, Fresh()
         looks = 0
-        if fresh or counts or _is_due(waiting.programme, now):
+        if self._counts(fresh) or counts or _is_due(waiting.programme, now):
+            self._waiting = None
             done = accrue(store, now=now)
             looks = done.looks
-            self._seed_draws()
-            fresh.types |= due.new_events()
-            fresh.standing |= {PROGRESS} if looks else set()
+            if looks:
+                self._seed_draws()
+                fresh.types |= due.new_events()
+                fresh.standing.add(PROGRESS)
             fresh.standing |= {POINTS} if done.points or _is_due(waiting.programme, now) else set()
         unchanged = due.unchanged(before, now, fresh)
         entered = moved = judged = 0
         if fresh or fires or len(unchanged) < due.triggers():
+            self._waiting = None
             entered = sum(enroll(store, now=now, tell=self._held, unchanged=unchanged).values())
         if entered or fresh or heard or _is_due(waiting.wake, now) or due.watched(before, now, fresh):
+            self._waiting = None
             moved = advance(store, now=now, reports=REPORTS).moved
             did = due.new_moves() if moved else set()
             self.fresh.wrote |= "updated" in did
             self.fresh.standing |= {POINTS} if did & AWARDED else set()
         if moved or heard or _is_due(waiting.deliver, now):
+            self._waiting = None
             sent = deliver(
                 store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation", writer=self.writer
             )
@@ -247,7 +274,15 @@ class _Run:
             for journey in sent.paused:
                 self._held(journey, "too many of its messages failed (`policies.pause_if`)")
         back = self._gone_out() if judged else False
+        self._waiting = None if back else self._waiting
         return bool(looks or entered or moved or judged or back)
+
+    def _counts(self, fresh: Fresh) -> bool:
+        """Whether what is fresh may be something to count: by a programme anything, else complaints."""
+        if self.project.program.classes or self.project.class_rules:
+            return bool(fresh)
+        complaints = self.project.vocabulary.complaints
+        return complaints is not None and bool(fresh.types & {complaints.event, complaints.closed_by})
 
     def _seed_draws(self) -> None:
         """Lots are drawn by a secret seed: here by one that is the same every time."""
@@ -310,23 +345,8 @@ class _Run:
 
     def _sent(self) -> list[Sent]:
         """Messages that went out since the last call, in order. One statement, by the log's own order."""
-        m, own = message.c, sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == message.c.customer_id)
-        query = (
-            sa.select(
-                log.c.id.label("line"), m.id, m.attempts, m.journey, m.step, m.visit, m.addressee, m.medium,
-                m.enrollment_id, m.addressee_id, enrollment.c.entered_at, customer.c.key, account.c.key.label("firm"),
-                loyalty.c.band,
-            )
-            .join(message, m.id == log.c.message_id)
-            .outerjoin(enrollment, enrollment.c.id == m.enrollment_id)
-            .outerjoin(customer, customer.c.id == m.customer_id)
-            .outerjoin(account, account.c.id == m.account_id)
-            .outerjoin(loyalty, own)
-            .where(log.c.id > self._seen, log.c.kind == "outcome", log.c.verdict == "sent")
-            .order_by(log.c.id)
-        )  # fmt: skip
         with self.store.read() as conn:
-            rows = conn.execute(query).all()
+            rows = conn.execute(_SENT, {"seen": self._seen}).all()
         if rows:
             self._seen = rows[-1].line
         return [_sent(row) for row in rows if row.enrollment_id is not None]
