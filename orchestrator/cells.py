@@ -32,6 +32,11 @@ _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060]")  # names of people may need 
 _CONTROL_BUT_BREAKS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def _is_plain(raw: Any, longest: int) -> bool:
+    """Whether it is a text in which nothing of the above can be."""
+    return type(raw) is str and len(raw) <= longest and raw.isascii() and raw.isprintable()
+
+
 def _as_text(raw: Any) -> str:
     if isinstance(raw, str):
         text = raw.strip()
@@ -47,6 +52,8 @@ def _as_text(raw: Any) -> str:
 
 def text(raw: Any) -> str:
     """Free text: line breaks and tabs are kept."""
+    if _is_plain(raw, LONGEST_TEXT):
+        return str(raw.strip())
     value = _as_text(raw)
     if _CONTROL_BUT_BREAKS.search(value):
         raise ValueError("holds control characters; type it anew")
@@ -58,7 +65,7 @@ def text(raw: Any) -> str:
 def name(raw: Any) -> str:
     """A name or a line of an address: it goes into headers, letters and spreadsheets."""
     value = _as_text(raw)
-    if _CONTROL.search(value):
+    if not _is_plain(raw, LONGEST_NAME) and _CONTROL.search(value):
         raise ValueError("holds control characters or line breaks; type it anew on one line")
     if value[:1] in ("=", "+", "-", "@"):
         # A spreadsheet would run it as a formula (OWASP, "CSV injection").
@@ -69,6 +76,8 @@ def name(raw: Any) -> str:
 
 
 def key(raw: Any) -> str:
+    if _is_plain(raw, LONGEST_KEY):
+        return str(raw.strip())
     value = _as_text(raw)
     if _CONTROL.search(value) or _UNSEEN.search(value):
         raise ValueError("holds invisible characters, so that two keys would look like one; type it anew")
@@ -89,6 +98,13 @@ def slug(raw: Any) -> str:
 
 
 def number(raw: Any) -> int | float:
+    value = _exactly(raw)
+    whole = value == value.to_integral_value() and abs(value) < 2**53
+    return int(value) if whole else float(value)
+
+
+def _exactly(raw: Any) -> Decimal:
+    """A number that can be stored, as it was written."""
     if isinstance(raw, bool):
         raise ValueError("is yes or no, not a number")
     if isinstance(raw, int | float | Decimal):
@@ -101,8 +117,7 @@ def number(raw: Any) -> int | float:
         raise ValueError("is not a number; write 1234.5, with a point and no thousands separator")
     if not value.is_finite() or (value and not -308 < value.adjusted() < 308):
         raise ValueError("is not a number that can be stored")
-    whole = value == value.to_integral_value() and abs(value) < 2**53
-    return int(value) if whole else float(value)
+    return value
 
 
 _YES_NO = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
@@ -168,8 +183,8 @@ def money(raw: Any, currency: Any, default_currency: str) -> tuple[int, str]:
     digits = _decimals(code)
     if digits is None:
         raise ValueError(f"`{code}` is no ISO 4217 currency; write it as 12.50 EUR")
-    value = number(raw)
-    exact = Decimal(str(raw).strip()).scaleb(digits)
+    value = _exactly(raw)
+    exact = value.scaleb(digits)
     if exact != exact.to_integral_value():
         raise ValueError(f"has more decimals than {code} has ({digits})")
     if abs(value) > 10**15:

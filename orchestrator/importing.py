@@ -181,7 +181,7 @@ def import_rows(
 ) -> ImportReport:
     """Import rows that are no file: checked and stored in the same way. Refused ones are in the report, by number."""
     job = _Job(keys, RowReader(kind, vocabulary, now), now, on_events)
-    entries = ((line, dict(row), "") for line, row in enumerate(rows, 1))
+    entries = ((line, row if type(row) is dict else dict(row), "") for line, row in enumerate(rows, 1))
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
     done = 0
@@ -459,8 +459,8 @@ def _store_events(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
         if isinstance(owner, str):
             _refuse(refused, entry, owner)
             continue
-        said = {"type": row.type, "key": row.key, "occurred_at": row.values["occurred_at"], "received_at": job.now}
-        rows.append(said | owner | {"properties": row.members})
+        what = {"type": row.type, "key": row.key, "properties": row.members}
+        rows.append({**what, **owner, "occurred_at": row.values["occurred_at"], "received_at": job.now})
     ids = people.add_events(conn, rows, {person.id: person.account_id for person in found[0].values()})
     _tell(conn, job, ids)
     return Counter(inserted=len(ids), unchanged=len(rows) - len(ids)), refused

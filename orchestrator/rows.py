@@ -170,7 +170,7 @@ class RowReader:
                 "allows_contact": ("values", yes_no),
                 "country": ("values", country),
                 "timezone": ("values", name),
-                "annual_value": ("value", None),
+                "annual_value": ("values", None),
                 "annual_value_currency": ("special", None),
                 "manager_name": ("values", name),
                 "manager_email": ("values", email),
@@ -277,7 +277,7 @@ class RowReader:
             elif column in declared:
                 found = declared[column]
                 if found.kind is Kind.MONEY:
-                    plan.append(_Cell(column, "money", None, {}))
+                    plan.append(_Cell(column, "members", None, {}))
                 else:
                     plan.append(_Cell(column, "members", self._parser(found), {}))
             elif self._is_currency(column, declared) or column.startswith("_"):
@@ -356,34 +356,23 @@ class RowReader:
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
             plan = self._plans[type_name, columns] = self._plan(type_name, columns)
-        values, members, refs = out.values, out.members, out.refs
+        into: dict[str, dict[str, Any]] = {"values": out.values, "members": out.members, "refs": out.refs}
         for column, target, parse, known in plan:
             raw = row[column]
+            if type(raw) is str and (value := known.get(raw, _NEW)) is not _NEW:
+                into[target][column] = value
+                continue
             try:
                 if parse is None:
-                    self._money(row, column, members if target == "money" else values)
+                    self._money(row, column, into[target])
                     continue
-                if raw is None or raw == "":
-                    value = None
-                elif type(raw) is str:
-                    value = known.get(raw, _NEW)
-                    if value is _NEW:
-                        value = parse(raw)
-                        value = None if value == "" else value
-                        if len(known) < _REMEMBER:
-                            known[raw] = value
-                else:
-                    value = parse(raw)
-                    value = None if value == "" else value
+                value = None if raw is None or raw == "" else parse(raw)
             except ValueError as exc:
                 problems.append(f"{column} {exc}")
                 continue
-            if target == "values":
-                values[column] = value
-            elif target == "members":
-                members[column] = value
-            else:
-                refs[column] = value
+            into[target][column] = value = None if value == "" else value
+            if type(raw) is str and len(known) < _REMEMBER:
+                known[raw] = value
 
     def _money(self, row: Mapping[str, Any], column: str, into: dict[str, Any]) -> None:
         raw = row[column]

@@ -90,12 +90,12 @@ def columns(kind: str, moment: Parse, vocabulary: Vocabulary) -> dict[str, tuple
             "class": ("values", one_of(vocabulary.classes, "a declared class")),
             "since": ("values", day),
             "until": ("values", day),
-            "amount": ("value", None),
+            "amount": ("values", None),
             "amount_currency": special,
         }
     if kind == "redemptions":
         receipt: tuple[str, Parse | None] = ("values", key)
-        return {"code": special, "receipt": receipt, "at": at, "amount": ("value", None), "amount_currency": special}
+        return {"code": special, "receipt": receipt, "at": at, "amount": ("values", None), "amount_currency": special}
     return {
         "claim": special,
         "outcome": ("values", one_of(FULFILMENTS, "an outcome")),

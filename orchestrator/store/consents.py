@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,7 +22,7 @@ from channels.base import Medium
 from orchestrator.model import Json
 from orchestrator.rules import Consent
 from orchestrator.store import vault
-from orchestrator.store.database import bound_ids, bound_keys, id_list, insert_ids, insert_many
+from orchestrator.store.database import allocate_ids, bound_ids, bound_keys, id_list, insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.people import salts, take_turns
 from orchestrator.store.tables import consent_current, consent_event, consent_evidence, consent_wording
@@ -32,6 +33,8 @@ ASKED = "request"
 """What stands as the basis of an unanswered request: it must not hide the no that it came after."""
 _PLAIN = ("basis", "method", "expires_at", "jurisdiction", "wording_version", "language")
 _SAID = ("customer_id", "medium", "topic", "action", "occurred_at", "received_at")
+_COLUMNS = ("id", "key", *_SAID, *_PLAIN, "wording", "commitment", "answers")
+_said_in = itemgetter(*_SAID)
 _DECODE = msgspec.json.Decoder().decode
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 _CURRENT = ("customer_id", "medium", "topic", "basis", "state", "event_id", "since", "confirmed", "until")
@@ -68,26 +71,21 @@ def record_consents(conn: sa.Connection, keys: Keys, rows: Sequence[Mapping[str,
         if (who := unique[key]["customer_id"]) in person_keys
     }
     wordings = {text: wording_hash(text) for row in unique.values() if (text := row.get("wording"))}
-    events = []
-    for key, row in unique.items():
+    ids = allocate_ids(conn, consent_event, len(unique))
+    events, boxes = [], []
+    for event_id, (key, row) in zip(ids, unique.items(), strict=True):
         answers, kept = row.get("answers"), sealed.get(key)
-        events.append(
-            {"key": key}
-            | {name: row[name] for name in _SAID}
-            | {name: row.get(name) for name in _PLAIN}
-            | {"wording": wordings.get(row.get("wording") or ""), "commitment": kept.commitment if kept else None}
-            | {"answers": keys.hash("consent", answers) if answers else None}
-        )
-    added = insert_ids(conn, consent_event, events, ("id", "key", "customer_id"))
+        wording = wordings.get(row.get("wording") or "")
+        named = keys.hash("consent", answers) if answers else None
+        more = (wording, kept.commitment if kept else None, named)
+        events.append((event_id, key, *_said_in(row), *map(row.get, _PLAIN), *more))
+        if kept:
+            boxes.append((event_id, row["customer_id"], kept.salt, kept.body))
+    insert_many(conn, consent_event, events, columns=_COLUMNS)
     _keep_wordings(conn, wordings, rows[0])
-    boxes = [
-        {"event_id": event_id, "customer_id": customer_id, "salt": sealed[key].salt, "body": sealed[key].body}
-        for event_id, key, customer_id in added
-        if key in sealed
-    ]
-    insert_many(conn, consent_evidence, boxes)
-    _derive(conn, sorted({customer_id for _, _, customer_id in added}))
-    return len(added)
+    insert_many(conn, consent_evidence, boxes, columns=("event_id", "customer_id", "salt", "body"))
+    _derive(conn, sorted({row["customer_id"] for row in unique.values()}))
+    return len(events)
 
 
 @cache
@@ -109,7 +107,7 @@ def _keep_wordings(conn: sa.Connection, wordings: Mapping[str, str], row: Mappin
 
 def _evidence(row: Mapping[str, Any]) -> bytes:
     """The evidence as it is sealed and committed to: canonical JSON; empty when there is none."""
-    told = {name: value for name in EVIDENCE if (value := row.get(name))}
+    told = {name: value for name in EVIDENCE if name in row and (value := row[name])}
     return _ENCODE(told) if told else b""
 
 

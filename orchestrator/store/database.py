@@ -452,14 +452,15 @@ def insert_ids(
     if not rows:
         return []
     ids = allocate_ids(conn, table, len(rows))
-    full = [{"id": i, **row} for i, row in zip(ids, rows, strict=True)]
-    inserted = insert_many(conn, table, full, ignore_conflicts=ignore_conflicts)
+    names, tuples = _tuples(rows, None)
+    names = ("id", *names)
+    full = [(i, *row) for i, row in zip(ids, tuples, strict=True)]
+    inserted = insert_many(conn, table, full, columns=names, ignore_conflicts=ignore_conflicts)
     if inserted != len(full):
         there = set(conn.execute(_there(table, conn.dialect.name), {"ids": ids}).scalars())
-        full = [row for row in full if row["id"] in there]
-    if len(returning) == 1:
-        return [(row[returning[0]],) for row in full]
-    return list(map(itemgetter(*returning), full))
+        full = [row for row in full if row[0] in there]
+    places = [names.index(name) for name in returning]
+    return [tuple(row[place] for place in places) for row in full]
 
 
 @cache

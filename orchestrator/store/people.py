@@ -341,7 +341,7 @@ def _with_accounts(
     of: dict[Any, int | None] = dict(known)
     if unread := sorted(theirs - of.keys()):
         of |= conn.execute(_accounts_of(conn.dialect.name), {"ids": unread}).tuples().all()
-    return [{**row, "account_id": row.get("account_id") or of.get(row.get("customer_id"))} for row in rows]
+    return [row if row.get("account_id") else {**row, "account_id": of.get(row.get("customer_id"))} for row in rows]
 
 
 @cache
