@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,7 +22,7 @@ from channels.base import Medium
 from orchestrator.model import Cap, Policies, Purpose, Vocabulary
 from orchestrator.outbound import Due
 from orchestrator.rules import Contact, Rival, Wishes
-from orchestrator.store.database import among, id_list, key_list
+from orchestrator.store.database import bound_among, bound_ids, bound_keys
 from orchestrator.store.tables import batch as batch_table
 from orchestrator.store.tables import journey_control, message, reservation, spend, support_case, touch
 from orchestrator.zones import Period, local
@@ -33,7 +34,7 @@ _LONGEST = {"day": timedelta(days=1, hours=1), "week": timedelta(days=7, hours=1
 _MOST_RIVALS = 20  # each stands in the decision's line of the log
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 _PERIODS: tuple[Period, ...] = ("day", "week", "month")
-_TOUCHED = frozenset(medium.value for medium in Medium)
+_MEDIA = {medium.value: medium for medium in Medium}
 
 
 class Asks(Protocol):
@@ -146,7 +147,7 @@ def counted(
     since = _reaches_back(asked, wishes.values()) if marketing else None
     around = again.around if again is not None else _around(conn, batch, marketing, since, asked, wishes)
     contacts = Contacts(defaultdict(list), defaultdict(list), {}, around)
-    contacts.accounts = any(cap.scope == "account" for cap in policies.caps)
+    contacts.accounts = _by_account(policies.caps)
     for contact in around.touches:
         contacts.put(contact)
     reserved = contacts.reserved
@@ -155,18 +156,20 @@ def counted(
             reserved.add(message_id)
             contacts.put(contact)
     if policies.dedupe is not None and dedupe_keys:
-        listed = key_list(conn, set(dedupe_keys.values()))
-        query = (
-            sa.select(reservation.c.dedupe_key, reservation.c.message_id, reservation.c.at)
-            .join(listed, listed.c.key == reservation.c.dedupe_key)
-            .where(reservation.c.at > now - policies.dedupe)
-            .order_by(reservation.c.at)
-        )
-        for dedupe_key, message_id, at in conn.execute(query).all():
+        values = {"keys": list(set(dedupe_keys.values())), "since": now - policies.dedupe}
+        for dedupe_key, message_id, at in conn.execute(_same(conn.dialect.name), values).all():
             reserved.add(message_id)
             contacts.sent_at[dedupe_key] = at
     _money(conn, contacts, asked, lock=again is not None)
     return Counted(frozenset(reserved), contacts.spent), contacts
+
+
+@cache
+def _same(dialect: str) -> sa.Select[Any]:
+    """What was allowed of the same content to the same address, the latest last."""
+    listed, r = bound_keys(dialect), reservation.c
+    query = sa.select(r.dedupe_key, r.message_id, r.at).join(listed, listed.c.key == r.dedupe_key)
+    return query.where(r.at > sa.bindparam("since")).order_by(r.at)
 
 
 # ---- contacts -------------------------------------------------------------------------------------------------------
@@ -190,44 +193,60 @@ def _reservations(
     conn: sa.Connection, batch: Sequence[Due], caps: Iterable[Cap], since: datetime
 ) -> list[tuple[int, Contact]]:
     """Marketing that was allowed to these customers, or (under a cap for accounts) to anybody of their accounts."""
-    names = ("message_id", "at", "medium", "topic", "purpose", "customer_id", "account_id")
-    columns = [reservation.c[n] for n in names]
-    recent = sa.and_(reservation.c.at >= since, reservation.c.purpose == "marketing")
-    query = _theirs(conn, reservation, columns, recent, batch, caps)
+    accounts = _by_account(caps)
+    values = {**_whose(batch, accounts), "since": since}
     return [
-        (r.message_id, Contact(r.at, Medium(r.medium), r.topic, cast(Purpose, r.purpose), r.customer_id, r.account_id))
-        for r in conn.execute(query)
+        (message_id, Contact(at, _MEDIA[medium], topic, cast(Purpose, purpose), customer_id, account_id))
+        for message_id, at, medium, topic, purpose, customer_id, account_id in conn.execute(
+            _reserved(conn.dialect.name, accounts), values
+        )
     ]
+
+
+@cache
+def _reserved(dialect: str, accounts: bool) -> Any:
+    names = ("message_id", "at", "medium", "topic", "purpose", "customer_id", "account_id")
+    recent = sa.and_(reservation.c.at >= sa.bindparam("since"), reservation.c.purpose == "marketing")
+    return _theirs(dialect, reservation, names, recent, accounts)
 
 
 def _touches(conn: sa.Connection, batch: Sequence[Due], since: datetime, asked: Asks) -> tuple[Contact, ...]:
     """Contacts of the departments that the policies name. They have no topic, and count as marketing does."""
-    columns = [touch.c[n] for n in ("id", "at", "medium", "department", "customer_id", "account_id")]
-    recent = sa.and_(
-        touch.c.at >= since, touch.c.at <= asked.now, touch.c.department.in_(sorted(asked.policies.counting))
-    )
-    rows = conn.execute(_theirs(conn, touch, columns, recent, batch, asked.policies.caps)).all()
+    accounts = _by_account(asked.policies.caps)
+    query = _touched(conn.dialect.name, accounts, tuple(sorted(asked.policies.counting)))
+    rows = conn.execute(query, {**_whose(batch, accounts), "since": since, "now": asked.now})
     return tuple(
-        Contact(r.at, Medium(r.medium), "", "marketing", r.customer_id, r.account_id, r.department)
+        Contact(r.at, _MEDIA[r.medium], "", "marketing", r.customer_id, r.account_id, r.department)
         for r in rows
-        if r.medium in _TOUCHED
+        if r.medium in _MEDIA
     )
 
 
-def _theirs(
-    conn: sa.Connection,
-    table: sa.Table,
-    columns: Sequence[Any],
-    where: Any,
-    batch: Sequence[Due],
-    caps: Iterable[Cap],
-) -> Any:
+@lru_cache(maxsize=8)
+def _touched(dialect: str, accounts: bool, departments: tuple[str, ...]) -> Any:
+    names = ("id", "at", "medium", "department", "customer_id", "account_id")
+    recent = sa.and_(touch.c.at >= sa.bindparam("since"), touch.c.at <= sa.bindparam("now"))
+    return _theirs(dialect, touch, names, sa.and_(recent, touch.c.department.in_(departments)), accounts)
+
+
+def _by_account(caps: Iterable[Cap]) -> bool:
+    return any(cap.scope == "account" for cap in caps)
+
+
+def _whose(batch: Iterable[Due], accounts: bool = False) -> dict[str, Any]:
+    """The batch's customers, and their accounts, as they are bound."""
+    found: dict[str, Any] = {"customers": list({d.customer_id for d in batch if d.customer_id is not None})}
+    if accounts:
+        found["accounts"] = list({d.account_id for d in batch if d.account_id is not None})
+    return found
+
+
+def _theirs(dialect: str, table: sa.Table, names: Iterable[str], where: Any, accounts: bool) -> Any:
     """A table's rows of the batch's customers, and of their accounts where a cap counts by them; each once."""
-    own = among(conn, table.c.customer_id, {d.customer_id for d in batch if d.customer_id is not None})
-    query: Any = sa.select(*columns).where(own, where)
-    if any(c.scope == "account" for c in caps):
-        ids = {d.account_id for d in batch if d.account_id is not None}
-        query = query.union(sa.select(*columns).where(among(conn, table.c.account_id, ids), where))
+    columns = [table.c[name] for name in names]
+    query: Any = sa.select(*columns).where(bound_among(dialect, table.c.customer_id, "customers"), where)
+    if accounts:
+        query = query.union(sa.select(*columns).where(bound_among(dialect, table.c.account_id, "accounts"), where))
     return query
 
 
@@ -255,13 +274,17 @@ def _around(
 
 def _open_cases(conn: sa.Connection, batch: Sequence[Due], now: datetime) -> frozenset[int]:
     """Customers with a case that is open now. The customer's own: a colleague's trouble is not everybody's."""
-    c = support_case.c
-    query = sa.select(c.customer_id).where(
-        among(conn, c.customer_id, {d.customer_id for d in batch if d.customer_id is not None}),
+    return frozenset(conn.execute(_open(conn.dialect.name), {**_whose(batch), "now": now}).scalars())
+
+
+@cache
+def _open(dialect: str) -> sa.Select[Any]:
+    c, now = support_case.c, sa.bindparam("now", type_=support_case.c.opened_at.type)
+    return sa.select(c.customer_id).where(
+        bound_among(dialect, c.customer_id, "customers"),
         c.opened_at <= now,
         sa.or_(c.closed_at.is_(None), c.closed_at > now),
     )
-    return frozenset(conn.execute(query).scalars())
 
 
 def _waiting(
@@ -271,12 +294,25 @@ def _waiting(
 
     What is held till later, belongs to a paused journey or has expired cannot go, and is no rival.
     """
-    m, names = message.c, ("id", "customer_id", "account_id", "medium", "topic", "priority", "planned_at")
-    query = (
+    own = {d.id for d in batch}
+    found: dict[int, list[Waiting]] = defaultdict(list)
+    rows = conn.execute(_ready(conn.dialect.name), {**_whose(marketing), "now": now}).all()
+    for i, customer_id, account_id, medium, topic, priority, planned_at, due_at in rows:
+        if i not in own:
+            rival = Rival(i, _MEDIA[medium], topic, priority, account_id)
+            found[customer_id].append(Waiting(_rank(priority, planned_at, i), due_at, rival))
+    return {customer_id: tuple(sorted(those)) for customer_id, those in found.items()}
+
+
+@cache
+def _ready(dialect: str) -> sa.Select[Any]:
+    names = ("id", "customer_id", "account_id", "medium", "topic", "priority", "planned_at")
+    m, now = message.c, sa.bindparam("now", type_=batch_table.c.due_at.type)
+    return (
         sa.select(*(m[name] for name in names), batch_table.c.due_at)
         .join(batch_table, batch_table.c.id == m.batch_id)
         .where(
-            among(conn, m.customer_id, {d.customer_id for d in marketing if d.customer_id is not None}),
+            bound_among(dialect, m.customer_id, "customers"),
             sa.text("message.state IN ('planned', 'held')"),  # as the index says it: a bound value would not match
             m.purpose == "marketing",
             m.addressee == "customer",
@@ -286,13 +322,6 @@ def _waiting(
             batch_table.c.due_at <= now,
         )
     )
-    own = {d.id for d in batch}
-    found: dict[int, list[Waiting]] = defaultdict(list)
-    for i, customer_id, account_id, medium, topic, priority, planned_at, due_at in conn.execute(query).all():
-        if i not in own:
-            rival = Rival(i, Medium(medium), topic, priority, account_id)
-            found[customer_id].append(Waiting(_rank(priority, planned_at, i), due_at, rival))
-    return {customer_id: tuple(sorted(those)) for customer_id, those in found.items()}
 
 
 def _rank(priority: int, planned_at: datetime, message_id: int) -> tuple[int, datetime, int]:
@@ -316,10 +345,13 @@ def _money(conn: sa.Connection, contacts: Contacts, asked: Asks, *, lock: bool) 
         amounts = book(conn, {(asked.medium.value, contacts.day): 0})
         contacts.spent = amounts[asked.medium.value, period(day, budget[2])]
         return
-    query = sa.select(spend.c.amount).where(
-        spend.c.medium == asked.medium.value, spend.c.period == period(day, budget[2])
-    )
-    contacts.spent = conn.execute(query).scalar_one_or_none() or 0
+    values = {"medium": asked.medium.value, "period": period(day, budget[2])}
+    contacts.spent = conn.execute(_SPENT, values).scalar_one_or_none() or 0
+
+
+_SPENT: Final = sa.select(spend.c.amount).where(
+    spend.c.medium == sa.bindparam("medium"), spend.c.period == sa.bindparam("period")
+)
 
 
 def period(day: date, per: Period) -> str:
@@ -344,22 +376,34 @@ def book(conn: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> dict[tu
             changes[medium, period(date.fromisoformat(day), per)] += amount
     if not changes:
         return {}
-    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(spend)
-    rows = [{"medium": medium, "period": name, "amount": changes[medium, name]} for medium, name in sorted(changes)]
-    insert = insert.values(rows)
-    added = insert.on_conflict_do_update(
+    values: dict[str, Any] = {}
+    for n, (medium, name) in enumerate(sorted(changes)):
+        values |= {f"medium_{n}": medium, f"period_{n}": name, f"amount_{n}": changes[medium, name]}
+    added = conn.execute(_booking(conn.dialect.name, len(changes)), values)
+    return {(row.medium, row.period): row.amount for row in added}
+
+
+@lru_cache(maxsize=32)
+def _booking(dialect: str, count: int) -> Any:
+    names = ("medium", "period", "amount")
+    insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(spend)
+    insert = insert.values([{name: sa.bindparam(f"{name}_{n}") for name in names} for n in range(count)])
+    return insert.on_conflict_do_update(
         index_elements=["medium", "period"], set_={"amount": spend.c.amount + insert.excluded.amount}
     ).returning(spend.c.medium, spend.c.period, spend.c.amount)
-    return {(row.medium, row.period): row.amount for row in conn.execute(added)}
 
 
 def taken_back(conn: sa.Connection, message_ids: Iterable[int]) -> dict[tuple[str, str], int]:
     """Delete reservations; (medium, day) → what is to be booked back for them, as negative amounts."""
-    listed = id_list(conn, message_ids)
-    r = reservation.c
-    gone = reservation.delete().where(r.message_id.in_(sa.select(listed.c.id)))
     amounts: dict[tuple[str, str], int] = defaultdict(int)
-    for medium, day, cost in conn.execute(gone.returning(r.medium, r.day, r.cost)).all():
+    for medium, day, cost in conn.execute(_taking_back(conn.dialect.name), {"ids": list(message_ids)}).all():
         if day is not None and cost:
             amounts[medium, day] -= cost
     return dict(amounts)
+
+
+@cache
+def _taking_back(dialect: str) -> Any:
+    r = reservation.c
+    gone = reservation.delete().where(r.message_id.in_(sa.select(bound_ids(dialect).c.id)))
+    return gone.returning(r.medium, r.day, r.cost)

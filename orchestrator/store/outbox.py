@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -21,10 +22,17 @@ from orchestrator.outcome import Look, Now
 from orchestrator.rules import ANSWERS
 from orchestrator.rules.consent import EXPLICIT
 from orchestrator.store.counting import book, taken_back
-from orchestrator.store.database import allocate_ids, dump_json, id_list, insert_many, key_list, update_many
-from orchestrator.store.feedback import lock_runs
+from orchestrator.store.database import (
+    allocate_ids,
+    bound_ids,
+    bound_keys,
+    dump_json,
+    insert_many,
+    key_list,
+    update_many,
+)
 from orchestrator.store.journeys import add_messages
-from orchestrator.store.rates import blocked, held_back
+from orchestrator.store.rates import blocked, held_back, looked_at
 from orchestrator.store.standing import run_is_over
 from orchestrator.store.suppressions import VOICE
 from orchestrator.store.tables import (
@@ -86,6 +94,7 @@ _DUE = (
     "payload",
 )
 _MEDIUM = _DUE.index("medium")
+_NOW: Final[sa.BindParameter[Any]] = sa.bindparam("now")
 _MEDIA = {medium.value: medium for medium in Medium}
 
 
@@ -149,19 +158,20 @@ def _running(column: Any) -> Any:
 
 def waiting(conn: sa.Connection, now: datetime) -> tuple[frozenset[Medium], frozenset[str]]:
     """(media that have a batch due which nobody holds, channels that are held back by what their provider asked)."""
-    due = sa.select(sa.literal("", sa.Text()).label("channel"), batch.c.medium).where(*_free(now))
-    held = sa.select(rate.c.name, sa.literal("", sa.Text())).where(blocked(now))
-    found = conn.execute(sa.union(due, held)).all()
+    found = conn.execute(_WAITING, looked_at(now)).all()
     media = frozenset(Medium(medium) for name, medium in found if not name)
     return media, frozenset(name for name, _ in found if name)
 
 
-def _free(now: datetime) -> list[Any]:
-    return [
-        batch.c.done_at.is_(None),
-        batch.c.due_at <= now,
-        sa.or_(batch.c.lease_until.is_(None), batch.c.lease_until <= now),
-    ]
+_FREE: Final = (
+    batch.c.done_at.is_(None),
+    batch.c.due_at <= _NOW,
+    sa.or_(batch.c.lease_until.is_(None), batch.c.lease_until <= _NOW),
+)
+_WAITING: Final = sa.union(
+    sa.select(sa.literal("", sa.Text()).label("channel"), batch.c.medium).where(*_FREE),
+    sa.select(rate.c.name, sa.literal("", sa.Text())).where(blocked()),
+)
 
 
 def lease(
@@ -180,18 +190,7 @@ def lease(
 
     What belongs to a paused journey stays where it is, and a batch of nothing else is passed by.
     """
-    due = [batch.c.medium == medium.value, *_free(now)]
-    if paused:
-        held = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN))
-        due.append(sa.or_(~held, held.where(_running(message.c.journey))))
-    urgency = sa.case((batch.c.purpose == "transactional", 0), else_=1)
-    rows = conn.execute(
-        sa.select(batch.c.id, batch.c.size, batch.c.due_at)
-        .where(*due)
-        .order_by(urgency, batch.c.priority.desc(), batch.c.due_at, batch.c.id)
-        .limit(_LOOKED_AT)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = conn.execute(_leasable(paused), {"of": medium.value, "now": now}).all()
     chosen: dict[int, datetime] = {}
     total = 0
     for row in rows:
@@ -201,26 +200,62 @@ def lease(
         total += row.size
     if not chosen:
         return None
-    listed = id_list(conn, chosen)
-    mine = batch.c.id.in_(sa.select(listed.c.id))
-    conn.execute(batch.update().where(mine).values(lease_owner=owner, lease_until=until))
-    of_these = message.c.batch_id.in_(sa.select(listed.c.id))
-    lost = _read(conn, [of_these, message.c.state == "sending"])
-    ready = [of_these, message.c.state.in_(READY)]
-    messages = _read(conn, [*ready, _running(message.c.journey)] if paused else ready, None if whole else most)
+    ids, dialect = list(chosen), conn.dialect.name
+    conn.execute(_take(dialect), {"ids": ids, "owner": owner, "until": until})
+    lost = _read(conn, _lost(dialect), {"ids": ids})
+    ready = {"ids": ids} if whole else {"ids": ids, "most": most}
+    messages = _read(conn, _ready(dialect, paused, whole), ready)
     return Lease(owner, until, tuple(chosen), messages, lost, chosen)
 
 
-def _read(conn: sa.Connection, where: Sequence[Any], most: int | None = None) -> tuple[Due, ...]:
-    urgency = sa.case((message.c.purpose == "transactional", 0), else_=1)
-    query = (
-        sa.select(*(message.c[name] for name in _DUE))
-        .where(*where)
-        .order_by(urgency, message.c.priority.desc(), message.c.due_at, message.c.id)
-        .limit(most)
+@cache
+def _leasable(paused: bool) -> sa.Select[Any]:
+    """Batches of a medium that may be leased, the most urgent first."""
+    due = [batch.c.medium == sa.bindparam("of"), *_FREE]
+    if paused:
+        held = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN))
+        due.append(sa.or_(~held, held.where(_running(message.c.journey))))
+    urgency = sa.case((batch.c.purpose == "transactional", 0), else_=1)
+    return (
+        sa.select(batch.c.id, batch.c.size, batch.c.due_at)
+        .where(*due)
+        .order_by(urgency, batch.c.priority.desc(), batch.c.due_at, batch.c.id)
+        .limit(_LOOKED_AT)
+        .with_for_update(skip_locked=True)
     )
+
+
+@cache
+def _take(dialect: str) -> sa.Update:
+    mine = batch.c.id.in_(sa.select(bound_ids(dialect).c.id))
+    return batch.update().where(mine).values(lease_owner=sa.bindparam("owner"), lease_until=sa.bindparam("until"))
+
+
+@cache
+def _lost(dialect: str) -> sa.Select[Any]:
+    return _of_batches(dialect, message.c.state == "sending")
+
+
+@cache
+def _ready(dialect: str, paused: bool, whole: bool) -> sa.Select[Any]:
+    running = [_running(message.c.journey)] if paused else []
+    query = _of_batches(dialect, message.c.state.in_(READY), *running)
+    return query if whole else query.limit(sa.bindparam("most", type_=sa.Integer()))
+
+
+def _of_batches(dialect: str, *where: Any) -> sa.Select[Any]:
+    """Messages of the batches bound as `ids`, the most urgent first."""
+    urgency = sa.case((message.c.purpose == "transactional", 0), else_=1)
+    return (
+        sa.select(*(message.c[name] for name in _DUE))
+        .where(message.c.batch_id.in_(sa.select(bound_ids(dialect).c.id)), *where)
+        .order_by(urgency, message.c.priority.desc(), message.c.due_at, message.c.id)
+    )
+
+
+def _read(conn: sa.Connection, query: sa.Select[Any], bound: Mapping[str, Any]) -> tuple[Due, ...]:
     found = []
-    for row in conn.execute(query).all():
+    for row in conn.execute(query, bound).all():
         values: list[Any] = list(row)
         values[_MEDIUM] = _MEDIA[values[_MEDIUM]]
         found.append(Due(*values))
@@ -234,24 +269,30 @@ def set_topics(conn: sa.Connection, messages: Iterable[Due]) -> None:
 
 def renew(conn: sa.Connection, held: Lease, until: datetime) -> bool:
     """Longer; False when another worker has taken any of it meanwhile."""
-    listed = id_list(conn, held.batches)
-    mine = sa.and_(batch.c.id.in_(sa.select(listed.c.id)), batch.c.lease_owner == held.owner)
-    return conn.execute(batch.update().where(mine).values(lease_until=until)).rowcount == len(held.batches)
+    values = {"ids": list(held.batches), "owner": held.owner, "until": until}
+    return conn.execute(_renew(conn.dialect.name), values).rowcount == len(held.batches)
+
+
+@cache
+def _renew(dialect: str) -> sa.Update:
+    return batch.update().where(*_still_ours(dialect)).values(lease_until=sa.bindparam("until"))
+
+
+def _still_ours(dialect: str) -> tuple[Any, Any]:
+    return batch.c.id.in_(sa.select(bound_ids(dialect).c.id)), batch.c.lease_owner == sa.bindparam("owner")
 
 
 def release(conn: sa.Connection, held: Lease, now: datetime) -> None:
     """Give the batches back; those of which nothing is left to do are done."""
-    listed = id_list(conn, held.batches)
+    conn.execute(_release(conn.dialect.name), {"ids": list(held.batches), "owner": held.owner, "now": now})
+
+
+@cache
+def _release(dialect: str) -> sa.Update:
     left = sa.exists().where(message.c.batch_id == batch.c.id, message.c.state.in_(OPEN)).correlate(batch)
-    conn.execute(
-        batch.update()
-        .where(batch.c.id.in_(sa.select(listed.c.id)), batch.c.lease_owner == held.owner)
-        .values(
-            lease_owner=None,
-            lease_until=None,
-            done_at=sa.case((left, sa.null()), else_=sa.literal(now, batch.c.done_at.type)),
-        )
-    )
+    done_at = sa.case((left, sa.null()), else_=sa.bindparam("now", type_=batch.c.done_at.type))
+    free = {"lease_owner": None, "lease_until": None, "done_at": done_at}
+    return batch.update().where(*_still_ours(dialect)).values(free)
 
 
 # ---- the commit point -----------------------------------------------------------------------------------------------
@@ -269,55 +310,79 @@ def lock(
     other; accounts when a cap counts by them; of letters, whose households share no column that could be looked up,
     the dedupe keys. SQLite holds its one write lock since the transaction began.
     """
-    listed = id_list(conn, [d.id for d in messages])
     if conn.dialect.name == "postgresql":
-        runs = id_list(conn, {d.enrollment_id for d in messages if d.enrollment_id is not None})
-        lock_runs(conn, sa.select(runs.c.id))
+        _lock(conn, enrollment, {d.enrollment_id for d in messages})
         _lock_customers(conn, messages, addresses)
         if accounts:
-            theirs = id_list(conn, {d.account_id for d in messages if d.account_id is not None})
-            _lock(conn, account, sa.select(theirs.c.id))
+            _lock(conn, account, {d.account_id for d in messages})
         if messages[0].medium is Medium.MAIL:
             _lock_letters(conn, dedupe_keys)
-    columns = (message.c.id, message.c.state, message.c.customer_id)
-    query = sa.select(*columns).where(message.c.id.in_(sa.select(listed.c.id)))
-    query = query.order_by(message.c.id).with_for_update(key_share=True)
     whose = {d.id: d.customer_id for d in messages}
-    return {i: state for i, state, customer_id in conn.execute(query).tuples() if whose[i] == customer_id}
+    found = conn.execute(_locked(conn.dialect.name), {"ids": list(whose)})
+    return {row.id: row.state for row in found if whose[row.id] == row.customer_id}
+
+
+@cache
+def _locked(dialect: str) -> sa.Select[Any]:
+    """Messages by id, locked, as they are now."""
+    m = message.c
+    return (
+        sa.select(m.id, m.state, m.customer_id, m.attempts, m.reason)
+        .where(m.id.in_(sa.select(bound_ids(dialect).c.id)))
+        .order_by(m.id)
+        .with_for_update(key_share=True)
+    )
 
 
 def _lock_customers(conn: sa.Connection, messages: Sequence[Due], addresses: Iterable[str]) -> None:
-    own = id_list(conn, {d.customer_id for d in messages if d.customer_id is not None})
-    ids: Any = sa.select(own.c.id)
-    column = {Medium.EMAIL: customer.c.email, Medium.SMS: customer.c.phone}.get(messages[0].medium)
-    if column is not None:
-        shared = key_list(conn, set(addresses))
-        ids = sa.union(ids, sa.select(customer.c.id).join(shared, shared.c.key == column))
-    _lock(conn, customer, ids)
+    shared = {Medium.EMAIL: "email", Medium.SMS: "phone"}.get(messages[0].medium, "")
+    _lock(conn, customer, {d.customer_id for d in messages}, shared, addresses)
 
 
 def _lock_letters(conn: sa.Connection, dedupe_keys: Iterable[str]) -> None:
     buckets = sorted({int(key[:8], 16) % _BUCKETS for key in dedupe_keys})
     if buckets:
-        numbers = sa.func.unnest(sa.literal(buckets, ARRAY(sa.Integer()))).column_valued("n")
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LETTERS, numbers))).all()
+        conn.execute(_LOCK_LETTERS, {"buckets": buckets}).all()
 
 
-def _lock(conn: sa.Connection, table: sa.Table, ids: Any) -> None:
-    where = table.c.id.in_(ids)
-    conn.execute(sa.select(table.c.id).where(where).order_by(table.c.id).with_for_update(key_share=True)).all()
+_LOCK_LETTERS: Final = sa.select(
+    sa.func.pg_advisory_xact_lock(
+        _LETTERS, sa.func.unnest(sa.bindparam("buckets", type_=ARRAY(sa.Integer()))).column_valued("n")
+    )
+)
+
+
+def _lock(
+    conn: sa.Connection, table: sa.Table, ids: Iterable[int | None], shared: str = "", keys: Iterable[str] = ()
+) -> None:
+    """Rows by id, and those that have one of the keys in the column `shared`."""
+    values: dict[str, Any] = {"ids": [i for i in ids if i is not None]}
+    if shared:
+        values["keys"] = list(set(keys))
+    if any(values.values()):
+        conn.execute(_locking(table, shared), values).all()
+
+
+@cache
+def _locking(table: sa.Table, shared: str) -> sa.Select[Any]:
+    ids: Any = sa.select(bound_ids("postgresql").c.id)
+    if shared:
+        listed = bound_keys("postgresql")
+        ids = sa.union(ids, sa.select(table.c.id).join(listed, listed.c.key == table.c[shared]))
+    return sa.select(table.c.id).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update(key_share=True)
 
 
 def allow(conn: sa.Connection, ids: Sequence[int], now: datetime) -> None:
     """These may go: they are `sending` from the commit on, one attempt further."""
     if not ids:
         return
-    listed = id_list(conn, ids)
-    conn.execute(
-        message.update()
-        .where(message.c.id.in_(sa.select(listed.c.id)))
-        .values(state="sending", reason=None, decided_at=now, attempts=message.c.attempts + 1)
-    )
+    conn.execute(_allow(conn.dialect.name), {"ids": list(ids), "now": now})
+
+
+@cache
+def _allow(dialect: str) -> sa.Update:
+    going = {"state": "sending", "reason": None, "decided_at": _NOW, "attempts": message.c.attempts + 1}
+    return message.update().where(message.c.id.in_(sa.select(bound_ids(dialect).c.id))).values(going)
 
 
 def reserve(conn: sa.Connection, rows: Sequence[tuple[Any, ...]], again: Iterable[int]) -> None:
@@ -375,7 +440,21 @@ def last_look(
 ) -> dict[tuple[int, str], Look]:
     """(message id, address key) → what changed, in one statement, just before they are handed over. `channel`: the
     name of the one they go by (`rates.name_of`)."""
-    pairs = _pairs(conn, deliveries)
+    looks = {}
+    unchanged: dict[tuple[Any, ...], Look] = {}  # nearly all of them look alike
+    asked = {**_bound(conn.dialect.name, deliveries), **looked_at(now), "channel": channel}
+    for i, key, state, attempts, until, *seen, resting in conn.execute(_looking(conn.dialect.name), asked).all():
+        values = (state, *map(bool, seen), attempts, until, bool(resting))
+        look = unchanged.get(values)
+        if look is None:
+            look = unchanged[values] = Look(*values)
+        looks[(i, key)] = look
+    return looks
+
+
+@cache
+def _looking(dialect: str) -> sa.Select[Any]:
+    pairs, now = _pairs(dialect), _NOW
     person = customer.alias("person")
     gone = sa.and_(
         message.c.addressee == "customer", sa.or_(person.c.merged_into.isnot(None), person.c.left_at.isnot(None))
@@ -388,17 +467,17 @@ def last_look(
     about_it = sa.and_(message.c.origin.in_(sorted(ANSWERS)), suppression.c.reason == Reason.OPTED_OUT.value)
     # Of a task, only a call's number is asked for among those not to be called; and whatever list it is on counts.
     not_called = sa.exists().where(suppression.c.medium == VOICE, listed)
-    query = sa.select(
+    return sa.select(
         message.c.id,
         pairs.c.key,
         message.c.state,
         message.c.attempts,
-        held_back(channel, now),
+        held_back(),
         sa.exists()
         .where(sa.or_(journey_control.c.scope == "*", journey_control.c.scope == message.c.journey))
         .label("paused"),
         sa.func.coalesce(sa.or_(run_is_over(), gone), sa.false()).label("over"),
-        sa.and_(message.c.addressee == "customer", _withdrawn(now)).label("withdrawn"),
+        sa.and_(message.c.addressee == "customer", _withdrawn()).label("withdrawn"),
         sa.or_(
             sa.exists().where(suppression.c.medium == message.c.medium, listed, advertising, ~about_it),
             sa.and_(message.c.medium == Medium.TASK.value, not_called),
@@ -418,18 +497,9 @@ def last_look(
         .outerjoin(person, person.c.id == message.c.customer_id)
         .outerjoin(preference, preference.c.customer_id == message.c.customer_id)
     )
-    looks = {}
-    unchanged: dict[tuple[Any, ...], Look] = {}  # nearly all of them look alike
-    for i, key, state, attempts, until, *seen, resting in conn.execute(query).all():
-        values = (state, *map(bool, seen), attempts, until, bool(resting))
-        look = unchanged.get(values)
-        if look is None:
-            look = unchanged[values] = Look(*values)
-        looks[(i, key)] = look
-    return looks
 
 
-def _withdrawn(now: datetime) -> Any:
+def _withdrawn() -> Any:
     """The consent rule's word (rules/consent.py), as far as a message that it allowed can lose it.
 
     A no that no newer yes answers; and any no that came in since the decision: which yes was relied on cannot be told
@@ -437,6 +507,7 @@ def _withdrawn(now: datetime) -> Any:
     exactly its topic. A consent's end counts where it came in, or was reached, since, and no yes is left.
     """
     yes, no, said = consent_current.alias("yes"), consent_current.alias("no"), consent_event.alias("said")
+    now = _NOW
 
     def of(word: Any, *topics: Any) -> Any:
         same = sa.and_(word.c.customer_id == message.c.customer_id, word.c.medium == message.c.medium)
@@ -460,15 +531,21 @@ def _withdrawn(now: datetime) -> Any:
     return sa.case((message.c.purpose == "marketing", marketing), else_=objected.correlate(message))
 
 
-def _pairs(conn: sa.Connection, pairs: Sequence[tuple[int, str]]) -> sa.Subquery:
+def _bound(dialect: str, pairs: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """What is bound to a statement with `_pairs` in it."""
+    if dialect == "sqlite":
+        return {"pairs": dump_json([list(pair) for pair in pairs])}
+    return {"ids": [i for i, _ in pairs], "keys": [key for _, key in pairs]}
+
+
+def _pairs(dialect: str) -> sa.Subquery:
     """(id, key) as something to join with: one bound value, or two, however many there are."""
-    if conn.dialect.name == "sqlite":
-        text = sa.literal(dump_json([list(pair) for pair in pairs]), sa.Text())
-        each = sa.func.json_each(text).table_valued("value")
+    if dialect == "sqlite":
+        each = sa.func.json_each(sa.bindparam("pairs", type_=sa.Text())).table_valued("value")
         number = sa.cast(sa.func.json_extract(each.c.value, "$[0]"), sa.BigInteger)
         return sa.select(number.label("id"), sa.func.json_extract(each.c.value, "$[1]").label("key")).subquery()
-    ids = sa.literal([i for i, _ in pairs], ARRAY(sa.BigInteger()))
-    keys = sa.literal([key for _, key in pairs], ARRAY(sa.Text()))
+    ids = sa.bindparam("ids", type_=ARRAY(sa.BigInteger()))
+    keys = sa.bindparam("keys", type_=ARRAY(sa.Text()))
     unnested = sa.func.unnest(ids, keys).table_valued(sa.column("id", sa.BigInteger), sa.column("key", sa.Text))
     return sa.select(unnested.render_derived()).subquery()
 
@@ -479,14 +556,10 @@ def _pairs(conn: sa.Connection, pairs: Sequence[tuple[int, str]]) -> sa.Subquery
 def lock_states(conn: sa.Connection, messages: Iterable[Due]) -> dict[int, Now]:
     """Message id → how it stands, locked (their enrollments first)."""
     chosen = list(messages)
-    listed = id_list(conn, [d.id for d in chosen])
     if conn.dialect.name == "postgresql":
-        runs = id_list(conn, {d.enrollment_id for d in chosen if d.enrollment_id is not None})
-        lock_runs(conn, sa.select(runs.c.id))
-    m = message.c
-    query = sa.select(m.id, m.state, m.attempts, m.reason).where(m.id.in_(sa.select(listed.c.id)))
-    query = query.order_by(m.id).with_for_update(key_share=True)
-    return {i: Now(*found) for i, *found in conn.execute(query).all()}
+        _lock(conn, enrollment, {d.enrollment_id for d in chosen})
+    found = conn.execute(_locked(conn.dialect.name), {"ids": [d.id for d in chosen]})
+    return {row.id: Now(row.state, row.attempts, row.reason) for row in found}
 
 
 def settle(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.centre import ANSWERED
 from orchestrator.rules import Wishes
-from orchestrator.store.database import id_list, insert_many, key_list
+from orchestrator.store.database import bound_ids, bound_keys, insert_many, key_list
 from orchestrator.store.tables import (
     account,
     customer,
@@ -42,14 +43,18 @@ NOTHING = Chosen(Wishes())
 
 def chosen_by(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, Chosen]:
     """The choices of those who made any: one statement."""
-    p = preference.c
-    listed = id_list(conn, customer_ids)
-    query = sa.select(p.customer_id, p.paused_until, p.at_most, p.per, p.format)
-    rows = conn.execute(query.join(listed, listed.c.id == p.customer_id)).all()
+    rows = conn.execute(_chosen(conn.dialect.name), {"ids": list(customer_ids)}).all()
     return {
         i: Chosen(Wishes(paused_until, at_most, cast(Any, per) or "week"), cast(Any, format_))
         for i, paused_until, at_most, per, format_ in rows
     }
+
+
+@cache
+def _chosen(dialect: str) -> sa.Select[Any]:
+    listed, p = bound_ids(dialect), preference.c
+    query = sa.select(p.customer_id, p.paused_until, p.at_most, p.per, p.format)
+    return query.join(listed, listed.c.id == p.customer_id)
 
 
 def choose(conn: sa.Connection, customer_id: int, chosen: Chosen, now: datetime) -> None:
@@ -88,13 +93,16 @@ def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None
 
 def declared_by(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, dict[str, datetime]]:
     """Customer id → field → since when its value is the customer's own word. One statement."""
-    d = declared.c
-    listed = id_list(conn, customer_ids)
     found: dict[int, dict[str, datetime]] = {}
-    query = sa.select(d.customer_id, d.field, d.at).join(listed, listed.c.id == d.customer_id)
-    for customer_id, field, at in conn.execute(query):
+    for customer_id, field, at in conn.execute(_declared(conn.dialect.name), {"ids": list(customer_ids)}):
         found.setdefault(customer_id, {})[field] = at
     return found
+
+
+@cache
+def _declared(dialect: str) -> sa.Select[Any]:
+    listed, d = bound_ids(dialect), declared.c
+    return sa.select(d.customer_id, d.field, d.at).join(listed, listed.c.id == d.customer_id)
 
 
 def declare(conn: sa.Connection, customer_id: int, fields: Sequence[str], now: datetime, source: str = SOURCE) -> None:
@@ -112,9 +120,13 @@ def undeclare(conn: sa.Connection, fields: Mapping[int, Iterable[str]]) -> None:
         by_fields.setdefault(tuple(sorted(names)), []).append(customer_id)
     for names, ids in by_fields.items():
         if names:
-            listed = id_list(conn, ids)
-            theirs = declared.c.customer_id.in_(sa.select(listed.c.id))
-            conn.execute(sa.delete(declared).where(theirs, declared.c.field.in_(names)))
+            conn.execute(_undeclare(conn.dialect.name), {"ids": ids, "keys": list(names)})
+
+
+@cache
+def _undeclare(dialect: str) -> sa.Delete:
+    theirs = declared.c.customer_id.in_(sa.select(bound_ids(dialect).c.id))
+    return sa.delete(declared).where(theirs, declared.c.field.in_(sa.select(bound_keys(dialect).c.key)))
 
 
 # ---- who ------------------------------------------------------------------------------------------------------------

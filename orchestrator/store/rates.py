@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from math import floor
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,17 +41,15 @@ def take(conn: sa.Connection, name: str, rate: float, burst: float, want: int, n
     machines whose clocks differ, the one that is behind waits until it has caught up.
     An instant more than minutes ahead is nobody's, and does not count.
     """
-    row = _locked(conn, name)
+    row = conn.execute(_LOCKED, {"of": name}).one_or_none()
     if row is None:
         _begin(conn, name, burst, now)
-        row = _locked(conn, name)
-        assert row is not None
+        row = conn.execute(_LOCKED, {"of": name}).one()
     last = row.at if row.at <= now + _AHEAD else now
     passed = max(0.0, (now - last).total_seconds())
     tokens = min(burst, row.tokens + passed * rate)
     count = max(0, min(want, floor(tokens)))
-    values = {"tokens": tokens - count, "at": max(last, now)}
-    conn.execute(table.update().where(table.c.name == name).values(values))
+    conn.execute(_TAKE, {"of": name, "left": tokens - count, "last": max(last, now)})
     if count or want <= 0:
         return Taken(count)
     behind = max(0.0, (last - now).total_seconds())
@@ -61,7 +59,7 @@ def take(conn: sa.Connection, name: str, rate: float, burst: float, want: int, n
 def give_back(conn: sa.Connection, name: str, tokens: float) -> None:
     """Tokens that were taken and not used. Negative: more was used (several devices to a message), to be worked off."""
     if tokens:
-        conn.execute(table.update().where(table.c.name == name).values(tokens=table.c.tokens + tokens))
+        conn.execute(_GIVE_BACK, {"of": name, "unused": tokens})
 
 
 def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) -> None:
@@ -73,19 +71,33 @@ def hold_back(conn: sa.Connection, name: str, until: datetime, now: datetime) ->
     conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"blocked_until": until}, where=longer))
 
 
-def held_back(name: str, now: datetime) -> Any:
-    """As part of a statement: until when the channel is held back; NULL where it is not."""
-    return sa.select(table.c.blocked_until).where(table.c.name == name, blocked(now)).scalar_subquery()
+def looked_at(now: datetime) -> dict[str, datetime]:
+    """What is bound to a statement with `blocked` in it."""
+    return {"now": now, "furthest": now + _MOST}
 
 
-def blocked(now: datetime) -> Any:
-    """Whether a row of the table says to wait. Further ahead than anybody can ask for, a clock was wrong."""
-    return sa.and_(table.c.blocked_until > now, table.c.blocked_until <= now + _MOST)
+def blocked() -> Any:
+    """As part of a statement that is made once: whether a row of the table says to wait, with `looked_at` bound.
+    Further ahead than anybody can ask for, a clock was wrong."""
+    return sa.and_(table.c.blocked_until > sa.bindparam("now"), table.c.blocked_until <= sa.bindparam("furthest"))
 
 
-def _locked(conn: sa.Connection, name: str) -> Any:
-    query = sa.select(table.c.tokens, table.c.at).where(table.c.name == name).with_for_update()
-    return conn.execute(query).one_or_none()
+def held_back() -> Any:
+    """Likewise: until when the channel of the name bound as `channel` is held back; NULL where it is not."""
+    return sa.select(table.c.blocked_until).where(table.c.name == sa.bindparam("channel"), blocked()).scalar_subquery()
+
+
+_LOCKED: Final = sa.select(table.c.tokens, table.c.at).where(table.c.name == sa.bindparam("of")).with_for_update()
+_TAKE: Final = (
+    table.update()
+    .where(table.c.name == sa.bindparam("of"))
+    .values(tokens=sa.bindparam("left"), at=sa.bindparam("last"))
+)
+_GIVE_BACK: Final = (
+    table.update()
+    .where(table.c.name == sa.bindparam("of"))
+    .values(tokens=table.c.tokens + sa.bindparam("unused", type_=sa.Float()))
+)
 
 
 def _begin(conn: sa.Connection, name: str, burst: float, now: datetime) -> None:

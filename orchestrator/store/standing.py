@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ from orchestrator.places import (
 from orchestrator.rules import Consent, Partner, Place, Standing, Zone
 from orchestrator.store import consents, loyalty, preferences, vouchers
 from orchestrator.store.counting import Contacts, Counted, counted
-from orchestrator.store.database import id_list, key_list
+from orchestrator.store.database import bound_ids, bound_keys
 from orchestrator.store.keys import Keys
 from orchestrator.store.suppressions import VOICE, postal_keys
 from orchestrator.store.tables import (
@@ -319,7 +319,7 @@ def _names(asked: Asked, *roots: str) -> bool:
     return any(name.partition(".")[0] in roots for name in asked.names)
 
 
-def _members(asked: Asked, table: sa.Table) -> list[str]:
+def _members(asked: Asked, table: sa.Table) -> tuple[str, ...]:
     """The columns read of a unit, `id` first: what the gate and the address hang on, and what a text names. When that
     is anything else, the attributes are read and decoded, last."""
     readable = [c.name for c in table.columns if c.name not in _UNREAD]
@@ -330,18 +330,23 @@ def _members(asked: Asked, table: sa.Table) -> list[str]:
         wanted = set(readable)
     else:
         wanted = {*_GATE, *(path[1] for path in paths)}
-    names = [name for name in readable if name in wanted]
+    names = tuple(name for name in readable if name in wanted)
     decoded = any(len(path) == 1 or path[1] not in table.c for path in paths)
-    return [*names, "attributes"] if decoded else names
+    return (*names, "attributes") if decoded else names
 
 
-def _unit_rows(conn: sa.Connection, table: sa.Table, ids: Iterable[int], names: Sequence[str]) -> dict[int, Json]:
-    listed = id_list(conn, ids)
-    rows = conn.execute(sa.select(*(table.c[name] for name in names)).join(listed, listed.c.id == table.c.id)).all()
+def _unit_rows(conn: sa.Connection, table: sa.Table, ids: Iterable[int], names: tuple[str, ...]) -> dict[int, Json]:
+    rows = conn.execute(_units(conn.dialect.name, table, names), {"ids": list(ids)}).all()
     if names[-1] != "attributes":
         return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
     # Columns last: an attribute that is called like one of them must not stand in for it.
     return {row[0]: {**row[-1], **dict(zip(names[:-1], row[:-1], strict=True))} for row in rows}
+
+
+@lru_cache(maxsize=128)
+def _units(dialect: str, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
+    listed = bound_ids(dialect)
+    return sa.select(*(table.c[name] for name in names)).join(listed, listed.c.id == table.c.id)
 
 
 def _people(conn: sa.Connection, ids: set[int], asked: Asked) -> dict[int, Json]:
@@ -366,14 +371,18 @@ def _around(
     ids = {row[f"{r}_id"] for row in rows for r in {*named, "partner"} if row.get(f"{r}_id") is not None}
     found: dict[int, sa.Row[Any]] = {}
     if ids:
-        listed = id_list(conn, ids)
-        query = sa.select(account.c.id, account.c.key, account.c.name, account.c.allows_contact)
-        found = {row.id: row for row in conn.execute(query.join(listed, listed.c.id == account.c.id))}
+        found = {row.id: row for row in conn.execute(_named(conn.dialect.name), {"ids": list(ids)})}
     for row in rows if named else ():
         for related in named:
             other = found.get(row.get(f"{related}_id") or 0)
             row[related], row[f"{related}_name"] = (other.key, other.name) if other is not None else (None, None)
     return found
+
+
+@cache
+def _named(dialect: str) -> sa.Select[Any]:
+    listed, a = bound_ids(dialect), account.c
+    return sa.select(a.id, a.key, a.name, a.allows_contact).join(listed, listed.c.id == a.id)
 
 
 def _partners(
@@ -394,34 +403,46 @@ def _partners(
 
 def _devices(conn: sa.Connection, ids: Iterable[int]) -> dict[int, dict[str, str]]:
     """Live devices by customer: token → platform."""
-    listed = id_list(conn, ids)
     found: dict[int, dict[str, str]] = defaultdict(dict)
-    d = device.c
-    query = sa.select(d.customer_id, d.token, d.platform).join(listed, listed.c.id == d.customer_id)
-    for row in conn.execute(query.where(d.retired_at.is_(None)).order_by(d.id)):
+    for row in conn.execute(_live_devices(conn.dialect.name), {"ids": list(ids)}):
         found[row.customer_id][row.token] = row.platform
     return found
+
+
+@cache
+def _live_devices(dialect: str) -> sa.Select[Any]:
+    listed, d = bound_ids(dialect), device.c
+    query = sa.select(d.customer_id, d.token, d.platform).join(listed, listed.c.id == d.customer_id)
+    return query.where(d.retired_at.is_(None)).order_by(d.id)
 
 
 def _events(conn: sa.Connection, ids: set[int]) -> dict[int, Json]:
     if not ids:
         return {}
-    listed = id_list(conn, ids)
-    query = sa.select(event.c.id, event.c.properties).join(listed, listed.c.id == event.c.id)
-    return {row.id: row.properties for row in conn.execute(query)}
+    return {row.id: row.properties for row in conn.execute(_told(conn.dialect.name), {"ids": list(ids)})}
+
+
+@cache
+def _told(dialect: str) -> sa.Select[Any]:
+    listed = bound_ids(dialect)
+    return sa.select(event.c.id, event.c.properties).join(listed, listed.c.id == event.c.id)
 
 
 def _records(conn: sa.Connection, ids: set[int], vocabulary: Vocabulary) -> dict[int, tuple[str, Json]]:
     """(type, fields with the record's own key among them) by id."""
     if not ids:
         return {}
-    listed = id_list(conn, ids)
-    query = sa.select(record.c.id, record.c.type, record.c.key, record.c.fields)
     found = {}
-    for row in conn.execute(query.join(listed, listed.c.id == record.c.id)):
+    for row in conn.execute(_kept(conn.dialect.name), {"ids": list(ids)}):
         kind = vocabulary.records.get(row.type)
         found[row.id] = (row.type, {**({kind.key: row.key} if kind else {}), **row.fields})
     return found
+
+
+@cache
+def _kept(dialect: str) -> sa.Select[Any]:
+    listed, r = bound_ids(dialect), record.c
+    return sa.select(r.id, r.type, r.key, r.fields).join(listed, listed.c.id == r.id)
 
 
 def _vouchers(conn: sa.Connection, batch: Sequence[Due]) -> dict[int, Json]:
@@ -486,29 +507,35 @@ def _suppressed(
     conn: sa.Connection, asked: Asked, keys: Iterable[Mapping[int, tuple[str, ...]]]
 ) -> dict[str, tuple[tuple[str, datetime | None], ...]]:
     hashes = {key for each in keys for some in each.values() for key in some}
-    media = [asked.medium.value, *([VOICE] if asked.medium is Medium.TASK else [])]
-    now = asked.now
     if not hashes:
         return {}
-    listed = key_list(conn, hashes)
     found: dict[str, list[tuple[str, datetime | None]]] = defaultdict(list)
-    query = (
-        sa.select(suppression.c.address_key, suppression.c.reason, suppression.c.until)
-        .join(listed, listed.c.key == suppression.c.address_key)
-        .where(suppression.c.medium.in_(media), sa.or_(suppression.c.until.is_(None), suppression.c.until > now))
-    )
-    for row in conn.execute(query):
-        found[row.address_key].append((row.reason, row.until))
+    query = _barred(conn.dialect.name, asked.medium)
+    for key, reason, until in conn.execute(query, {"keys": list(hashes), "now": asked.now}):
+        found[key].append((reason, until))
     return {key: tuple(value) for key, value in found.items()}
+
+
+@cache
+def _barred(dialect: str, medium: Medium) -> sa.Select[Any]:
+    listed, s = bound_keys(dialect), suppression.c
+    media = [medium.value, *([VOICE] if medium is Medium.TASK else [])]
+    query = sa.select(s.address_key, s.reason, s.until).join(listed, listed.c.key == s.address_key)
+    return query.where(s.medium.in_(media), sa.or_(s.until.is_(None), s.until > sa.bindparam("now")))
 
 
 def _ended(conn: sa.Connection, batch: Sequence[Due], people: Mapping[int, Json]) -> frozenset[int]:
     """Messages whose run ended otherwise than by coming to its end, or whose customer is no longer there."""
-    listed = id_list(conn, {d.enrollment_id for d in batch if d.enrollment_id is not None})
-    query = sa.select(enrollment.c.id).join(listed, listed.c.id == enrollment.c.id)
-    over = set(conn.execute(query.where(run_is_over())).scalars())
+    runs = {d.enrollment_id for d in batch if d.enrollment_id is not None}
+    over = set(conn.execute(_over(conn.dialect.name), {"ids": list(runs)}).scalars()) if runs else set()
     gone = {i for i, p in people.items() if p["merged_into"] is not None or p["left_at"] is not None}
     return frozenset(d.id for d in batch if d.enrollment_id in over or (_is_to(d) and d.customer_id in gone))
+
+
+@cache
+def _over(dialect: str) -> sa.Select[tuple[int]]:
+    listed = bound_ids(dialect)
+    return sa.select(enrollment.c.id).join(listed, listed.c.id == enrollment.c.id).where(run_is_over())
 
 
 def _is_to(due: Due) -> bool:
