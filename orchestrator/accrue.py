@@ -65,15 +65,17 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
     if not (force.project.program.classes or force.project.class_rules):
         return heard, False
     people.take_turns(conn, "accrue")
-    kept = versions.settings(conn, _SEEN, _WRITTEN, *grade.kept_names(force.project))
+    names = [name for verb in (grade, refer, play) for name in verb.kept_names(force.project)]
+    kept = versions.settings(conn, _SEEN, _WRITTEN, *names)
     seen, since = kept.number(_SEEN), kept.instant(_WRITTEN)
     waiting = loyalty.waiting(conn, now)
     newest = min(waiting.newest, seen + BATCH)
     upto = versions.happened_by(conn, seen, newest, now) if newest > seen else seen
     round_ = loyalty.touched(conn, force.project, force.segments, seen, upto, since, now, kept)
-    due = waiting.points or waiting.tiers or grade.is_edited(round_) or play.is_due(conn, force.project, now)
-    if upto == seen and not round_.units() and not due:
-        return heard, False
+    if upto == seen and not round_.units():
+        due = waiting.points or waiting.tiers or grade.is_edited(round_)
+        if not due and not play.is_due(conn, force.project, kept, now):
+            return heard, False
     round_ = grade.classify(round_)
     report = AccrueReport(
         1,

@@ -51,13 +51,12 @@ def complete(round_: Round) -> int:
     """Challenges that the touched units have done; once a day, all units, for some come true by time alone. Returns
     how many."""
     project = round_.project
-    kept = versions.settings(round_.conn, *kept_names(project))
-    daily, done = _is_new_day(project, kept, round_.now), 0
+    daily, done = _is_new_day(project, round_.kept, round_.now), 0
     deeds = cache(lambda unit: _latest_deeds(round_, unit))  # asked for where somebody has done something
     for program in project.program.classes.values():
         if not program.challenges:
             continue
-        _baseline(round_, program, kept)
+        _baseline(round_, program)
         members = {one.id: one for one in round_.of_class(program.class_name, program.unit)}
         if daily:
             members |= _all_fulfilling(round_, program, members)
@@ -100,13 +99,13 @@ def _latest_deeds(round_: Round, unit: Unit) -> Mapping[int, datetime]:
 # ---- challenges -----------------------------------------------------------------------------------------------------
 
 
-def _baseline(round_: Round, program: ClassProgram, kept: Settings) -> None:
+def _baseline(round_: Round, program: ClassProgram) -> None:
     """Who fulfilled a challenge already when it was applied, or edited, has done it silently."""
     conn = round_.conn
     for one in program.challenges:
         name = _mark(program, one)
         mark = int(hashlib.sha256(one.when.text.encode()).hexdigest()[:12], 16)
-        if kept.number(name) == mark:
+        if round_.kept.number(name) == mark:
             continue
         versions.set_number(conn, name, mark)
         if one.include_existing:
@@ -255,9 +254,9 @@ def times_of(one: Draw, vocabulary: Vocabulary) -> tuple[datetime | None, dateti
     return opens, instant(one.closes + timedelta(days=1), time(0), tz)
 
 
-def is_due(conn: sa.Connection, project: Project, now: datetime) -> bool:
+def is_due(conn: sa.Connection, project: Project, kept: Settings, now: datetime) -> bool:
     """Whether a draw is to be opened or drawn, or a day has begun on which all are looked at."""
-    if _is_new_day(project, versions.settings(conn, *kept_names(project)), now):
+    if _is_new_day(project, kept, now):
         return True
     declared = [*_declared(project)]
     if not declared:

@@ -261,8 +261,7 @@ def convert(round_: Round) -> int:
     """Referrals that the round's events convert, and commissions they earn. Returns how many."""
     conn, project = round_.conn, round_.project
     programs = [one for one in project.program.classes.values() if one.referral is not None]
-    known = versions.settings(conn, _SEEN, _LOOKED)
-    seen, news = known.number(_SEEN), referrals.news(conn, round_.first_id, round_.last_id)
+    seen, news = round_.kept.number(_SEEN), referrals.news(conn, round_.first_id, round_.last_id)
     if programs:
         record(conn, project, _claims(round_, news), round_.now)
     news = news._replace(seen=seen, newest=referrals.newest(conn))
@@ -270,7 +269,7 @@ def convert(round_: Round) -> int:
     fresh = round_.last_id > round_.first_id or news.newest > seen
     done = 0
     if programs:
-        daily = _is_new_day(round_, known.instant(_LOOKED))
+        daily = _is_new_day(round_)
         for program in programs if news.newest else ():
             done += _convert(round_, program, news)
             done += _take_back(round_, program, news) if fresh or daily else 0
@@ -287,8 +286,13 @@ def convert(round_: Round) -> int:
     return done
 
 
-def _is_new_day(round_: Round, last: datetime | None) -> bool:
-    tz = first_known(round_.project.vocabulary.timezone)
+def kept_names(project: Project) -> list[str]:
+    """Under which names it is kept how far `convert` has looked."""
+    return [_SEEN, _LOOKED] if project.program.classes else []
+
+
+def _is_new_day(round_: Round) -> bool:
+    last, tz = round_.kept.instant(_LOOKED), first_known(round_.project.vocabulary.timezone)
     return last is None or last.astimezone(tz).date() < round_.now.astimezone(tz).date()
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from orchestrator import earn, play, pseudonym
 from orchestrator.apply import in_force
 from orchestrator.earn import Award
-from orchestrator.store import challenges, merging, players
+from orchestrator.store import challenges, merging, players, versions
 from orchestrator.store import tables as t
 from tests.playing import Game, game, migrated_file, migrated_url, on_sqlite, snapshot  # noqa: F401
 
@@ -165,7 +165,8 @@ b2c:
         with found.store.read() as conn:
             force = in_force(conn)
             assert force is not None
-            assert not play.is_due(conn, force.project, found.now)
+            kept = versions.settings(conn, *play.kept_names(force.project))
+            assert not play.is_due(conn, force.project, kept, found.now)
 
 
 def test_an_account_does_what_its_contacts_do(both: Game):
