@@ -6,6 +6,7 @@ stop a segment over a million. Names come from the declared vocabulary; they are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import in_op
 
 from orchestrator.store.tables import UtcDateTime
 
@@ -90,6 +92,13 @@ def json_date(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[date
 def json_instant(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[datetime]:
     """A member that is an instant as the store writes it, YYYY-MM-DDTHH:MM:SS.ffffffZ."""
     return _Instant(column, name)
+
+
+def listed(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
+    """`IN` of values that a kept statement has for good; `in_` of plain ones has its text written anew at each
+    execution. At least one value."""
+    kind: Any = column.type
+    return column.in_([sa.literal(value, kind.coerce_compared_value(in_op, value)) for value in values])
 
 
 def _parts(element: _Member, compiler: SQLCompiler, kw: dict[str, Any]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import Grouping
 
 from orchestrator.condition import Condition
 from orchestrator.model import Kind, Vocabulary
+from orchestrator.store.dialect import listed
 from orchestrator.store.scalars import Frame, Place, Scalars, Sql, applied, bound_value
 from orchestrator.store.tables import UtcDateTime, account, customer, event, feedback, message
 from orchestrator.terms import (
@@ -167,10 +168,10 @@ class Meaning(Scalars):
         kind = kind_of(value)
         if kind is Kind.MONEY or (kind is Kind.INSTANT):
             return sa.or_(*(self._compare(Compare("==", value, option), frame) for option in options))
-        listed = [bound_value(o) for o in options if isinstance(o, Literal_)]
+        values = [bound_value(o) for o in options if isinstance(o, Literal_)]
         if kind is Kind.NUMBER:
-            listed = [float(n) for n in listed if not isinstance(n, str | date)]  # psycopg muddles int with float here
-        return self.scalar(value, frame).in_(listed)
+            values = [float(n) for n in values if not isinstance(n, str | date)]  # psycopg muddles int with float here
+        return listed(self.scalar(value, frame), values)
 
     def _is_set(self, value: Scalar, frame: Frame) -> Sql:
         kind = kind_of(value)
@@ -235,7 +236,7 @@ class Meaning(Scalars):
             tier = self.tier(node.tier, frame, ladder.unit)
             # With no tier allowed, it still is unknown when the tier is.
             arms.append(
-                sa.and_(place.take(lambda r: r.c["class"]) == name, tier.in_(allowed) if allowed else tier != tier)
+                sa.and_(place.take(lambda r: r.c["class"]) == name, listed(tier, allowed) if allowed else tier != tier)
             )
         return sa.or_(*arms) if arms else sa.false()
 
@@ -326,7 +327,7 @@ class Meaning(Scalars):
         picked = [
             sent.c.enrollment_id == run.c.id,
             sent.c.step == node.step,
-            said.c.kind.in_(sorted(node.kinds)),
+            listed(said.c.kind, sorted(node.kinds)),
             said.c.received_at <= self.instant,
         ]
         if node.since == "step":

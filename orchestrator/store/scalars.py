@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from orchestrator.dates import after, before, day_after
 from orchestrator.model import Kind, Unit, Vocabulary
-from orchestrator.store.dialect import json_bool, json_date, json_instant, json_number, json_text
+from orchestrator.store.dialect import json_bool, json_date, json_instant, json_number, json_text, listed
 from orchestrator.store.tables import (
     UtcDateTime,
     account,
@@ -209,7 +209,7 @@ class Scalars:
         names = [n for n, c in self.vocabulary.classes.items() if c.unit == "account"]
         if not names:
             return one, frame.unit.c.id
-        shared = frame.unit.c["class"].in_(names)
+        shared = listed(frame.unit.c["class"], names)
         return sa.case((shared, company), else_=one), sa.case((shared, frame.unit.c.account_id), else_=frame.unit.c.id)
 
     def _points_within(self, node: PointsWithin, frame: Frame) -> Sql:
@@ -237,7 +237,7 @@ class Scalars:
         """Entries that count towards a tier, since an instant and by now."""
         return [
             found.c.counts,
-            found.c.kind.in_(("earn", "award", "reverse")),
+            listed(found.c.kind, ("earn", "award", "reverse")),
             found.c.at > since,
             found.c.at <= self.instant,
             found.c.received_at <= self.instant,
@@ -492,7 +492,7 @@ class Scalars:
         names = [n for n, c in self.vocabulary.classes.items() if c.unit == "account"]
         if not names:
             return own
-        return sa.case((place.take(lambda r: r.c["class"]).in_(names), shared.take(lambda r: r.c.tier)), else_=own)
+        return sa.case((listed(place.take(lambda r: r.c["class"]), names), shared.take(lambda r: r.c.tier)), else_=own)
 
 
 # ---- small parts ----------------------------------------------------------------------------------------------------
