@@ -6,11 +6,12 @@ changed since the last look is written and told as events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from orchestrator.ingest import record_events
@@ -20,6 +21,7 @@ from orchestrator.program import ClassProgram, Membership
 from orchestrator.reward import Asked, give
 from orchestrator.store import loyalty, tiers
 from orchestrator.store.loyalty import Member, Round
+from orchestrator.store.tiers import Graded
 from orchestrator.zones import instant
 
 BATCH = 10_000
@@ -27,15 +29,13 @@ BATCH = 10_000
 _DAY = timedelta(days=1)
 
 
-def belong(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
+def belong(parts: Iterable[Part]) -> int:
     """Memberships that begin, are renewed and end. Returns how many."""
-    changed = 0
-    for program in round_.project.program.classes.values():
-        if program.membership is None:
-            continue
-        for some in of_class(round_, program, due):
-            changed += _Belonging(round_, program, program.membership, some).settle()
-    return changed
+    return sum(
+        _Belonging(part.round_, part.program, part.program.membership, part).settle()
+        for part in parts
+        if part.program.membership is not None
+    )
 
 
 class _Stay(NamedTuple):
@@ -47,6 +47,10 @@ class _Stay(NamedTuple):
     wait: bool = False
 
 
+_NO_STAY: Final = _Stay(None, None)
+_NOBODY: Final = Graded()
+
+
 @dataclass(slots=True)
 class _Belonging:
     """The touched or due units of a class whose programme one joins."""
@@ -54,41 +58,51 @@ class _Belonging:
     round_: Round
     program: ClassProgram
     membership: Membership
-    members: Mapping[int, Member]
+    part: Part
+
+    @property
+    def members(self) -> Mapping[int, Member]:
+        return self.part.members
 
     def settle(self) -> int:
         conn, now, unit = self.round_.conn, self.round_.now, self.program.unit
-        rows = loyalty.standing(conn, unit, list(self.members))
+        rows = self.part.standing()
         stays = self._stays()
         since = self.round_.kept.instant(tiers.since_name(self.program.class_name)) or now
         told: list[dict[str, Any]] = []
         written: dict[int, dict[str, Any]] = {}
         started: list[Member] = []
         for i, member in self.members.items():
-            stay, today = stays.get(i, _Stay(None, None)), self._today(member)
-            before, after = _kept(rows.get(i, {})), _as_kept(stay.term, today)
+            row, stay, today = rows.get(i, _NOBODY), stays.get(i, _NO_STAY), self._today(member)
+            before, after = _kept(row), _as_kept(stay.term, today)
             silent = stay.at is None or stay.at < since
-            for kind, mark in _between(before, after):
+            for kind, mark in _between(before, after) if after != before else ():
                 if silent and (kind == "membership_started" or before.state == "none"):
                     continue
                 told.append(self._event(member, kind, mark))
                 if kind == "membership_started":
                     started.append(member)
             again = stay.wait or (after.state == "active" and after.until is not None)
-            waited = rows.get(i, {}).get("tier_due")
-            if after != before or again or (waited is not None and waited <= now):
-                due_at = next_midnight(now, member.tz(self.round_.project.vocabulary.timezone)) if again else None
+            # Whoever has a tier is looked at for it yet in this look, and then says when to look again.
+            climbs = self.program.tier_by is not None and after.state == "active"
+            waited = row.tier_due is not None and row.tier_due <= now
+            if after != before or (not climbs and (again or waited)):
+                due_at = next_midnight(now, self._tz(member)) if again else None
                 written[i] = {"member": after.state, "member_since": after.since, "member_until": after.until}
                 written[i]["tier_due"] = due_at
-        loyalty.write(conn, unit, written, now)
+        loyalty.write(conn, unit, written, now, there=rows)
+        self.part.note(written)
         if idle := [i for i in self.members if (w := written.get(i)) and w["member"] != "active" and not w["tier_due"]]:
             tiers.rest(conn, unit, idle)
         record_events(conn, told, now=now)
         give_benefit(self.round_, self.program, started)
         return len(told)
 
+    def _tz(self, member: Member) -> ZoneInfo:
+        return member.tz(self.round_.project.vocabulary.timezone)
+
     def _today(self, member: Member) -> date:
-        return self.round_.now.astimezone(member.tz(self.round_.project.vocabulary.timezone)).date()
+        return self.round_.now.astimezone(self._tz(member)).date()
 
     def _event(self, member: Member, kind: str, mark: date) -> dict[str, Any]:
         whose = {"customer_id": member.id, "account_id": member.account_id}
@@ -115,14 +129,13 @@ class _Belonging:
         return (value.event if value is not None else "") or "order_placed"
 
     def _free(self) -> dict[int, _Stay]:
-        begun = tiers.begun(self.round_.conn, self.program.unit, list(self.members))
         found = {}
-        for i, row in begun.items():
-            tz = self.members[i].tz(self.round_.project.vocabulary.timezone)
-            made = row.created_at.astimezone(tz).date()
-            day = min(row.joined or made, self._today(self.members[i]))
-            at = row.created_at if day >= made else instant(day, time(), tz)
-            times = terms(self.membership, [day], self._today(self.members[i]))
+        for i, member in self.members.items():
+            tz, today = self._tz(member), self._today(member)
+            made = member.created_at.astimezone(tz).date()
+            day = min(member.joined or made, today)
+            at = member.created_at if day >= made else instant(day, time(), tz)
+            times = terms(self.membership, [day], today)
             found[i] = _Stay(times[-1] if times else None, at)
         return found
 
@@ -130,7 +143,7 @@ class _Belonging:
         happened = tiers.happenings(self.round_.conn, self.program.unit, list(self.members), event, self.round_.now)
         found = {}
         for i, instants in happened.items():
-            tz = self.members[i].tz(self.round_.project.vocabulary.timezone)
+            tz = self._tz(self.members[i])
             by_day = {at.astimezone(tz).date(): at for at in reversed(instants)}
             days = [at.astimezone(tz).date() for at in instants]
             times = terms(self.membership, days, self._today(self.members[i]))
@@ -153,7 +166,7 @@ class _Belonging:
         rows = tiers.contracts(self.round_.conn, self.program.unit, list(self.members), kind, starts, ends, goes_on)
         found = {}
         for i, contracts in rows.items():
-            tz, today = self.members[i].tz(self.round_.project.vocabulary.timezone), self._today(self.members[i])
+            tz, today = self._tz(self.members[i]), self._today(self.members[i])
             spans = [(c.starts or c.created_at.astimezone(tz).date(), None if c.goes_on else c.ends) for c in contracts]
             found[i] = _Stay(
                 covering(spans, today), max(c.created_at for c in contracts), any(s > today for s, _ in spans)
@@ -169,8 +182,8 @@ class _Kept(NamedTuple):
     until: date | None
 
 
-def _kept(row: Mapping[str, Any]) -> _Kept:
-    return _Kept(row.get("member") or "none", row.get("member_since"), row.get("member_until"))
+def _kept(row: Graded) -> _Kept:
+    return _Kept(row.member or "none", row.member_since, row.member_until)
 
 
 def _as_kept(term: Term | None, today: date) -> _Kept:
@@ -213,17 +226,55 @@ def give_benefit(round_: Round, program: ClassProgram, started: Sequence[Member]
 # ---- units and their days -------------------------------------------------------------------------------------------
 
 
-def of_class(
-    round_: Round, program: ClassProgram, due: Mapping[Unit, Mapping[int, Member]]
-) -> Iterator[dict[int, Member]]:
-    """Touched and due units of a class, in parts."""
-    mine = {m.id: m for m in round_.of_class(program.class_name, program.unit)}
-    mine |= {m.id: m for m in due[program.unit].values() if m.class_name == program.class_name}
-    ids = iter(sorted(mine))
-    while some := list(islice(ids, BATCH)):
-        yield {i: mine[i] for i in some}
+@dataclass(slots=True)
+class Part:
+    """Units of one class that a look is about. `shared`: what stands of the units of that kind, where they are few
+    enough for it to be read for all classes at once; what is written meanwhile is noted there."""
+
+    round_: Round
+    program: ClassProgram
+    members: Mapping[int, Member]
+    shared: dict[int, Graded] | None = None
+
+    def standing(self) -> Mapping[int, Graded]:
+        """What stands of each now, by unit id."""
+        return (
+            self.shared
+            if self.shared is not None
+            else tiers.graded(self.round_.conn, self.program.unit, [*self.members])
+        )
+
+    def note(self, written: Mapping[int, Mapping[str, Any]]) -> None:
+        if self.shared is not None:
+            for i, values in written.items():
+                self.shared[i] = self.shared.get(i, _NOBODY)._replace(**values, there=True)
 
 
+def parts(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> list[Part]:
+    """Touched and due units by class, of those with a tier or a membership, in the programme's order; in bounds."""
+    found: list[Part] = []
+    of: dict[tuple[Unit, str], dict[int, Member]] = {
+        (program.unit, name): {}
+        for name, program in round_.project.program.classes.items()
+        if program.tier_by is not None or program.membership is not None
+    }
+    shared: dict[Unit, dict[int, Graded] | None] = {}
+    for unit, theirs in due.items():
+        units = {**round_.among(unit), **theirs}
+        for i in sorted(units):
+            if (mine := of.get((unit, units[i].class_name))) is not None:
+                mine[i] = units[i]
+        ids = [i for (other, _), mine in of.items() if other == unit for i in mine]
+        shared[unit] = tiers.graded(round_.conn, unit, ids) if len(ids) <= BATCH else None
+    for (unit, name), mine in of.items():
+        ids_of = iter(mine)
+        while some := list(islice(ids_of, BATCH)):
+            members = {i: mine[i] for i in some}
+            found.append(Part(round_, round_.project.program.classes[name], members, shared[unit]))
+    return found
+
+
+@lru_cache(maxsize=1_000)
 def next_midnight(now: datetime, tz: ZoneInfo) -> datetime:
     """The instant at which the next local day begins."""
     day = now.astimezone(tz).date() + _DAY

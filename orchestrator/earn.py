@@ -291,13 +291,12 @@ def _over(tz: ZoneInfo, day: date) -> datetime:
 
 def earn(round_: Round) -> int:
     """Points for the round's events, by the rules; refunds take back. Returns how many entries were written."""
-    there = points.types(round_.conn, round_.first_id, round_.last_id)
-    if not there:
+    if not round_.types:
         return 0
     written = 0
     for unit in _UNITS:
         programs = [p for p in round_.project.program.classes.values() if p.unit == unit]
-        written += _Earning(round_, unit, there).all(programs)
+        written += _Earning(round_, unit, round_.types).all(programs)
     return written
 
 
@@ -307,7 +306,7 @@ class _Earning:
 
     round: Round
     unit: Unit
-    there: set[str]
+    there: frozenset[str]
 
     def all(self, programs: Sequence[ClassProgram]) -> int:
         found = [
@@ -427,6 +426,8 @@ class _Earning:
         for side in sides:
             if side.unit_id in books.members:
                 cases[side.unit_id, side.match].append(side)
+        if not any(s.type == refund.event for some in cases.values() for s in some):
+            return
         bought = [s.event_id for some in cases.values() for s in some if s.type == refund.takes_back]
         earned = points.earned_by(self.round.conn, self.unit, bought)
         for (unit_id, _), some in cases.items():

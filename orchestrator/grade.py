@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from orchestrator.belong import belong, next_midnight, of_class
+from orchestrator.belong import Part, belong, next_midnight, parts
 from orchestrator.condition import Condition, Expression
 from orchestrator.ladder import (
     Found,
@@ -37,12 +37,16 @@ from orchestrator.store import loyalty, people, tiers, versions
 from orchestrator.store.loyalty import Member, Round
 from orchestrator.store.people import TierChange
 from orchestrator.store.segments import Segments
+from orchestrator.store.tiers import Graded
 from orchestrator.zones import instant
 
 BATCH = 10_000
 """Units looked at by one statement, and how many of those that are due a look takes."""
 STEPS = 64
 """Instants that a look steps through, beside reviews: of more arrivals between two looks some are taken together."""
+_NOBODY: Final = Graded()
+_WRITTEN: Final = ("score", "next_tier", "missing", "shortfall", "review_on", "protected", "tier_since", "below_since",
+                   "held_until", "reviewed_on", "graded_tier")  # fmt: skip
 
 
 # ---- the programme itself -------------------------------------------------------------------------------------------
@@ -140,13 +144,20 @@ def place(round_: Round) -> int:
     Returns how many changed."""
     conn, round_ = round_.conn, heed_edits(round_)
     waiting = tiers.due(conn, round_.now, BATCH)
-    due = {unit: loyalty.members(conn, unit, ids) for unit, ids in waiting.items()}
-    changed = belong(round_, due) + climb(round_, due)
+    due = {unit: _members(round_, unit, ids) for unit, ids in waiting.items()}
+    some = parts(round_, due)
+    changed = belong(some) + climb(some)
     for unit, ids in waiting.items():
         known = due[unit]
         if gone := [i for i in ids if i not in known or not _has_rules(round_.project, known[i])]:
             tiers.rest(conn, unit, gone)
     return changed
+
+
+def _members(round_: Round, unit: Unit, ids: Sequence[int]) -> dict[int, Member]:
+    touched = round_.among(unit)
+    known = loyalty.members(round_.conn, unit, [i for i in ids if i not in touched])
+    return {i: found for i in ids if (found := touched.get(i) or known.get(i)) is not None}
 
 
 def _has_rules(project: Project, member: Member) -> bool:
@@ -159,37 +170,41 @@ def _has_rules(project: Project, member: Member) -> bool:
 # ---- tiers ----------------------------------------------------------------------------------------------------------
 
 
-def climb(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
+def climb(some: Iterable[Part]) -> int:
     """Tiers of the touched units and of those whose day has come. Returns how many changed."""
     changed = 0
-    for program in round_.project.program.classes.values():
-        if program.tier_by is None:
-            continue
-        for some in of_class(round_, program, due):
-            changed += _climbed(round_, program, some)
+    again: dict[Unit, dict[datetime, list[int]]] = {}
+    conn = None
+    for part in some:
+        if part.program.tier_by is not None:
+            conn = part.round_.conn
+            changed += _climbed(part, again.setdefault(part.program.unit, {}))
+    for unit, due in again.items():
+        assert conn is not None
+        tiers.look_again(conn, unit, due)
     return changed
 
 
-def _climbed(round_: Round, program: ClassProgram, members: Mapping[int, Member]) -> int:
-    conn, now = round_.conn, round_.now
-    rows = loyalty.standing(conn, program.unit, list(members))
+def _climbed(part: Part, again: dict[datetime, list[int]]) -> int:
+    """`again`: when to look again at whom; put there."""
+    round_, program, members, rows = part.round_, part.program, part.members, part.standing()
     if program.membership is not None:
-        members = {i: m for i, m in members.items() if rows.get(i, {}).get("member") == "active"}
+        members = {i: m for i, m in members.items() if i in rows and rows[i].member == "active"}
     if not members:
         return 0
-    look = _Look(conn, round_.segments, program, round_.project)
-    begun = tiers.begun(conn, program.unit, [i for i in members if rows.get(i, {}).get("reviewed_on") is None])
-    since = round_.kept.instant(tiers.since_name(program.class_name)) or now
+    look = _Look(round_.conn, round_.segments, program, round_.project)
+    since = round_.kept.instant(tiers.since_name(program.class_name)) or round_.now
     for i, member in members.items():
-        row = rows.get(i, {})
+        row = rows.get(i, _NOBODY)
         came, old = None, False
-        if i in begun:
-            came = began(begun[i].created_at, row.get("member_since"), since, look.zone_of(member))
-            old = came == since and begun[i].created_at < since
+        if row.reviewed_on is None:
+            came = began(member.created_at, row.member_since, since, look.zone_of(member))
+            old = came == since and member.created_at < since
         look.add(member, row, came, old=old)
-    arrived = tiers.arrivals(conn, program.unit, list(members), round_.first_id, round_.last_id, since, now)
-    look.walk(_thinned(arrived, now), now)
-    look.write(rows, now)
+    events = round_.arrived.get(program.unit, {})
+    arrived = {i: {at for at in events[i] if at > since} for i in events.keys() & members.keys()}
+    look.walk(_thinned(arrived), round_.now)
+    look.write(rows, round_.now, again)
     return len(look.changes)
 
 
@@ -199,13 +214,12 @@ def began(created_at: datetime, member_since: date | None, since: datetime, tz: 
     return start if member_since is None else max(start, instant(member_since, time(), tz))
 
 
-def _thinned(arrived: Mapping[int, Iterable[datetime]], now: datetime) -> dict[datetime, list[int]]:
-    """Units by the instants before `now` at which something new came to count for them, at most STEPS instants."""
+def _thinned(arrived: Mapping[int, Iterable[datetime]]) -> dict[datetime, list[int]]:
+    """Units by the instants at which something new came to count for them, at most STEPS instants."""
     found: dict[datetime, list[int]] = {}
     for i, instants in arrived.items():
         for at in instants:
-            if at < now:
-                found.setdefault(at, []).append(i)
+            found.setdefault(at, []).append(i)
     order = sorted(found)
     kept = order[:: -(-len(order) // STEPS)] if order else []
     return {at: found[at] for at in kept}
@@ -231,14 +245,14 @@ class _Look:
     def zone_of(self, member: Member) -> ZoneInfo:
         return member.tz(self.project.vocabulary.timezone)
 
-    def add(self, member: Member, row: Mapping[str, object], came: datetime | None, *, old: bool) -> None:
+    def add(self, member: Member, row: Graded, came: datetime | None, *, old: bool) -> None:
         """`row`: what stands in the derived table; `came`: when she came under the programme, where this is the first
         look at her; `old`: she was there before it."""
         i = member.id
         self.members[i] = member
         if came is None:
-            known: Stand = Stand(row["graded_tier"], row["below_since"], row["held_until"], row["reviewed_on"])  # type: ignore[arg-type]
-            self.since[i] = row["tier_since"]  # type: ignore[assignment]
+            known = Stand(row.graded_tier, row.below_since, row.held_until, row.reviewed_on)
+            self.since[i] = row.tier_since
         else:
             known = Stand(None, reviewed_on=came.astimezone(self.zone_of(member)).date())
             self.since[i] = None
@@ -248,7 +262,7 @@ class _Look:
                 known = replace(known, tier=self.program.tiers[0])
                 self.stands[i] = known
                 self._changed(i, None, known.tier, "first", came)
-        if member.tier != (row["graded_tier"] if came is None else None):
+        if member.tier != (row.graded_tier if came is None else None):
             self.imposed[i] = member.tier
         self.stands[i] = known
 
@@ -322,38 +336,35 @@ class _Look:
         today = now.astimezone(self.zone_of(self.members[i])).date()
         return progress(self.program, self.stands[i], self.found[i], today)
 
-    def write(self, known: Mapping[int, Mapping[str, Any]], now: datetime) -> None:
-        """The tiers, their ledger, and the derived rows that are not as `known`: a fixed number of statements, and one
-        for each zone's midnight."""
+    def write(self, known: Mapping[int, Graded], now: datetime, again: dict[datetime, list[int]]) -> None:
+        """The tiers, their ledger, and the derived rows that are not as `known`: a fixed number of statements. Who of
+        the others is to be looked at at another time than it says there goes into `again`."""
         unit = self.program.unit
         risen = {i: s.tier for i, s in self.stands.items() if s.tier != self.members[i].tier}
         tiers.set_tiers(self.conn, unit, risen)
         people.add_tier_changes(self.conn, self.changes, now)
         rows = {}
-        again: dict[datetime, list[int]] = {}
         for i, stand in self.stands.items():
-            told = self.progress_of(i, now)
-            row = {
-                "score": told.score,
-                "next_tier": told.next_tier,
-                "missing": told.missing,
-                "shortfall": told.shortfall,
-                "review_on": told.review_on,
-                "protected": told.protected,
-                "tier_since": self.since[i] or now,
-                "below_since": stand.below_since,
-                "held_until": stand.held_until,
-                "reviewed_on": stand.reviewed_on,
-                "graded_tier": stand.tier,
-            }
+            told, there = self.progress_of(i, now), known.get(i, _NOBODY)
+            row = there._replace(
+                score=told.score,
+                next_tier=told.next_tier,
+                missing=told.missing,
+                shortfall=told.shortfall,
+                review_on=told.review_on,
+                protected=told.protected,
+                tier_since=self.since[i] or now,
+                below_since=stand.below_since,
+                held_until=stand.held_until,
+                reviewed_on=stand.reviewed_on,
+                graded_tier=stand.tier,
+            )
             due_at = next_midnight(now, self.zone_of(self.members[i]))
-            there = known.get(i)
-            if there is not None and all(there[name] == value for name, value in row.items()):
+            if not there.there or row != there:
+                rows[i] = {name: getattr(row, name) for name in _WRITTEN} | {"tier_due": due_at}
+            elif there.tier_due != due_at:
                 again.setdefault(due_at, []).append(i)  # most nights nothing has changed for most
-            else:
-                rows[i] = {**row, "tier_due": due_at}
-        loyalty.write(self.conn, unit, rows, now)
-        tiers.look_again(self.conn, unit, again)
+        loyalty.write(self.conn, unit, rows, now, there=known)
 
 
 # ---- from scratch ---------------------------------------------------------------------------------------------------
@@ -378,15 +389,15 @@ def rebuilt(
     program = project.program.classes[class_name]
     members = loyalty.members(conn, program.unit, ids)
     look = _Look(conn, segments, program, project)
-    begun, rows = tiers.begun(conn, program.unit, ids), loyalty.standing(conn, program.unit, ids)
+    rows = tiers.graded(conn, program.unit, ids)
     since = tiers.program_since(conn, class_name) or now
     arrived: dict[datetime, list[int]] = {}
     imposed = tiers.set_by_others(conn, program.unit, ids)
     for i, member in members.items():
-        came = began(begun[i].created_at, rows.get(i, {}).get("member_since"), since, look.zone_of(member))
+        came = began(member.created_at, rows.get(i, _NOBODY).member_since, since, look.zone_of(member))
         told_before = [tier for at, tier in imposed.get(i, []) if at <= came]
-        old = came == since and begun[i].created_at < since
-        look.add(replace(member, tier=told_before[-1] if told_before else None), {}, came, old=old)
+        old = came == since and member.created_at < since
+        look.add(replace(member, tier=told_before[-1] if told_before else None), _NOBODY, came, old=old)
         for at, tier in imposed.get(i, []):
             if at > came:
                 look.told[at, i] = tier

@@ -34,7 +34,8 @@ from orchestrator.zones import first_known
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A unit as the programme sees it. `zone`: its own stated one, a customer's account's for want of it, or None."""
+    """A unit as the programme sees it. `zone`: its own stated one, a customer's account's for want of it, or None;
+    `joined`: the stated day; `created_at`: when its row was made."""
 
     unit: Unit
     id: int
@@ -42,6 +43,8 @@ class Member:
     tier: str | None
     zone: str | None
     account_id: int | None
+    joined: date | None
+    created_at: datetime
 
     def tz(self, home: str) -> ZoneInfo:
         """Whose days are its own; `home`: the workspace's zone, for want of a known one."""
@@ -53,7 +56,8 @@ class Round:
     """One look of `accrue`: events with first_id < id ≤ last_id, and the units that they or newer data touch.
 
     `customers`, `accounts`: by id, everybody touched, whatever the class; an account is touched by its contacts' deeds.
-    `kept`: what stood under the names that `accrue` asks for, when the look began.
+    `types`: of its events; `arrived`: when its events came to count for a unit (had happened and were received), where
+    that was before now. `kept`: what stood under the names that `accrue` asks for, when the look began.
     """
 
     conn: sa.Connection
@@ -64,15 +68,20 @@ class Round:
     last_id: int
     customers: Mapping[int, Member] = field(default_factory=dict)
     accounts: Mapping[int, Member] = field(default_factory=dict)
+    types: frozenset[str] = frozenset()
+    arrived: Mapping[Unit, Mapping[int, set[datetime]]] = field(default_factory=dict)
     kept: Settings = field(default_factory=lambda: Settings({}))
 
     def units(self) -> bool:
         return bool(self.customers or self.accounts)
 
+    def among(self, unit: Unit) -> Mapping[int, Member]:
+        """The touched units of a kind."""
+        return self.customers if unit == "customer" else self.accounts
+
     def of_class(self, class_name: str, unit: Unit) -> tuple[Member, ...]:
         """The touched units whose programme that class's is."""
-        among = self.customers if unit == "customer" else self.accounts
-        return tuple(member for member in among.values() if member.class_name == class_name)
+        return tuple(member for member in self.among(unit).values() if member.class_name == class_name)
 
 
 class Waiting(NamedTuple):
@@ -109,32 +118,43 @@ def touched(
 
     What was written in the very instant of the last look is looked at again, by the first look of a later one.
     """
-    people: set[int] = set()
-    companies: set[int] = set()
+    of_units: dict[Unit, set[int]] = {"customer": set(), "account": set()}
+    arrived: dict[Unit, dict[int, set[datetime]]] = {"customer": {}, "account": {}}
+    types: set[str] = set()
     new, written = last_id > first_id, since is None or since < now
     if new or written:
         bound = {"first": first_id, "last": last_id, "since": since}
-        for customer_id, account_id in conn.execute(_touched(new, written, since is None), bound):
-            people.update([customer_id] if customer_id is not None else ())
-            companies.update([account_id] if account_id is not None else ())
-    customers = members(conn, "customer", sorted(people))
-    companies.update(m.account_id for m in customers.values() if m.account_id is not None)
-    accounts = members(conn, "account", sorted(companies))
-    return Round(conn, project, segments, now, first_id, last_id, customers, accounts, kept or Settings({}))
+        for customer_id, account_id, kind, at in conn.execute(_touched(new, written, since is None), bound):
+            types.update([kind] if kind is not None else ())
+            for unit, unit_id in zip(of_units, (customer_id, account_id), strict=True):
+                if unit_id is not None:
+                    of_units[unit].add(unit_id)
+                    if at is not None and at < now:
+                        arrived[unit].setdefault(unit_id, set()).add(at)
+    customers = members(conn, "customer", sorted(of_units["customer"]))
+    of_units["account"].update(m.account_id for m in customers.values() if m.account_id is not None)
+    accounts = members(conn, "account", sorted(of_units["account"]))
+    return Round(
+        conn, project, segments, now, first_id, last_id, customers, accounts, frozenset(types), arrived,
+        kept or Settings({}),
+    )  # fmt: skip
 
 
 @cache
 def _touched(new: bool, written: bool, everybody: bool) -> Any:
-    """(customer id, account id), by `new` events, and by what was `written` since; `everybody`: since ever."""
+    """(customer id, account id, type, when it came to count) of `new` events, and of what was `written` since; of
+    that without the last two. `everybody`: since ever."""
     e, nobody = event.c, sa.cast(sa.null(), sa.BigInteger())
-    of_each = [sa.select(customer.c.id, nobody), sa.select(nobody, account.c.id)]
+    nothing = sa.cast(sa.null(), sa.Text()), sa.cast(sa.null(), UtcDateTime())
+    of_each = [sa.select(customer.c.id, nobody, *nothing), sa.select(nobody, account.c.id, *nothing)]
     since: sa.BindParameter[datetime] = sa.bindparam("since", type_=UtcDateTime())
     wrote = of_each if everybody else [
         of_each[0].where(customer.c.updated_at >= since),
         of_each[1].where(account.c.updated_at >= since),
-        sa.select(record.c.customer_id, record.c.account_id).where(record.c.updated_at >= since).distinct(),
+        sa.select(record.c.customer_id, record.c.account_id, *nothing).where(record.c.updated_at >= since).distinct(),
     ]  # fmt: skip
-    events = sa.select(e.customer_id, e.account_id).distinct()
+    later = sa.case((e.occurred_at > e.received_at, e.occurred_at), else_=e.received_at)
+    events = sa.select(e.customer_id, e.account_id, e.type, later).distinct()
     events = events.where(e.id > sa.bindparam("first"), e.id <= sa.bindparam("last"))
     return sa.union_all(*([events] if new else []), *(wrote if written else []))
 
@@ -151,15 +171,15 @@ def members(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Me
 def _members(dialect: str, unit: Unit) -> sa.Select[Any]:
     listed = bound_ids(dialect)
     if unit == "account":
-        return sa.select(
-            account.c.id, account.c["class"], account.c.tier, account.c.timezone, account.c.id.label("account_id")
-        ).join(listed, listed.c.id == account.c.id)
-    zone = sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone")
+        a = account.c
+        columns = a.id, a["class"], a.tier, a.timezone, a.id.label("account_id"), a.joined, a.created_at
+        return sa.select(*columns).join(listed, listed.c.id == a.id)
+    c, zone = customer.c, sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone")
     return (
-        sa.select(customer.c.id, customer.c["class"], customer.c.tier, zone, customer.c.account_id)
-        .join(listed, listed.c.id == customer.c.id)
-        .join(account, account.c.id == customer.c.account_id, isouter=True)
-        .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+        sa.select(c.id, c["class"], c.tier, zone, c.account_id, c.joined, c.created_at)
+        .join(listed, listed.c.id == c.id)
+        .join(account, account.c.id == c.account_id, isouter=True)
+        .where(c.merged_into.is_(None), c.erased_at.is_(None))
     )
 
 

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,9 +19,10 @@ from orchestrator.condition import Condition
 from orchestrator.ledger import Entry
 from orchestrator.model import EventType, Kind, Unit
 from orchestrator.project import Project
-from orchestrator.store.database import among, id_list, insert_ids, insert_many, key_list
+from orchestrator.store import loyalty as loyalty_of
+from orchestrator.store.database import among, bound_among, bound_ids, bound_keys, insert_ids
 from orchestrator.store.dialect import json_number, json_text
-from orchestrator.store.segments import Segments
+from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import account, customer, event, loyalty, point_entry, tier_change
 
 Owner = tuple[Unit, int]
@@ -31,43 +33,43 @@ Owner = tuple[Unit, int]
 
 def kept(conn: sa.Connection, customer_ids: Iterable[int]) -> dict[int, int]:
     """Customer id → the one it was merged into, or itself; who does not exist or was erased is missing."""
-    listed = id_list(conn, set(customer_ids))
-    into = customer.alias("into")
-    query = (
-        sa.select(customer.c.id, into.c.id)
-        .join(listed, listed.c.id == customer.c.id)
-        .join(into, into.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
-        .where(into.c.erased_at.is_(None))
-    )
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(_whose(conn.dialect.name), {"ids": list(set(customer_ids))})}
 
 
 def whose(conn: sa.Connection, project: Project, customer_ids: Iterable[int]) -> dict[int, Owner]:
     """Customer id → whose points these are: the account's where her class says so, else hers (of the record she was
     merged into). Who was erased is missing."""
-    listed = id_list(conn, set(customer_ids))
-    into = customer.alias("into")
-    query = (
-        sa.select(customer.c.id, into.c.id, into.c["class"], into.c.account_id)
-        .join(listed, listed.c.id == customer.c.id)
-        .join(into, into.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
-        .where(into.c.erased_at.is_(None))
-    )
     found: dict[int, Owner] = {}
-    for of, own, class_name, account_id in conn.execute(query):
+    rows = conn.execute(_whose(conn.dialect.name), {"ids": list(set(customer_ids))})
+    for of, own, class_name, account_id in rows:
         known = project.vocabulary.classes.get(class_name)
         shared = known is not None and known.unit == "account" and account_id is not None
         found[of] = ("account", account_id) if shared else ("customer", own)
     return found
 
 
+@cache
+def _whose(dialect: str) -> sa.Select[Any]:
+    listed, into = bound_ids(dialect), customer.alias("into")
+    return (
+        sa.select(customer.c.id, into.c.id, into.c["class"], into.c.account_id)
+        .join(listed, listed.c.id == customer.c.id)
+        .join(into, into.c.id == sa.func.coalesce(customer.c.merged_into, customer.c.id))
+        .where(into.c.erased_at.is_(None))
+    )
+
+
 def owners(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, int]:
     """Unit id in the ledger → the unit it counts for: each of these itself, and who was merged into them."""
     found = {i: i for i in ids}
     if unit == "customer" and found:
-        query = sa.select(customer.c.id, customer.c.merged_into).where(among(conn, customer.c.merged_into, list(found)))
-        found |= {row[0]: row[1] for row in conn.execute(query)}
+        found |= {row[0]: row[1] for row in conn.execute(_merged(conn.dialect.name), {"ids": list(found)})}
     return found
+
+
+@cache
+def _merged(dialect: str) -> sa.Select[Any]:
+    return sa.select(customer.c.id, customer.c.merged_into).where(bound_among(dialect, customer.c.merged_into))
 
 
 def lock(conn: sa.Connection, units: Mapping[Unit, Iterable[int]], now: datetime) -> None:
@@ -77,11 +79,17 @@ def lock(conn: sa.Connection, units: Mapping[Unit, Iterable[int]], now: datetime
         ids = sorted(set(units[unit]))
         if not ids:
             continue
-        blank = [(unit, i, now) for i in ids]
-        insert_many(conn, loyalty, blank, columns=("unit", "unit_id", "updated_at"), ignore_conflicts=True)
+        loyalty_of.make(conn, unit, ids, now)
         if conn.dialect.name == "postgresql":  # SQLite has one writer
-            mine = sa.and_(loyalty.c.unit == unit, among(conn, loyalty.c.unit_id, ids))
-            conn.execute(sa.select(loyalty.c.unit_id).where(mine).order_by(loyalty.c.unit_id).with_for_update()).all()
+            conn.execute(_HELD, {"of": unit, "ids": ids}).all()
+
+
+_HELD: Final = (
+    sa.select(loyalty.c.unit_id)
+    .where(loyalty.c.unit == sa.bindparam("of"), bound_among("postgresql", loyalty.c.unit_id))
+    .order_by(loyalty.c.unit_id)
+    .with_for_update()
+)
 
 
 # ---- entries --------------------------------------------------------------------------------------------------------
@@ -93,21 +101,30 @@ def entries(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> dict[int, li
     found: dict[int, list[Entry]] = {owner: [] for owner in whom.values()}
     if not whom:
         return found
-    e = point_entry.c
-    query = (
-        sa.select(e.unit_id, e.id, e.kind, e.points, e.at, e.active_at, e.expires_on, e.of_id)
-        .where(e.unit == unit, among(conn, e.unit_id, list(whom)))
-        .order_by(e.id)
-    )
-    for unit_id, *rest in conn.execute(query):
+    for unit_id, *rest in conn.execute(_entries(conn.dialect.name), {"of": unit, "ids": list(whom)}):
         found[whom[unit_id]].append(Entry(*rest))
     return found
 
 
+@cache
+def _entries(dialect: str) -> sa.Select[Any]:
+    e = point_entry.c
+    return (
+        sa.select(e.unit_id, e.id, e.kind, e.points, e.at, e.active_at, e.expires_on, e.of_id)
+        .where(e.unit == sa.bindparam("of"), bound_among(dialect, e.unit_id))
+        .order_by(e.id)
+    )
+
+
 def known(conn: sa.Connection, keys: Iterable[str]) -> set[str]:
     """Those of these keys that stand in the ledger."""
-    listed = key_list(conn, set(keys))
-    return set(conn.execute(sa.select(point_entry.c.key).join(listed, listed.c.key == point_entry.c.key)).scalars())
+    return set(conn.execute(_known(conn.dialect.name), {"keys": list(set(keys))}).scalars())
+
+
+@cache
+def _known(dialect: str) -> sa.Select[tuple[str]]:
+    listed = bound_keys(dialect)
+    return sa.select(point_entry.c.key).join(listed, listed.c.key == point_entry.c.key)
 
 
 _COLUMNS = ("key", "unit", "unit_id", "customer_id", "kind", "points", "rule", "event_id", "of_id", "counts", "at",
@@ -123,14 +140,18 @@ def add(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, int
 
 def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]:
     """Units for whom the clock has changed something: pending points that are active, points that have expired."""
-    c = loyalty.c
-    rows = conn.execute(
-        sa.select(c.unit, c.unit_id).where(c.points_due <= now).order_by(c.points_due, c.unit, c.unit_id).limit(limit)
-    )
     found: dict[Unit, list[int]] = {"customer": [], "account": []}
-    for unit, unit_id in rows:
+    for unit, unit_id in conn.execute(_DUE, {"now": now, "most": limit}):
         found[unit].append(unit_id)
     return found
+
+
+_DUE: Final = (
+    sa.select(loyalty.c.unit, loyalty.c.unit_id)
+    .where(loyalty.c.points_due <= sa.bindparam("now"))
+    .order_by(loyalty.c.points_due, loyalty.c.unit, loyalty.c.unit_id)
+    .limit(sa.bindparam("most"))
+)
 
 
 def forget_due(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
@@ -196,20 +217,12 @@ class Deed(NamedTuple):
     currency: str | None
 
 
-def types(conn: sa.Connection, first_id: int, last_id: int) -> set[str]:
-    """Of the events with first_id < id ≤ last_id."""
-    if last_id <= first_id:
-        return set()
-    query = sa.select(event.c.type.distinct()).where(event.c.id > first_id, event.c.id <= last_id)
-    return set(conn.execute(query).scalars())
-
-
 def _whom(unit: Unit) -> Any:
     """Whose deed an event is. An account's: as it was known when the event came in (`people.add_events`)."""
     return event.c.customer_id if unit == "customer" else event.c.account_id
 
 
-def _of_class(unit: Unit, class_name: str) -> tuple[sa.Table, Any]:
+def _of_class(unit: Unit, class_name: Any) -> tuple[sa.Table, Any]:
     table = customer if unit == "customer" else account
     return table, sa.and_(table.c.id == _whom(unit), table.c["class"] == class_name)
 
@@ -227,19 +240,29 @@ def deeds(
     now: datetime,
 ) -> list[Deed]:
     """The events of a range that a rule is about, in the order of what happened. One statement."""
-    table, mine = _of_class(unit, class_name)
-    null = sa.null()
-    amount = json_number(event.c.properties, of) if of else sa.cast(null, sa.Double())
-    currency = json_text(event.c.properties, f"{of}_currency") if of else sa.cast(null, sa.Text())
-    query = (
-        sa.select(event.c.id, table.c.id, event.c.customer_id, event.c.occurred_at, amount, currency)
-        .select_from(event.join(table, mine))
-        .where(event.c.id > first_id, event.c.id <= last_id, event.c.type == type_name)
-        .order_by(event.c.occurred_at, event.c.id)
+    bound = {"class_name": class_name, "kind": type_name, "first": first_id, "last": last_id}
+    if where is None:
+        return [Deed(*row) for row in conn.execute(_deeds(unit, of), bound)]
+    table = customer if unit == "customer" else account
+    asked = segments.kept(
+        ("deeds", unit, of, *meant(where)),
+        lambda: _deeds(unit, of).where(segments.predicate(where, table, event=event.c.id)),
     )
-    if where is not None:
-        query = query.where(segments.predicate(where, table, now=now, event=event.c.id))
-    return [Deed(*row) for row in conn.execute(query)]
+    return [Deed(*row) for row in conn.execute(asked.statement, asked.binds(now, **bound))]
+
+
+@cache
+def _deeds(unit: Unit, of: str) -> sa.Select[Any]:
+    table, mine = _of_class(unit, sa.bindparam("class_name"))
+    e, null = event.c, sa.null()
+    amount = json_number(e.properties, of) if of else sa.cast(null, sa.Double())
+    currency = json_text(e.properties, f"{of}_currency") if of else sa.cast(null, sa.Text())
+    return (
+        sa.select(e.id, table.c.id, e.customer_id, e.occurred_at, amount, currency)
+        .select_from(event.join(table, mine))
+        .where(e.id > sa.bindparam("first"), e.id <= sa.bindparam("last"), e.type == sa.bindparam("kind"))
+        .order_by(e.occurred_at, e.id)
+    )
 
 
 def earned_at(
@@ -247,28 +270,42 @@ def earned_at(
 ) -> dict[int, list[tuple[datetime, int]]]:
     """When a rule gave these units points, from `since` on: (instant, event id) by unit, in order."""
     whom = owners(conn, unit, ids)
-    e = point_entry.c
-    query = (
-        sa.select(e.unit_id, e.at, e.event_id)
-        .where(e.unit == unit, among(conn, e.unit_id, list(whom)), e.kind == "earn", e.rule == rule, e.at >= since)
-        .order_by(e.at, e.id)
-    )
+    bound = {"of": unit, "ids": list(whom), "by": rule, "since": since}
     found: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
-    for unit_id, at, event_id in conn.execute(query):
+    for unit_id, at, event_id in conn.execute(_earned_at(conn.dialect.name), bound):
         found[whom[unit_id]].append((at, event_id))
     return found
+
+
+@cache
+def _earned_at(dialect: str) -> sa.Select[Any]:
+    e = point_entry.c
+    return (
+        sa.select(e.unit_id, e.at, e.event_id)
+        .where(e.unit == sa.bindparam("of"), bound_among(dialect, e.unit_id))
+        .where(e.kind == "earn", e.rule == sa.bindparam("by"), e.at >= sa.bindparam("since"))
+        .order_by(e.at, e.id)
+    )
 
 
 def tiers(
     conn: sa.Connection, unit: Unit, ids: Iterable[int]
 ) -> dict[int, list[tuple[datetime, str | None, str | None]]]:
     """How the tiers of these units went: (when, from, to), in order."""
-    c = tier_change.c
-    query = sa.select(c.unit_id, c.at, c.from_tier, c.to_tier).where(c.unit == unit, among(conn, c.unit_id, list(ids)))
     found: dict[int, list[tuple[datetime, str | None, str | None]]] = defaultdict(list)
-    for unit_id, *change in conn.execute(query.order_by(c.at, c.id)):
+    for unit_id, *change in conn.execute(_tiers(conn.dialect.name), {"of": unit, "ids": list(ids)}):
         found[unit_id].append(tuple(change))
     return found
+
+
+@cache
+def _tiers(dialect: str) -> sa.Select[Any]:
+    c = tier_change.c
+    return (
+        sa.select(c.unit_id, c.at, c.from_tier, c.to_tier)
+        .where(c.unit == sa.bindparam("of"), bound_among(dialect, c.unit_id))
+        .order_by(c.at, c.id)
+    )
 
 
 # ---- refunds --------------------------------------------------------------------------------------------------------
@@ -313,60 +350,77 @@ class Earned(NamedTuple):
     back: dict[int, int]
 
 
-def _match(case: Case) -> Any:
-    kind = case.earned.fields[case.match].kind
-    p = event.c.properties
-    return sa.cast(json_number(p, case.match), sa.Text()) if kind is Kind.NUMBER else json_text(p, case.match)
-
-
 def both_sides(conn: sa.Connection, case: Case, first_id: int, last_id: int) -> list[Happened]:
     """Every event up to `last_id` that matches one of the range's, in the order of arrival. Two statements."""
-    table, mine = _of_class(case.unit, case.class_name)
-    match = _match(case).label("m")
-    either = event.c.type.in_([case.refund.name, case.earned.name])
-    new = event.c.id > first_id, event.c.id <= last_id, either
-    touched = conn.execute(
-        sa.select(table.c.id, match).select_from(event.join(table, mine)).where(*new, match.is_not(None)).distinct()
-    ).all()
+    money = (case.refunded, case.paid) if case.refunded and case.paid else None
+    is_number = case.earned.fields[case.match].kind is Kind.NUMBER
+    new, all_ = _sides(conn.dialect.name, case.unit, case.match, is_number, money)
+    bound = {"refund": case.refund.name, "earned": case.earned.name, "last": last_id}
+    touched = conn.execute(new, {**bound, "class_name": case.class_name, "first": first_id}).all()
     if not touched:
         return []
-    is_refund = event.c.type == case.refund.name
+    wanted = {tuple(row) for row in touched}
+    lists = {"ids": list({row[0] for row in touched}), "keys": list({row[1] for row in touched})}
+    rows = conn.execute(all_, bound | lists)
+    return [found for row in rows if ((found := Happened(*row)).unit_id, found.match) in wanted]
+
+
+@cache
+def _sides(
+    dialect: str, unit: Unit, name: str, is_number: bool, money: tuple[str, str] | None
+) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """(unit id, match) of new events of both types; and all events of these units with one of these matches. `money`:
+    the properties that say how much, of the refund and of what it takes back."""
+    e, p, whom = event.c, event.c.properties, _whom(unit)
+    match = (sa.cast(json_number(p, name), sa.Text()) if is_number else json_text(p, name)).label("m")
+    refund, earned = sa.bindparam("refund", type_=sa.Text()), sa.bindparam("earned", type_=sa.Text())
+    either = e.type.in_([refund, earned]), e.id <= sa.bindparam("last")
+    table, mine = _of_class(unit, sa.bindparam("class_name"))
+    new = (
+        sa.select(table.c.id, match)
+        .select_from(event.join(table, mine))
+        .where(e.id > sa.bindparam("first"), *either, match.is_not(None))
+        .distinct()
+    )
     amount: Any = sa.cast(sa.null(), sa.Double())
     currency: Any = sa.cast(sa.null(), sa.Text())
-    if case.refunded and case.paid:
-        p = event.c.properties
-        amount = sa.case((is_refund, json_number(p, case.refunded)), else_=json_number(p, case.paid))
-        refunded, paid = f"{case.refunded}_currency", f"{case.paid}_currency"
-        currency = sa.case((is_refund, json_text(p, refunded)), else_=json_text(p, paid))
-    whom = _whom(case.unit)
-    listed = key_list(conn, {row.m for row in touched})
-    query = (
-        sa.select(event.c.id, event.c.type, whom, event.c.customer_id, event.c.occurred_at, match, amount, currency)
-        .where(among(conn, whom, {row[0] for row in touched}), either, event.c.id <= last_id)
-        .where(match.in_(sa.select(listed.c.key)))
-        .order_by(event.c.id)
+    if money is not None:
+        taken, paid = money
+        is_refund = e.type == refund
+        amount = sa.case((is_refund, json_number(p, taken)), else_=json_number(p, paid))
+        currency = sa.case((is_refund, json_text(p, f"{taken}_currency")), else_=json_text(p, f"{paid}_currency"))
+    all_ = (
+        sa.select(e.id, e.type, whom, e.customer_id, e.occurred_at, match, amount, currency)
+        .where(bound_among(dialect, whom), *either, match.in_(sa.select(bound_keys(dialect).c.key)))
+        .order_by(e.id)
     )
-    wanted = {tuple(row) for row in touched}
-    return [found for row in conn.execute(query) if ((found := Happened(*row)).unit_id, found.match) in wanted]
+    return new, all_
 
 
 def earned_by(conn: sa.Connection, unit: Unit, event_ids: Iterable[int]) -> dict[int, list[Earned]]:
     """What rules gave for these events, and what of it was taken back. Two statements."""
-    e = point_entry.c
-    query = sa.select(e.id, e.event_id, e.points, e.at, e.active_at, e.rule, e.counts).where(
-        among(conn, e.event_id, list(event_ids)), e.unit == unit, e.kind == "earn"
-    )
-    rows = conn.execute(query.order_by(e.id)).all()
+    earned, taken = _earned_by(conn.dialect.name)
+    rows = conn.execute(earned, {"of": unit, "ids": list(event_ids)}).all()
     found = {r.id: Earned(r.id, r.event_id, r.points, r.at, r.active_at, r.rule, r.counts, {}) for r in rows}
     if found:
-        back = sa.select(e.of_id, e.event_id, e.points).where(e.kind == "reverse", among(conn, e.of_id, list(found)))
-        for of_id, event_id, points in conn.execute(back):
+        for of_id, event_id, points in conn.execute(taken, {"ids": list(found)}):
             if event_id is not None:
                 found[of_id].back[event_id] = -points
     by_event: dict[int, list[Earned]] = defaultdict(list)
     for one in found.values():
         by_event[one.event_id].append(one)
     return by_event
+
+
+@cache
+def _earned_by(dialect: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Of these events; and what was taken back of these entries."""
+    e = point_entry.c
+    earned = sa.select(e.id, e.event_id, e.points, e.at, e.active_at, e.rule, e.counts).where(
+        bound_among(dialect, e.event_id), e.unit == sa.bindparam("of"), e.kind == "earn"
+    )
+    taken = sa.select(e.of_id, e.event_id, e.points).where(e.kind == "reverse", bound_among(dialect, e.of_id))
+    return earned.order_by(e.id), taken
 
 
 def foreign(conn: sa.Connection, project: Project) -> list[tuple[str, str, int]]:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.store import versions
-from orchestrator.store.database import id_list, update_many
+from orchestrator.store.database import bound_among, bound_ids, id_list, update_many
 from orchestrator.store.dialect import json_bool, json_date
-from orchestrator.store.tables import account, customer, event, loyalty, point_entry, record, tier_change
+from orchestrator.store.tables import (
+    UtcDateTime,
+    account,
+    customer,
+    event,
+    loyalty,
+    point_entry,
+    record,
+    tier_change,
+)
 from orchestrator.store.triggers import insert_select
 
 
@@ -25,11 +35,18 @@ def _table(unit: Unit) -> sa.Table:
 
 def due(conn: sa.Connection, now: datetime, limit: int) -> dict[Unit, list[int]]:
     """Units whose day has come, those that have waited longest first."""
-    query = sa.select(loyalty.c.unit, loyalty.c.unit_id).where(loyalty.c.tier_due <= now)
     found: dict[Unit, list[int]] = {"customer": [], "account": []}
-    for unit, unit_id in conn.execute(query.order_by(loyalty.c.tier_due, loyalty.c.unit_id).limit(limit)):
+    for unit, unit_id in conn.execute(_DUE, {"now": now, "most": limit}):
         found[unit].append(unit_id)
     return found
+
+
+_DUE: Final = (
+    sa.select(loyalty.c.unit, loyalty.c.unit_id)
+    .where(loyalty.c.tier_due <= sa.bindparam("now"))
+    .order_by(loyalty.c.tier_due, loyalty.c.unit_id)
+    .limit(sa.bindparam("most"))
+)
 
 
 def wake_class(conn: sa.Connection, class_name: str, unit: Unit, now: datetime) -> None:
@@ -47,10 +64,18 @@ def wake_class(conn: sa.Connection, class_name: str, unit: Unit, now: datetime) 
 
 def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
     """Nobody looks at these units any more: they are gone, or their class has no programme."""
-    listed = id_list(conn, ids)
-    mine = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id.in_(sa.select(listed.c.id)))
+    conn.execute(_rest(conn.dialect.name), {"of": unit, "ids": list(ids)})
+
+
+@cache
+def _rest(dialect: str) -> sa.Update:
     none = dict.fromkeys(("tier_due", "score", "next_tier", "missing", "shortfall", "review_on", "below_since"))
-    conn.execute(loyalty.update().where(mine).values(**none, held_until=None, protected=None))
+    return loyalty.update().where(_these(dialect)).values(**none, held_until=None, protected=None)
+
+
+def _these(dialect: str) -> sa.ColumnElement[bool]:
+    listed = bound_ids(dialect)
+    return sa.and_(loyalty.c.unit == sa.bindparam("of"), loyalty.c.unit_id.in_(sa.select(listed.c.id)))
 
 
 def since_name(class_name: str) -> str:
@@ -71,18 +96,40 @@ def begin_program(conn: sa.Connection, class_name: str, at: datetime) -> None:
 # ---- what is known --------------------------------------------------------------------------------------------------
 
 
-class Begun(NamedTuple):
-    """When somebody came: the stated day, and when the row was made."""
+class Graded(NamedTuple):
+    """What stands of a unit's membership and tier in its derived row. `there`: whether it has one."""
 
-    joined: date | None
-    created_at: datetime
+    there: bool = False
+    member: str | None = None
+    member_since: date | None = None
+    member_until: date | None = None
+    score: float | None = None
+    next_tier: str | None = None
+    missing: float | None = None
+    shortfall: float | None = None
+    review_on: date | None = None
+    protected: bool | None = None
+    tier_since: datetime | None = None
+    below_since: date | None = None
+    held_until: date | None = None
+    reviewed_on: date | None = None
+    graded_tier: str | None = None
+    tier_due: datetime | None = None
 
 
-def begun(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Begun]:
-    """By unit id."""
-    table, listed = _table(unit), id_list(conn, ids)
-    query = sa.select(table.c.id, table.c.joined, table.c.created_at).join(listed, listed.c.id == table.c.id)
-    return {row.id: Begun(row.joined, row.created_at) for row in conn.execute(query)}
+def graded(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Graded]:
+    """By unit id, of those who have a row."""
+    if not ids:
+        return {}
+    rows = conn.execute(_graded(conn.dialect.name), {"of": unit, "ids": list(ids)})
+    return {row[0]: Graded(True, *row[1:]) for row in rows}
+
+
+@cache
+def _graded(dialect: str) -> sa.Select[Any]:
+    c = loyalty.c
+    columns = [c[name] for name in Graded._fields[1:]]
+    return sa.select(c.unit_id, *columns).where(c.unit == sa.bindparam("of"), bound_among(dialect, c.unit_id))
 
 
 def arrivals(
@@ -130,18 +177,23 @@ def happenings(
     conn: sa.Connection, unit: Unit, ids: Sequence[int], kind: str, now: datetime
 ) -> dict[int, list[datetime]]:
     """When events of a kind happened, of those known now."""
-    listed = id_list(conn, ids)
-    owner = event.c.customer_id if unit == "customer" else event.c.account_id
-    query = (
-        sa.select(owner, event.c.occurred_at)
-        .join(listed, listed.c.id == owner)
-        .where(event.c.type == kind, event.c.occurred_at <= now, event.c.received_at <= now)
-        .order_by(event.c.occurred_at, event.c.id)
-    )
+    bound = {"ids": list(ids), "kind": kind, "now": now}
     found: dict[int, list[datetime]] = {}
-    for unit_id, at in conn.execute(query):
+    for unit_id, at in conn.execute(_happenings(conn.dialect.name, unit), bound):
         found.setdefault(unit_id, []).append(at)
     return found
+
+
+@cache
+def _happenings(dialect: str, unit: Unit) -> sa.Select[Any]:
+    e, listed, now = event.c, bound_ids(dialect), sa.bindparam("now", type_=UtcDateTime())
+    owner = e.customer_id if unit == "customer" else e.account_id
+    return (
+        sa.select(owner, e.occurred_at)
+        .join(listed, listed.c.id == owner)
+        .where(e.type == sa.bindparam("kind"), e.occurred_at <= now, e.received_at <= now)
+        .order_by(e.occurred_at, e.id)
+    )
 
 
 class Contract(NamedTuple):
@@ -157,37 +209,46 @@ def contracts(
     conn: sa.Connection, unit: Unit, ids: Sequence[int], kind: str, starts: str, ends: str, goes_on: str
 ) -> dict[int, list[Contract]]:
     """Records of a kind by unit; `starts`, `ends` and `goes_on` name their fields, "" none."""
-    listed = id_list(conn, ids)
-    owner = record.c.customer_id if unit == "customer" else record.c.account_id
-    nothing = sa.cast(sa.null(), sa.Date())
-    query = (
-        sa.select(
-            owner,
-            json_date(record.c.fields, starts) if starts else nothing,
-            json_date(record.c.fields, ends) if ends else nothing,
-            json_bool(record.c.fields, goes_on) if goes_on else sa.false(),
-            record.c.created_at,
-        )
-        .join(listed, listed.c.id == owner)
-        .where(record.c.type == kind)
-        .order_by(record.c.id)
-    )
+    query = _contracts(conn.dialect.name, unit, starts, ends, goes_on)
     found: dict[int, list[Contract]] = {}
-    for unit_id, begins, over, on, created in conn.execute(query):
+    for unit_id, begins, over, on, created in conn.execute(query, {"ids": list(ids), "kind": kind}):
         found.setdefault(unit_id, []).append(Contract(begins, over, bool(on), created))
     return found
 
 
+@cache
+def _contracts(dialect: str, unit: Unit, starts: str, ends: str, goes_on: str) -> sa.Select[Any]:
+    r, listed, nothing = record.c, bound_ids(dialect), sa.cast(sa.null(), sa.Date())
+    owner = r.customer_id if unit == "customer" else r.account_id
+    return (
+        sa.select(
+            owner,
+            json_date(r.fields, starts) if starts else nothing,
+            json_date(r.fields, ends) if ends else nothing,
+            json_bool(r.fields, goes_on) if goes_on else sa.false(),
+            r.created_at,
+        )
+        .join(listed, listed.c.id == owner)
+        .where(r.type == sa.bindparam("kind"))
+        .order_by(r.id)
+    )
+
+
 def unstated(conn: sa.Connection, unit: Unit, ids: Sequence[int] | None) -> list[int]:
     """Of these units (None: of all) those whose class nobody stated: a rule finds it."""
-    table = _table(unit)
+    query = _unstated(conn.dialect.name, unit, ids is None)
+    return list(conn.execute(query, {} if ids is None else {"ids": list(ids)}).scalars())
+
+
+@cache
+def _unstated(dialect: str, unit: Unit, everybody: bool) -> sa.Select[Any]:
+    table, listed = _table(unit), bound_ids(dialect)
     query = sa.select(table.c.id).where(table.c.class_by_rule.is_(True))
     if unit == "customer":
         query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
-    if ids is not None:
-        listed = id_list(conn, ids)
+    if not everybody:
         query = query.where(table.c.id.in_(sa.select(listed.c.id)))
-    return list(conn.execute(query.order_by(table.c.id)).scalars())
+    return query.order_by(table.c.id)
 
 
 # ---- what is written ------------------------------------------------------------------------------------------------
@@ -201,9 +262,12 @@ def set_tiers(conn: sa.Connection, unit: Unit, tiers: Mapping[int, str | None]) 
 def look_again(conn: sa.Connection, unit: Unit, due: Mapping[datetime, Sequence[int]]) -> None:
     """When these units are due next, by instant: nothing else of them has changed."""
     for at, ids in sorted(due.items()):
-        listed = id_list(conn, ids)
-        mine = sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id.in_(sa.select(listed.c.id)))
-        conn.execute(loyalty.update().where(mine).values(tier_due=at))
+        conn.execute(_look_again(conn.dialect.name), {"of": unit, "ids": list(ids), "at": at})
+
+
+@cache
+def _look_again(dialect: str) -> sa.Update:
+    return loyalty.update().where(_these(dialect)).values(tier_due=sa.bindparam("at"))
 
 
 def set_classes(conn: sa.Connection, unit: Unit, classes: Mapping[int, str]) -> None:
