@@ -15,12 +15,13 @@ from orchestrator import earn, engine
 from orchestrator.apply import Force, in_force, journey_version
 from orchestrator.carry import Version
 from orchestrator.condition import Condition
-from orchestrator.ingest import record_events, wake_new
+from orchestrator.ingest import is_new, record_events, wake_new
 from orchestrator.journey import Journey
 from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
 from orchestrator.reward import Asked, give, shortages, take_back
 from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, TakeBack, Update
+from orchestrator.steps.split import Split
 from orchestrator.store import experiments, points, versions
 from orchestrator.store import journeys as running
 from orchestrator.store import triggers as entering
@@ -58,42 +59,47 @@ def advance(
 
     `reports`: what the channel of each medium can tell (`Channel.reports`); `first_of` hangs on it.
     """
-    if not store.written(lambda conn: _woken(conn, now)):
-        return AdvanceReport()
     moved = planned = 0
     ended: Counter[str] = Counter()
     short: dict[str, str] = {}  # by pool: of several batches the last one's word
-    while not stop():
+    more = store.written(lambda conn: _woken(conn, now))
+    while more and not stop():
         with uncollected():
-            done = store.written(lambda conn: _batch(conn, reports, batch, now))
-        if done is None:
-            break
+            done, more = store.written(lambda conn: _batch(conn, reports, batch, now))
         moved, planned = moved + done.moved, planned + done.planned
         ended.update(done.ended)
         short.update((problem.split("`")[1], problem) for problem in done.problems)
     return AdvanceReport(moved, planned, ended, tuple(short.values()))
 
 
-def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> AdvanceReport | None:
-    """One batch of moves; None when nobody is due."""
+def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> tuple[AdvanceReport, bool]:
+    """One batch of moves, and whether there may be more to do."""
     force = in_force(conn)
     if force is None or versions.EVERYTHING in force.paused:
-        return None
+        return AdvanceReport(), False
     runs = running.due(conn, now, batch, force.paused)
     if not runs:
         # What these runs emitted, or what came in meanwhile, may be somebody's exit, goal or wait.
-        return AdvanceReport() if wake_new(conn, force, now) else None
+        return AdvanceReport(), bool(wake_new(conn, force, now))
     moves = _moves(conn, force, runs, reports, now)
     planned, problems = _write(conn, force, moves, now)
-    return AdvanceReport(len(moves), planned, Counter(m.ended for _, m in moves if m.ended), problems)
+    report = AdvanceReport(len(moves), planned, Counter(m.ended for _, m in moves if m.ended), problems)
+    return report, _is_due(conn, now) or is_new(conn)
+
+
+def _is_due(conn: sa.Connection, now: datetime) -> bool:
+    """False: nobody's time has come. True may be for one that is paused, or that another process is moving."""
+    at = running.next_wake(conn)
+    return at is not None and at <= now
 
 
 def _woken(conn: sa.Connection, now: datetime) -> bool:
-    """Wake who is to be woken; False when nothing is in force."""
+    """Wake who is to be woken; whether anybody may be due then."""
     force = in_force(conn)
-    if force is not None:
-        _watch(conn, force, now)
-    return force is not None
+    if force is None:
+        return False
+    _watch(conn, force, now)
+    return _is_due(conn, now)
 
 
 def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
@@ -113,9 +119,10 @@ def _watch(conn: sa.Connection, force: Force, now: datetime) -> None:
                     running.wake_where(conn, found.segments, name, version, unit, step, asked, now)
                 else:
                     hanging.add(name)
-    since = versions.setting_instant(conn, _WATCHED)
-    if hanging and since is not None and since < now:  # once for an instant: a tick with a fixed clock looks again
-        running.wake_changed(conn, hanging, since, now)
+    if hanging:
+        since = versions.setting_instant(conn, _WATCHED)
+        if since is not None and since < now:  # once for an instant: a tick with a fixed clock looks again
+            running.wake_changed(conn, hanging, since, now)
     versions.set_instant(conn, _WATCHED, now)
 
 
@@ -138,10 +145,11 @@ def _moves(
         groups[(run.journey, run.version, run.step)].append(run)
     with_messages = [run.id for run in runs if run.step]
     messages = running.message_states(conn, with_messages) if with_messages else {}
-    decided = experiments.decided(conn, {run.journey for run in runs})
+    readable = {of: _readable(conn, force, *of) for of in {of[:2] for of in groups}}
+    decided = experiments.decided(conn, {name for (name, _), one in readable.items() if one and _seeks(one.journey)})
     moves: list[tuple[Version | None, engine.Move]] = []
     for (name, version, step), group in groups.items():
-        found = _readable(conn, force, name, version)
+        found = readable[name, version]
         if found is None:
             moves += [(None, _parked(run, "unreadable_version")) for run in group]
             continue
@@ -167,6 +175,11 @@ def _moves(
                 move = _parked(run, "fault", type(error).__name__)
             moves.append((found, move))
     return moves
+
+
+def _seeks(journey: Journey) -> bool:
+    """Whether a split of it looks for a winner."""
+    return any(isinstance(step, Split) and step.winner is not None for step in journey.every_step())
 
 
 def _parked(run: Enrollment, because: str, error: str = "") -> engine.Move:

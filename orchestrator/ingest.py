@@ -94,8 +94,8 @@ def record_events(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now
 def wake_by_events(conn: sa.Connection, first_id: int, last_id: int, now: datetime) -> int:
     """Wake sleepers in journeys that listen to the types of these events, and whose unit they are about.
 
-    One statement for each journey version that people are in and that listens to anything. Waking too many or twice
-    does no harm: whoever is woken for nothing stays.
+    One statement for each journey version that people are in and that listens to one of their types. Waking too many or
+    twice does no harm: whoever is woken for nothing stays.
     """
     force = in_force(conn)
     return 0 if force is None else _wake(conn, force, first_id, last_id, now)
@@ -103,8 +103,7 @@ def wake_by_events(conn: sa.Connection, first_id: int, last_id: int, now: dateti
 
 def wake_new(conn: sa.Connection, force: Force, now: datetime) -> int:
     """Wake for every event since the last call: whoever stored it, and whatever became of that process since."""
-    last = versions.newest_event(conn)
-    seen = versions.setting_number(conn, _WOKEN)
+    seen, last = versions.seen_of_events(conn, _WOKEN)
     if last <= seen:
         return 0
     woken = _wake(conn, force, seen + 1, last, now)
@@ -112,15 +111,22 @@ def wake_new(conn: sa.Connection, force: Force, now: datetime) -> int:
     return woken
 
 
+def is_new(conn: sa.Connection) -> bool:
+    """Whether there is an event for which `wake_new` has not woken yet."""
+    seen, last = versions.seen_of_events(conn, _WOKEN)
+    return last > seen
+
+
 def _wake(conn: sa.Connection, force: Force, first_id: int, last_id: int, now: datetime) -> int:
-    woken = 0
+    new, woken = versions.newest_events(conn, first_id - 1), 0
     for name, version, unit in running.live_versions(conn):
         try:
             types = journey_version(conn, force, name, version).journey.listens()
         except ProjectError:
             continue  # parked until a workspace that can read it is applied, and woken then
-        if types:
-            woken += running.wake_in(conn, name, version, heard.heard_by(unit, types, first_id, last_id), now)
+        if not types.isdisjoint(new):
+            where = heard.heard_by(unit, types)
+            woken += running.wake_in(conn, name, version, where, now, first=first_id, last=last_id)
     return woken
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from orchestrator.model import Unit
 from orchestrator.steps import Decided
 from orchestrator.store import log
-from orchestrator.store.database import insert_many, key_list
+from orchestrator.store.database import bound_keys, insert_many
 from orchestrator.store.dialect import json_text
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import UtcDateTime, enrollment, event, experiment_decision, trace
@@ -140,13 +141,20 @@ def _until(conn: sa.Connection, at: Any, start: Any, span: timedelta) -> Any:
 
 
 def decided(conn: sa.Connection, journeys: Iterable[str]) -> dict[str, dict[str, Decided]]:
-    """What is decided of these journeys: name → `Split.question` → the winner. One statement."""
-    d, names = experiment_decision.c, key_list(conn, journeys)
+    """What is decided of these journeys: name → `Split.question` → the winner. One statement, none for no journey."""
+    names = list(journeys)
     found: dict[str, dict[str, Decided]] = {}
-    rows = sa.select(d.id, d.journey, d.step, d.cards, d.by, d.winner).join(names, names.c.key == d.journey)
-    for row in conn.execute(rows.order_by(d.id)):
+    rows = conn.execute(_decided(conn.dialect.name), {"keys": names}) if names else ()
+    for row in rows:
         found.setdefault(row.journey, {})[f"{row.step} {row.cards} {row.by}"] = Decided(row.id, row.winner)
     return found
+
+
+@cache
+def _decided(dialect: str) -> sa.Select[Any]:
+    d, names = experiment_decision.c, bound_keys(dialect)
+    query = sa.select(d.id, d.journey, d.step, d.cards, d.by, d.winner).join(names, names.c.key == d.journey)
+    return query.order_by(d.id)
 
 
 def decisions(conn: sa.Connection) -> list[Decision]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -174,12 +174,15 @@ def _wrong() -> sa.Select[tuple[int]]:
 # ---- who may be woken by events -------------------------------------------------------------------------------------
 
 
-def heard_by(unit: str, types: Iterable[str], first_id: int, last_id: int) -> Any:
-    """A condition on `enrollment`: an event of these types, with an id in [first, last], is about its unit.
+@lru_cache(maxsize=256)
+def heard_by(unit: str, types: frozenset[str]) -> sa.ColumnElement[bool]:
+    """A condition on `enrollment`, made once: an event of these types, with an id in [`first`, `last`], which are left
+    to be bound, is about its unit.
 
     An account hears what its contacts do.
     """
-    fresh = sa.and_(event.c.id >= first_id, event.c.id <= last_id, event.c.type.in_(sorted(types)))
+    among = sa.and_(event.c.id >= sa.bindparam("first"), event.c.id <= sa.bindparam("last"))
+    fresh = sa.and_(among, event.c.type.in_(sorted(types)))
     if unit == "customer":
         return enrollment.c.customer_id.in_(sa.select(event.c.customer_id).where(fresh))
     theirs = sa.func.coalesce(event.c.account_id, customer.c.account_id)

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -17,10 +18,11 @@ from orchestrator.condition import Condition
 from orchestrator.model import Enrollment, Json, Unit
 from orchestrator.steps import Addressee, MessageState
 from orchestrator.store import log
-from orchestrator.store.database import allocate_ids, id_list, insert_many, key_list, update_many
+from orchestrator.store.database import allocate_ids, bound_ids, bound_keys, insert_many, update_many
 from orchestrator.store.preferences import undeclare
-from orchestrator.store.segments import Segments
+from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import (
+    UtcDateTime,
     account,
     batch,
     customer,
@@ -84,35 +86,34 @@ class UnitFacts:
 
 def due(conn: sa.Connection, now: datetime, limit: int, paused: Iterable[str] = ()) -> list[Enrollment]:
     """Enrollments whose time has come, oldest first, locked for this transaction; others' locked ones are passed by."""
-    query = (
-        sa.select(*_COLUMNS)
-        .where(enrollment.c.ended_at.is_(None), enrollment.c.wake_at <= now)
-        .order_by(enrollment.c.wake_at, enrollment.c.id)
-        .limit(limit)
-    )
     names = list(paused)
-    if names:
-        listed = key_list(conn, names)
-        query = query.where(enrollment.c.journey.not_in(sa.select(listed.c.key)))
-    return [Enrollment(*row) for row in conn.execute(query.with_for_update(skip_locked=True)).all()]
+    rows = conn.execute(_due(conn.dialect.name, bool(names)), {"now": now, "most": limit, "keys": names}).tuples()
+    return [Enrollment(*row) for row in rows]
+
+
+@cache
+def _due(dialect: str, paused: bool) -> sa.Select[Any]:
+    query = sa.select(*_COLUMNS).where(enrollment.c.ended_at.is_(None), enrollment.c.wake_at <= sa.bindparam("now"))
+    if paused:
+        query = query.where(enrollment.c.journey.not_in(sa.select(bound_keys(dialect).c.key)))
+    query = query.order_by(enrollment.c.wake_at, enrollment.c.id).limit(sa.bindparam("most", type_=sa.Integer()))
+    return query.with_for_update(skip_locked=True)
+
+
+_SOONEST: Final = sa.select(sa.func.min(enrollment.c.wake_at)).where(enrollment.c.ended_at.is_(None))
+
+
+def next_wake(conn: sa.Connection) -> datetime | None:
+    """When the first sleeper wakes, paused or not; None where nobody ever will by herself."""
+    found: datetime | None = conn.execute(_SOONEST).scalar_one()
+    return found
 
 
 def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, UnitFacts]:
     """By enrollment id. Two statements: zones, and the contacts of accounts and of those above them."""
-    customers = id_list(conn, {e.customer_id for e in runs if e.customer_id is not None})
-    theirs = {
-        customer_id: (zone, account_id, manager_email is not None)
-        for customer_id, zone, account_id, manager_email in conn.execute(
-            sa.select(
-                customer.c.id,
-                sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"),
-                customer.c.account_id,
-                account.c.manager_email,
-            )
-            .join(customers, customers.c.id == customer.c.id)
-            .outerjoin(account, account.c.id == customer.c.account_id)
-        ).all()
-    }
+    customers = list({e.customer_id for e in runs if e.unit == "customer"})
+    rows = conn.execute(_zones(conn.dialect.name), {"ids": customers}).tuples() if customers else ()
+    theirs = {i: (zone, account_id, manager_email is not None) for i, zone, account_id, manager_email in rows}
     account_ids = {e.account_id for e in runs if e.unit == "account" and e.account_id is not None}
     companies = company_facts(conn, account_ids) if account_ids else {}
     found = {}
@@ -126,12 +127,38 @@ def unit_facts(conn: sa.Connection, runs: Sequence[Enrollment]) -> dict[int, Uni
     return found
 
 
+@cache
+def _zones(dialect: str) -> sa.Select[tuple[int, str | None, int | None, str | None]]:
+    customers = bound_ids(dialect)
+    return (
+        sa.select(
+            customer.c.id,
+            sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"),
+            customer.c.account_id,
+            account.c.manager_email,
+        )
+        .join(customers, customers.c.id == customer.c.id)
+        .outerjoin(account, account.c.id == customer.c.account_id)
+    )
+
+
 def company_facts(conn: sa.Connection, account_ids: Iterable[int]) -> dict[int, UnitFacts]:
     """By account id: its zone, its contacts and those of accounts above, whether it has a manager. One statement."""
     companies: dict[int, tuple[str | None, bool]] = {}
     contacts: dict[int, list[Contact]] = defaultdict(list)
-    tree = above(id_list(conn, account_ids))
-    for row in conn.execute(
+    for row in conn.execute(_companies(conn.dialect.name), {"ids": list(account_ids)}):
+        if not row.level:
+            companies[row.start] = (row.timezone, row.manager_email is not None)
+        if row.contact is not None:
+            media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
+            contacts[row.start].append(Contact(row.contact, row.role, media, row.level))
+    return {i: UnitFacts(zone, tuple(contacts[i]), None, i, manager) for i, (zone, manager) in companies.items()}
+
+
+@cache
+def _companies(dialect: str) -> sa.Select[Any]:
+    tree = above(bound_ids(dialect))
+    return (
         sa.select(
             tree.c.start,
             tree.c.level,
@@ -157,13 +184,7 @@ def company_facts(conn: sa.Connection, account_ids: Iterable[int]) -> dict[int, 
             ),
         )
         .order_by(tree.c.start, tree.c.level, customer.c.id)
-    ):
-        if not row.level:
-            companies[row.start] = (row.timezone, row.manager_email is not None)
-        if row.contact is not None:
-            media = frozenset(m for m in _ADDRESSED if getattr(row, m.value))
-            contacts[row.start].append(Contact(row.contact, row.role, media, row.level))
-    return {i: UnitFacts(zone, tuple(contacts[i]), None, i, manager) for i, (zone, manager) in companies.items()}
+    )
 
 
 HIGHEST = 50
@@ -183,32 +204,36 @@ def above(accounts: sa.FromClause) -> sa.CTE:
 
 def message_states(conn: sa.Connection, enrollment_ids: Sequence[int]) -> dict[int, tuple[MessageState, ...]]:
     """What became of each enrollment's messages so far, with what was heard of them."""
-    listed = id_list(conn, enrollment_ids)
+    which = {"ids": list(enrollment_ids)}
+    rows = conn.execute(_messages(conn.dialect.name), which).tuples().all()
     heard: dict[int, set[EventKind]] = defaultdict(set)
-    for row in conn.execute(
+    if rows:
+        for message_id, kind in conn.execute(_heard(conn.dialect.name), which).tuples():
+            heard[message_id].add(EventKind(kind))
+    found: dict[int, list[MessageState]] = defaultdict(list)
+    for run, i, step, visit, kind, to, customer_id, account_id, medium, state, reason, settled_at in rows:
+        who = Addressee(kind, to, customer_id, account_id)
+        told = frozenset(heard.get(i, ()))
+        found[run].append(MessageState(step, visit, who, Medium(medium), state, reason or "", settled_at, told))
+    return {key: tuple(value) for key, value in found.items()}
+
+
+@cache
+def _messages(dialect: str) -> sa.Select[Any]:
+    m, listed = message.c, bound_ids(dialect)
+    who = (m.addressee, m.addressee_id, m.customer_id, m.account_id)
+    columns = (m.enrollment_id, m.id, m.step, m.visit, *who, m.medium, m.state, m.reason, m.settled_at)
+    return sa.select(*columns).join(listed, listed.c.id == m.enrollment_id).order_by(m.id)
+
+
+@cache
+def _heard(dialect: str) -> sa.Select[tuple[int, str]]:
+    listed = bound_ids(dialect)
+    return (
         sa.select(feedback.c.message_id, feedback.c.kind)
         .join(message, message.c.id == feedback.c.message_id)
         .join(listed, listed.c.id == message.c.enrollment_id)
-    ):
-        heard[row.message_id].add(EventKind(row.kind))
-    found: dict[int, list[MessageState]] = defaultdict(list)
-    for row in conn.execute(
-        sa.select(message).join(listed, listed.c.id == message.c.enrollment_id).order_by(message.c.id)
-    ):
-        who = Addressee(row.addressee, row.addressee_id, row.customer_id, row.account_id)
-        found[row.enrollment_id].append(
-            MessageState(
-                row.step,
-                row.visit,
-                who,
-                Medium(row.medium),
-                row.state,
-                row.reason or "",
-                row.settled_at,
-                frozenset(heard[row.id]),
-            )
-        )
-    return {key: tuple(value) for key, value in found.items()}
+    )
 
 
 # ---- writing a round of moves ---------------------------------------------------------------------------------------
@@ -259,67 +284,101 @@ def add_messages(conn: sa.Connection, rows: Sequence[dict[str, Any]], now: datet
 
 def last_slot(conn: sa.Connection, journey: str, step: str | None, since: datetime) -> tuple[datetime, int] | None:
     """The latest instant a throttled journey's (or step's) messages are due at, from `since` on, and how many then."""
-    row = conn.execute(
-        sa.select(message.c.due_at, sa.func.count())
-        .where(
-            message.c.journey == journey,
-            message.c.due_at >= since,
-            message.c.step == step if step is not None else sa.true(),
-        )
-        .group_by(message.c.due_at)
-        .order_by(message.c.due_at.desc())
-        .limit(1)
-    ).one_or_none()
+    asked = {"of_journey": journey, "of_step": step, "begin": since}
+    row = conn.execute(_slot(step is not None), asked).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+@cache
+def _slot(of_step: bool) -> sa.Select[tuple[datetime, int]]:
+    m = message.c
+    return (
+        sa.select(m.due_at, sa.func.count())
+        .where(m.journey == sa.bindparam("of_journey"), m.due_at >= sa.bindparam("begin"))
+        .where(m.step == sa.bindparam("of_step") if of_step else sa.true())
+        .group_by(m.due_at)
+        .order_by(m.due_at.desc())
+        .limit(1)
+    )
 
 
 def set_attributes(conn: sa.Connection, table: sa.Table, patches: Mapping[int, Json], now: datetime) -> None:
     """Merge declared attributes into units of `customer` or `account`; None clears one."""
     if not patches:
         return
-    ids = id_list(conn, patches)
-    query = sa.select(table.c.id, table.c.attributes).join(ids, ids.c.id == table.c.id)
-    query = query.order_by(table.c.id).with_for_update(of=table, key_share=True)
     rows = [
         {
             "id": row.id,
             "attributes": {k: v for k, v in {**row.attributes, **patches[row.id]}.items() if v is not None},
             "updated_at": now,
         }
-        for row in conn.execute(query)
+        for row in conn.execute(_attributes(conn.dialect.name, table), {"ids": list(patches)})
     ]
     update_many(conn, table, rows, where=("id",))
     if table.name == "customer":
         undeclare(conn, patches)  # a rule of the house: what it writes is nobody's word about herself
 
 
+@cache
+def _attributes(dialect: str, table: sa.Table) -> sa.Select[Any]:
+    ids = bound_ids(dialect)
+    query = sa.select(table.c.id, table.c.attributes).join(ids, ids.c.id == table.c.id)
+    return query.order_by(table.c.id).with_for_update(of=table, key_share=True)
+
+
 # ---- waking ---------------------------------------------------------------------------------------------------------
 
 
-def wake(conn: sa.Connection, where: Any, now: datetime) -> int:
-    """Make sleepers that match due at once.
+def wake(conn: sa.Connection, where: sa.ColumnElement[bool], now: datetime, **bound: Any) -> int:
+    """Make sleepers that match due at once. `where` may be made once and kept, as its statements then are; `bound`:
+    what it leaves to be bound, by names that are no column's.
 
     Who is being moved at this moment, on facts from before what wakes them, is waited for and then woken as well.
     """
-    live = sa.and_(enrollment.c.ended_at.is_(None), where)
+    locking, waking = _waking(where)
     if conn.dialect.name == "postgresql":
         # A statement of its own: the UPDATE must see them as their mover left them. In order of id, as everybody locks.
-        locked = sa.select(enrollment.c.id).where(live).order_by(enrollment.c.id).with_for_update(key_share=True)
-        conn.execute(sa.select(sa.func.count()).select_from(locked.subquery()))
-    asleep = sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now)
-    return conn.execute(enrollment.update().where(live, asleep).values(wake_at=now)).rowcount
+        conn.execute(locking, bound)
+    return conn.execute(waking, {**bound, "now": now}).rowcount
 
 
-def wake_in(conn: sa.Connection, journey: str, version: str, where: Any, now: datetime) -> int:
-    """Wake those of one journey version that match."""
-    inside = sa.and_(enrollment.c.journey == journey, enrollment.c.version == version)
-    return wake(conn, sa.and_(inside, where), now)
+@lru_cache(maxsize=256)
+def _waking(where: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Update]:
+    e, now = enrollment.c, sa.bindparam("now", type_=UtcDateTime())
+    live = sa.and_(e.ended_at.is_(None), where)
+    locked = sa.select(e.id).where(live).order_by(e.id).with_for_update(key_share=True)
+    asleep = sa.or_(e.wake_at.is_(None), e.wake_at > now)
+    locking = sa.select(sa.func.count()).select_from(locked.subquery())
+    return locking, enrollment.update().where(live, asleep).values(wake_at=now)
+
+
+def wake_in(
+    conn: sa.Connection, journey: str, version: str, where: sa.ColumnElement[bool], now: datetime, **bound: Any
+) -> int:
+    """Wake those of one journey version that match; `where` and `bound` as `wake` has them."""
+    return wake(conn, _within(where), now, of_journey=journey, of_version=version, **bound)
+
+
+_INSIDE: Final = (
+    enrollment.c.journey == sa.bindparam("of_journey"),
+    enrollment.c.version == sa.bindparam("of_version"),
+)
+
+
+@lru_cache(maxsize=256)
+def _within(where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.and_(*_INSIDE, where)
 
 
 def wake_settled(conn: sa.Connection, enrollment_ids: Iterable[int], now: datetime) -> int:
     """Wake enrollments of which a message settled or was heard of."""
-    listed = id_list(conn, enrollment_ids)
-    return wake(conn, enrollment.c.id.in_(sa.select(listed.c.id)), now)
+    ids = list(enrollment_ids)
+    return wake(conn, _listed(conn.dialect.name), now, ids=ids) if ids else 0
+
+
+@cache
+def _listed(dialect: str) -> sa.ColumnElement[bool]:
+    return enrollment.c.id.in_(sa.select(bound_ids(dialect).c.id))
 
 
 def wake_parked(conn: sa.Connection, now: datetime) -> int:
@@ -338,33 +397,38 @@ def wake_where(
     now: datetime,
 ) -> int:
     """Wake those inside a version, standing at a step ("": at any), of whom a condition on their state is true."""
-    listed = sa.select(enrollment.c.id).where(
-        enrollment.c.journey == journey,
-        enrollment.c.version == version,
-        enrollment.c.ended_at.is_(None),
-        enrollment.c.step == step if step else sa.true(),
-        sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > now),
-    )
-    ids = list(conn.execute(segments.among(condition, listed, unit, now)).scalars())
-    return wake_settled(conn, ids, now) if ids else 0
+
+    def make() -> sa.Select[tuple[int]]:
+        asleep = sa.or_(enrollment.c.wake_at.is_(None), enrollment.c.wake_at > sa.bindparam("now"))
+        listed = sa.select(enrollment.c.id).where(*_INSIDE, enrollment.c.ended_at.is_(None), asleep)
+        return segments.among(
+            condition, listed.where(enrollment.c.step == sa.bindparam("of_step")) if step else listed, unit
+        )
+
+    kept = segments.kept(("wake_where", unit, bool(step), meant(condition)), make)
+    asked = kept.binds(now, now=now, of_journey=journey, of_version=version, of_step=step)
+    return wake_settled(conn, conn.execute(kept.statement, asked).scalars(), now)
 
 
 def wake_changed(conn: sa.Connection, journeys: Iterable[str], since: datetime, now: datetime) -> int:
     """Wake those inside these journeys whose customer, account or record was written from `since` until now: a wait
     may hang on a field of it. What another machine's clock says was written later has its turn then."""
-    names = key_list(conn, journeys)
+    return wake(conn, _changed(conn.dialect.name), now, keys=list(journeys), begin=since, until=now)
+
+
+@cache
+def _changed(dialect: str) -> sa.ColumnElement[bool]:
+    begin, until = sa.bindparam("begin", type_=UtcDateTime()), sa.bindparam("until", type_=UtcDateTime())
     owners = (
         (enrollment.c.customer_id, customer),
         (enrollment.c.account_id, account),
         (enrollment.c.record_id, record),
     )
-    changed = sa.or_(
-        *(
-            column.in_(sa.select(table.c.id).where(table.c.updated_at >= since, table.c.updated_at <= now))
-            for column, table in owners
-        )
+    changed = (
+        column.in_(sa.select(table.c.id).where(table.c.updated_at >= begin, table.c.updated_at <= until))
+        for column, table in owners
     )
-    return wake(conn, sa.and_(enrollment.c.journey.in_(sa.select(names.c.key)), changed), now)
+    return sa.and_(enrollment.c.journey.in_(sa.select(bound_keys(dialect).c.key)), sa.or_(*changed))
 
 
 # ---- ending ---------------------------------------------------------------------------------------------------------
@@ -376,20 +440,25 @@ def cancel_messages(
     """Withdraw what is queued: enrollment id → (step ids, None for all; reason). Logged line by line."""
     if not cancels:
         return 0
-    listed = id_list(conn, cancels)
-    rows = conn.execute(
-        sa.select(message.c.id, message.c.enrollment_id, message.c.step, message.c.attempts, message.c.journey)
-        .join(listed, listed.c.id == message.c.enrollment_id)
-        .where(message.c.state.in_(OPEN_STATES))
-        .order_by(message.c.id)
-        .with_for_update(of=message)
-    ).all()
+    rows = conn.execute(_queued(conn.dialect.name), {"ids": list(cancels)}).all()
     chosen = []
     for row in rows:
         steps, reason = cancels[row.enrollment_id]
         if steps is None or row.step in steps:
             chosen.append((row, reason))
     return withdraw(conn, chosen, now)
+
+
+@cache
+def _queued(dialect: str) -> sa.Select[Any]:
+    m, listed = message.c, bound_ids(dialect)
+    return (
+        sa.select(m.id, m.enrollment_id, m.step, m.attempts, m.journey)
+        .join(listed, listed.c.id == m.enrollment_id)
+        .where(m.state.in_(OPEN_STATES))
+        .order_by(m.id)
+        .with_for_update(of=message)
+    )
 
 
 def withdraw(conn: sa.Connection, chosen: Sequence[tuple[Any, str]], now: datetime) -> int:
@@ -400,12 +469,7 @@ def withdraw(conn: sa.Connection, chosen: Sequence[tuple[Any, str]], now: dateti
     for row, reason in chosen:
         by_reason[reason].append(row.id)
     for reason, ids in by_reason.items():
-        those = id_list(conn, ids)
-        conn.execute(
-            message.update()
-            .where(message.c.id.in_(sa.select(those.c.id)))
-            .values(state="cancelled", reason=reason, settled_at=now)
-        )
+        conn.execute(_cancel(conn.dialect.name), {"ids": ids, "because": reason, "now": now})
     log.append(
         conn,
         [
@@ -422,6 +486,13 @@ def withdraw(conn: sa.Connection, chosen: Sequence[tuple[Any, str]], now: dateti
         ],
     )
     return len(chosen)
+
+
+@cache
+def _cancel(dialect: str) -> sa.Update:
+    mine = message.c.id.in_(sa.select(bound_ids(dialect).c.id))
+    because, now = sa.bindparam("because", type_=sa.Text()), sa.bindparam("now", type_=UtcDateTime())
+    return message.update().where(mine).values(state="cancelled", reason=because, settled_at=now)
 
 
 def end_all(conn: sa.Connection, journey: str, *, keep_version: str, because: str, now: datetime) -> int:
@@ -459,11 +530,13 @@ def end_at(conn: sa.Connection, journey: str, version: str, step: str, *, becaus
     return len(ids)
 
 
+_LIVE_VERSIONS: Final = (
+    sa.select(enrollment.c.journey, enrollment.c.version, enrollment.c.unit)
+    .where(enrollment.c.ended_at.is_(None))
+    .distinct()
+)
+
+
 def live_versions(conn: sa.Connection) -> list[tuple[str, str, Unit]]:
     """(journey, version, unit) with anyone inside."""
-    rows = conn.execute(
-        sa.select(enrollment.c.journey, enrollment.c.version, enrollment.c.unit)
-        .where(enrollment.c.ended_at.is_(None))
-        .distinct()
-    )
-    return [(r.journey, r.version, r.unit) for r in rows]
+    return [(r.journey, r.version, r.unit) for r in conn.execute(_LIVE_VERSIONS)]
