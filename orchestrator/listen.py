@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,7 @@ from orchestrator.listening import SENTIMENT, Period, Point, feeling, feels, per
 from orchestrator.model import Complaints, Vocabulary
 from orchestrator.outbound import Asked
 from orchestrator.store import outbox, people, versions
-from orchestrator.store.database import among, insert_many, key_list, update_many
+from orchestrator.store.database import bound_among, bound_keys, insert_many, update_many
 from orchestrator.store.preferences import answers_to
 from orchestrator.store.tables import account, customer, event, support_case
 from orchestrator.zones import first_known
@@ -49,7 +50,7 @@ def complaints(conn: sa.Connection, force: Force, now: datetime) -> int:
     if declared is None:
         return 0
     people.take_turns(conn, "listen")
-    seen, newest = versions.setting_number(conn, _SEEN), versions.newest_event(conn)
+    seen, newest = versions.seen_of_events(conn, _SEEN)
     upto = versions.happened_by(conn, seen, newest, now) if newest > seen else seen
     if upto <= seen:
         return 0
@@ -74,37 +75,38 @@ def _key(row: Any) -> str:
     return f"{ORIGIN}:{row.id}"
 
 
+_COMPANY: Final = sa.func.coalesce(event.c.account_id, customer.c.account_id)
+_TOLD: Final = (
+    sa.select(event.c.id, event.c.type, event.c.occurred_at, event.c.properties, event.c.customer_id)
+    .add_columns(_COMPANY.label("company"), sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"))
+    .add_columns(account.c.manager_email, account.c.manager_name)
+    .select_from(
+        event.outerjoin(customer, customer.c.id == event.c.customer_id).outerjoin(account, account.c.id == _COMPANY)
+    )
+    .where(event.c.type.in_([sa.bindparam("opened"), sa.bindparam("closed")]))
+    .where(event.c.id > sa.bindparam("seen"), event.c.id <= sa.bindparam("upto"), customer.c.erased_at.is_(None))
+    .order_by(event.c.occurred_at, event.c.id)
+)
+
+
 def _said(conn: sa.Connection, declared: Complaints, seen: int, upto: int) -> list[Any]:
     """The events of both kinds, in order of time; not of who was erased."""
-    e, company = event.c, sa.func.coalesce(event.c.account_id, customer.c.account_id)
-    query = (
-        sa.select(e.id, e.type, e.occurred_at, e.properties, e.customer_id, company.label("company"))
-        .add_columns(sa.func.coalesce(customer.c.timezone, account.c.timezone).label("timezone"))
-        .add_columns(account.c.manager_email, account.c.manager_name)
-        .select_from(
-            event.outerjoin(customer, customer.c.id == e.customer_id).outerjoin(account, account.c.id == company)
-        )
-        .where(e.type.in_((declared.event, declared.closed_by)), e.id > seen, e.id <= upto)
-        .where(customer.c.erased_at.is_(None))
-        .order_by(e.occurred_at, e.id)
-    )
-    return list(conn.execute(query))
+    of = {"opened": declared.event, "closed": declared.closed_by}
+    return list(conn.execute(_TOLD, {**of, "seen": seen, "upto": upto}))
 
 
 def _close(conn: sa.Connection, declared: Complaints, closings: list[Any]) -> int:
     """Close the open cases that these events settle: hers (or the company's, where nobody is named), of that key."""
     if not closings:
         return 0
-    c = support_case.c
-    whose = sa.or_(
-        among(conn, c.customer_id, {row.customer_id for row in closings if row.customer_id is not None}),
-        among(conn, c.account_id, {row.company for row in closings if row.customer_id is None and row.company}),
-    )
-    query = sa.select(c.id, c.key, c.customer_id, c.account_id, c.opened_at)
-    cases = list(conn.execute(query.where(whose, c.key.startswith(f"{ORIGIN}:"), c.closed_at.is_(None))))
+    whose = {
+        "people": list({row.customer_id for row in closings if row.customer_id is not None}),
+        "companies": list({row.company for row in closings if row.customer_id is None and row.company}),
+    }
+    cases = list(conn.execute(_open(conn.dialect.name), whose))
     named = _named(conn, declared.key, [case.key for case in cases])
     closed: dict[int, datetime] = {}
-    for case in conn.execute(query):
+    for case in cases:
         for row in closings:
             hers = row.customer_id == case.customer_id
             if not (hers or (row.customer_id is None and row.company == case.account_id)):
@@ -116,22 +118,38 @@ def _close(conn: sa.Connection, declared: Complaints, closings: list[Any]) -> in
     return len(closed)
 
 
+@cache
+def _open(dialect: str) -> sa.Select[Any]:
+    c = support_case.c
+    whose = sa.or_(bound_among(dialect, c.customer_id, "people"), bound_among(dialect, c.account_id, "companies"))
+    query = sa.select(c.id, c.key, c.customer_id, c.account_id, c.opened_at)
+    return query.where(whose, c.key.startswith(f"{ORIGIN}:"), c.closed_at.is_(None))
+
+
 def _named(conn: sa.Connection, name: str, keys: list[str]) -> dict[str, Any]:
     """Case → the property that tells its complaint from another."""
     ids = {int(number) for key in keys if (number := key.removeprefix(f"{ORIGIN}:")).isdecimal()}
     if not name or not ids:
         return {}
-    rows = conn.execute(sa.select(event.c.id, event.c.properties).where(among(conn, event.c.id, ids)))
+    rows = conn.execute(_properties_of(conn.dialect.name), {"ids": list(ids)})
     return {f"{ORIGIN}:{i}": properties.get(name) for i, properties in rows}
 
 
+@cache
+def _properties_of(dialect: str) -> sa.Select[Any]:
+    return sa.select(event.c.id, event.c.properties).where(bound_among(dialect, event.c.id))
+
+
 def _settled(conn: sa.Connection, keys: list[str]) -> frozenset[str]:
-    c = support_case.c
     if not keys:
         return frozenset()
-    listed = key_list(conn, set(keys))
-    query = sa.select(c.key).join(listed, listed.c.key == c.key).where(c.closed_at.is_not(None))
-    return frozenset(conn.execute(query).scalars())
+    return frozenset(conn.execute(_closed(conn.dialect.name), {"keys": list(set(keys))}).scalars())
+
+
+@cache
+def _closed(dialect: str) -> sa.Select[Any]:
+    c, listed = support_case.c, bound_keys(dialect)
+    return sa.select(c.key).join(listed, listed.c.key == c.key).where(c.closed_at.is_not(None))
 
 
 def _task(declared: Complaints, row: Any, workspace: str) -> Asked:

@@ -196,6 +196,24 @@ def test_history_and_what_is_settled_already_is_nobodys_task(world: World) -> No
     assert case.closed_at == world.now and not world.messages()
 
 
+def test_what_a_help_desk_has_open_and_what_is_closed_already_stays_as_it_is(world: World) -> None:
+    world.apply(complaining(COMPLAINTS.replace("  key: ticket\n", "")))
+    [ann] = world.people(1)
+    with world.store.write() as conn:
+        row = {"key": "desk-17", "customer_id": ann, "account_id": None, "opened_at": world.now, "closed_at": None}
+        insert_ids(conn, t.support_case, [row])
+    closed = []
+    for _ in range(2):
+        world.event([ann], "complaint_opened", ticket="t1", subject="late")
+        accrued(world)
+        world.pass_time(days=1)
+        world.event([ann], "complaint_closed", ticket="t1")
+        assert accrued(world) == 1
+        closed.append(world.now)
+    cases = world.rows(sa.select(t.support_case).order_by(t.support_case.c.id))
+    assert [case.closed_at for case in cases] == [None, *closed]
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
