@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
@@ -467,6 +468,16 @@ def insert_ids(
 def _there(table: sa.Table, dialect: str) -> sa.Select[tuple[int]]:
     listed = bound_ids(dialect)
     return sa.select(table.c.id).join(listed, listed.c.id == table.c.id)
+
+
+def insert_new(dialect: str, table: sa.Table, names: Sequence[str], select: sa.Select[Any]) -> sa.Insert:
+    """INSERT … SELECT that leaves out what is there already; its result's `rowcount` is how many were new."""
+    if dialect == "sqlite":
+        statement = table.insert().prefix_with("OR IGNORE").from_select(names, select, include_defaults=False)
+    else:
+        fresh = postgresql.insert(table).from_select(names, select, include_defaults=False)
+        statement = fresh.on_conflict_do_nothing()
+    return statement.execution_options(preserve_rowcount=True)
 
 
 # ---- bulk change ----------------------------------------------------------------------------------------------------

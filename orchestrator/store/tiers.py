@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from orchestrator.model import Unit, Vocabulary
+from orchestrator.condition import Expression
+from orchestrator.ladder import reviews
+from orchestrator.model import Kind, Unit, Vocabulary
+from orchestrator.program import ClassProgram
 from orchestrator.store import versions
-from orchestrator.store.database import bound_among, bound_ids, id_list, update_many
+from orchestrator.store.database import bound_among, bound_ids, id_list, insert_new, update_many
 from orchestrator.store.dialect import json_bool, json_date
+from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import (
     UtcDateTime,
     account,
@@ -23,7 +27,10 @@ from orchestrator.store.tables import (
     record,
     tier_change,
 )
-from orchestrator.store.triggers import insert_select
+
+_TICK: Final = timedelta(microseconds=1)
+_LATELY: Final = timedelta(days=2)
+"""For so long after an account was written its contacts are looked at every night: its zone may have become theirs."""
 
 
 def _table(unit: Unit) -> sa.Table:
@@ -50,16 +57,81 @@ _DUE: Final = (
 
 
 def wake_class(conn: sa.Connection, class_name: str, unit: Unit, now: datetime) -> None:
-    """Everybody of a class is due: its programme is new, or another one."""
+    """Everybody of a class is due: its programme is new, or another one. Not by a midnight, so that nobody of them is
+    passed over (`unchanged`)."""
     table = _table(unit)
     mine = [table.c["class"] == class_name]
     if unit == "customer":
         mine += [customer.c.merged_into.is_(None), customer.c.erased_at.is_(None)]
     at = sa.literal(now, loyalty.c.updated_at.type)
     fresh = sa.select(sa.literal(unit, sa.Text()), table.c.id, at).where(*mine)
-    insert_select(conn, loyalty, ("unit", "unit_id", "updated_at"), fresh)
+    conn.execute(insert_new(conn.dialect.name, loyalty, ("unit", "unit_id", "updated_at"), fresh))
     theirs = sa.select(table.c.id).where(*mine)
-    conn.execute(loyalty.update().where(loyalty.c.unit == unit, loyalty.c.unit_id.in_(theirs)).values(tier_due=now))
+    conn.execute(
+        loyalty.update().where(loyalty.c.unit == unit, loyalty.c.unit_id.in_(theirs)).values(tier_due=now - _TICK)
+    )
+
+
+def unchanged(
+    conn: sa.Connection, segments: Segments, program: ClassProgram, ids: Sequence[int], day: date, now: datetime
+) -> dict[tuple[str | None, datetime], list[int]]:
+    """Of these units, those of a class with a tier of whom all is as it was when they were looked at last, though a day
+    has begun: by (zone, since when they are due). `day`: the local date, where it is furthest on.
+
+    Never somebody of whom it is not so; but where a review is due, a membership may end or a zone may be another one,
+    they are looked at whatever comes of it. One statement.
+    """
+    score, protected = program.tier_by, program.downgrade.protected_if
+    if score is None or score.kind not in (Kind.NUMBER, Kind.MONEY) or not ids:
+        return {}
+    review = program.downgrade.review
+    kept = segments.kept(
+        ("unchanged", program.unit, *meant(score, protected), review == "never", program.membership),
+        lambda: _unchanged(segments, program, score),
+    )
+    last = max(reviews(review, day - timedelta(days=370), day), default=day)
+    bound = {"ids": list(ids), "name": program.class_name, "day": day, "last": last, "lately": now - _LATELY}
+    found: dict[tuple[str | None, datetime], list[int]] = {}
+    for unit_id, zone, due_at in conn.execute(kept.statement, kept.binds(now, **bound)):
+        found.setdefault((zone, due_at), []).append(unit_id)
+    return found
+
+
+def _unchanged(segments: Segments, program: ClassProgram, score: Expression) -> sa.Select[Any]:
+    table, row, listed = _table(program.unit), loyalty.c, bound_ids(segments.dialect)
+    value = sa.cast(segments.value(score, table), sa.Double())
+    protected: Any = sa.false()
+    if program.downgrade.protected_if is not None:
+        protected = sa.case((segments.predicate(program.downgrade.protected_if, table), sa.true()), else_=sa.false())
+    same = [
+        table.c.id.in_(sa.select(listed.c.id)),
+        table.c["class"] == sa.bindparam("name"),
+        row.unit == program.unit,
+        row.unit_id == table.c.id,
+        row.reviewed_on.is_not(None),
+        row.graded_tier == table.c.tier,
+        row.score.is_not_distinct_from(value),
+        row.protected == protected,
+    ]
+    if program.downgrade.review != "never":
+        same.append(row.reviewed_on >= sa.bindparam("last"))
+    if program.membership is not None:
+        same += [row.member == "active", sa.or_(row.member_until.is_(None), row.member_until >= sa.bindparam("day"))]
+        if program.membership.joins == "free":  # who is to join on a day to come has joined today until then
+            same.append(sa.or_(table.c.joined.is_(None), table.c.joined <= row.member_since))
+    if program.unit == "account":
+        query = sa.select(table.c.id, account.c.timezone, row.tier_due)
+        return query.where(*same)
+    zone = sa.func.coalesce(customer.c.timezone, account.c.timezone)
+    own = sa.or_(
+        customer.c.timezone.is_not(None), account.c.id.is_(None), account.c.updated_at < sa.bindparam("lately")
+    )
+    joined = customer.outerjoin(account, account.c.id == customer.c.account_id)
+    return (
+        sa.select(table.c.id, zone, row.tier_due)
+        .select_from(joined.join(loyalty, loyalty.c.unit_id == customer.c.id))
+        .where(*same, own, customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+    )
 
 
 def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
