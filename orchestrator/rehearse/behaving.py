@@ -43,7 +43,7 @@ _SOON: Final[Mapping[str, tuple[timedelta, timedelta]]] = {
     CONVERTED: (timedelta(days=2), timedelta(days=14)),
 }
 """How long it takes: on average, at most. Made up as well."""
-_ARRIVES: Final = frozenset({Medium.EMAIL, Medium.SMS})
+ARRIVES: Final = frozenset({Medium.EMAIL, Medium.SMS})
 """Media whose providers tell that a message arrived."""
 _OPENS: Final = frozenset({Medium.EMAIL, Medium.PUSH})
 _LOST: Final[Mapping[Medium, tuple[EventKind, Reason]]] = {
@@ -56,7 +56,7 @@ _LOST: Final[Mapping[Medium, tuple[EventKind, Reason]]] = {
 
 class Sent(NamedTuple):
     """A message that has gone out. `name`: what it is, in whatever order it came; `attempt`: as its provider calls it.
-    `run`: its enrollment."""
+    `run`: its enrollment. `heeded`: whether anything may hang on its being opened or clicked."""
 
     id: int
     attempt: str
@@ -67,6 +67,7 @@ class Sent(NamedTuple):
     band: str
     run: int | None
     to_customer: bool
+    heeded: bool = True
 
 
 class Back(NamedTuple):
@@ -103,7 +104,7 @@ class Behaving:
         return list(self._lives(sent, name, chances, now))
 
     def _lives(self, sent: Sent, name: str, chances: Chances, now: datetime) -> Iterator[Back]:
-        if sent.medium in _ARRIVES:
+        if sent.medium in ARRIVES:
             yield Back(now, sent, EventKind.DELIVERED)
         if sent.to_customer:
             opens = sent.medium in _OPENS
@@ -119,7 +120,7 @@ class Behaving:
                 yield Back(self._when(name, "clicked", opened), sent, EventKind.CLICKED)
             if sent.medium is Medium.EMAIL and self._does(name, "complained", chances.complained):
                 yield Back(self._when(name, "complained", now), sent, EventKind.COMPLAINED)
-            elif sent.medium in _ARRIVES and self._does(name, "unsubscribed", chances.unsubscribed):
+            elif sent.medium in ARRIVES and self._does(name, "unsubscribed", chances.unsubscribed):
                 yield Back(self._when(name, "unsubscribed", now), sent, EventKind.UNSUBSCRIBED)
         if sent.run is not None and self._does(name, CONVERTED, chances.converted):
             yield Back(self._when(name, CONVERTED, now), sent, None)

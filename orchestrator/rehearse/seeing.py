@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from channels.base import EventKind, Medium
+from channels.base import EventKind
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey
 from orchestrator.model import Field, Kind
 from orchestrator.project import Project
+from orchestrator.rehearse.behaving import ARRIVES
 from orchestrator.steps.first_of import FirstOf
 from orchestrator.terms import And, Compare, Heard, InSegment, Literal_, Node, OneOf, Ref, walk
 
@@ -131,5 +132,5 @@ def listened(journey: Journey) -> frozenset[str]:
 def _tried(step: FirstOf) -> Iterator[str]:
     """Sends one after the other: an opening says that a message has arrived, where its provider does not."""
     for name, medium in step.sends():
-        if step.until != "delivered" or medium not in (Medium.EMAIL, Medium.SMS):
+        if step.until != "delivered" or medium not in ARRIVES:
             yield name

@@ -27,7 +27,7 @@ from orchestrator.apply import apply, remember
 from orchestrator.decide import decide, seeks
 from orchestrator.deliver import deliver
 from orchestrator.enroll import enroll
-from orchestrator.importing import import_rows
+from orchestrator.importing import BATCH, import_rows
 from orchestrator.ingest import receive
 from orchestrator.journey import ApiTrigger
 from orchestrator.model import LOYALTY_EVENTS, LOYALTY_FIELDS
@@ -40,6 +40,7 @@ from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
 from orchestrator.rehearse.converting import Converting
 from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh, Waiting
 from orchestrator.rehearse.playing import REPORTS
+from orchestrator.rehearse.seeing import LOOKS, listened
 from orchestrator.rehearse.sketching import Sketching
 from orchestrator.rehearse.stage import hurried, narrowed
 from orchestrator.rehearse.summing import Heard, simulation
@@ -114,7 +115,8 @@ def simulate(
 
 @dataclass
 class _Run:
-    """One simulation under way. `now` is its present; `backs` what will come back, soonest first."""
+    """One simulation under way. `now` is its present; `backs` what will come back, soonest first; `late`: what comes
+    back and nobody asks for, taken in at the end."""
 
     asked: Project
     cohort: Cohort
@@ -138,6 +140,7 @@ class _Run:
     notes: dict[str, None] = field(default_factory=dict)
     paused: Counter[str] = field(default_factory=Counter)
     backs: list[tuple[datetime, int, Back]] = field(default_factory=list)
+    late: list[Event] = field(default_factory=list)
     _number: Iterator[int] = field(default_factory=count)
     _seen: int = 0
     _life: list[Told] = field(default_factory=list)
@@ -162,6 +165,7 @@ class _Run:
             self._look()
             progress(at)
         progress(self.until)
+        self._hear_late()
         self._tell()
         return simulation(
             self.store, self.project, self.asked.hash, self.cohort, self.begin, self.until, self.seed, self.heard,
@@ -186,6 +190,8 @@ class _Run:
         self.due = Due(self.store, self.project, self.until, ranks)
         self.fresh.wrote = True
         self._seeks, self._decided = seeks(self.project), self.begin
+        # An experiment's winner may hang on any of them.
+        self._listened = {} if self._seeks else {j.version: listened(j) for j in self.project.journeys.values()}
         with self.store.read() as conn:
             self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
 
@@ -324,6 +330,10 @@ class _Run:
             for back in self.behaving.takes(sent, self.now):
                 if back.kind is None:
                     back = back._replace(at=_told_at(back.at))
+                elif back.kind in LOOKS and not sent.heeded:
+                    # It needs no look of its own: heard at the end, at its time.
+                    self.late.append(Event(sent.attempt, back.kind, self._grid(back.at)))
+                    continue
                 heapq.heappush(self.backs, (back.at, next(self._number), back))
         return self._hear()
 
@@ -343,13 +353,24 @@ class _Run:
         self.fresh.wrote |= bool(done)
         return bool(told or done)
 
+    def _hear_late(self) -> None:
+        """What nobody asked for, as if it had been heard on its way."""
+        late = [told for told in self.late if told.at < self.until]
+        for first in range(0, len(late), BATCH):
+            receive(self.store, self.cohort.keys, late[first : first + BATCH], now=self.now)
+
     def _sent(self) -> list[Sent]:
         """Messages that went out since the last call, in order. One statement, by the log's own order."""
         with self.store.read() as conn:
             rows = conn.execute(_SENT, {"seen": self._seen}).all()
         if rows:
             self._seen = rows[-1].line
-        return [_sent(row) for row in rows if row.enrollment_id is not None]
+        return [_sent(row, self._heeds(row)) for row in rows if row.enrollment_id is not None]
+
+    def _heeds(self, row: Any) -> bool:
+        """Whether anything may hang on a message's being opened: of another version nothing is known."""
+        known = self._listened.get(row.version)
+        return known is None or row.step in known
 
     def _tell(self) -> None:
         self.notes.update(self.converting.notes)
@@ -373,13 +394,14 @@ def _told_at(at: datetime) -> datetime:
     return min(hour for hour in hours if hour >= at)
 
 
-def _sent(row: Any) -> Sent:
+def _sent(row: Any, heeded: bool) -> Sent:
     since = row.entered_at.isoformat() if row.entered_at is not None else ""
     whom = f"{row.addressee}:{row.key or ''}:{row.firm or ''}"
     name = f"{row.journey}/{row.step}/{row.visit}/{row.medium}/{whom}/{since}"
     customer_ = row.addressee == "customer"
     medium, attempt = Medium(row.medium), f"m{row.id}a{row.attempts}"
-    return Sent(row.id, attempt, name, row.journey, row.step, medium, row.band or "", row.enrollment_id, customer_)
+    band = row.band or ""
+    return Sent(row.id, attempt, name, row.journey, row.step, medium, band, row.enrollment_id, customer_, heeded)
 
 
 def part(project: Project, names: Sequence[str]) -> Project:
