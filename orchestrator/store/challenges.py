@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from orchestrator.condition import Condition
 from orchestrator.model import Unit
 from orchestrator.store.database import bound_ids, insert_many, key_list
-from orchestrator.store.segments import Segments
+from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import account, achievement, customer, event
 
 
@@ -79,13 +79,20 @@ def fulfilling(
     since: datetime | None = None,
 ) -> list[int]:
     """Units of a class of which the condition is true, without those who did the challenge `but` (`since` then)."""
-    table = customer if unit == "customer" else account
-    query = segments.audience(when, unit, now).where(table.c["class"] == class_name)
-    if but:
-        a = achievement.c
-        mine = sa.exists().where(a.unit == unit, a.unit_id == table.c.id, a.challenge == but)
-        query = query.where(~(mine if since is None else mine.where(a.at > since)).correlate(table))
-    return list(conn.execute(query.order_by(table.c.id)).scalars())
+    kept = segments.kept(
+        ("fulfilling", unit, bool(but), since is None, meant(when)),
+        lambda: _fulfilling(segments.audience(when, unit), unit, bool(but), since is None),
+    )
+    return list(conn.execute(kept.statement, kept.binds(now, of=class_name, but=but, since=since)).scalars())
+
+
+def _fulfilling(audience: sa.Select[tuple[int]], unit: Unit, but: bool, ever: bool) -> sa.Select[tuple[int]]:
+    table, a = customer if unit == "customer" else account, achievement.c
+    query = audience.where(table.c["class"] == sa.bindparam("of")).order_by(table.c.id)
+    if not but:
+        return query
+    mine = sa.exists().where(a.unit == unit, a.unit_id == table.c.id, a.challenge == sa.bindparam("but"))
+    return query.where(~(mine if ever else mine.where(a.at > sa.bindparam("since"))).correlate(table))
 
 
 def latest_deeds(conn: sa.Connection, unit: Unit, first_id: int, last_id: int) -> dict[int, datetime]:

@@ -6,11 +6,12 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from orchestrator.condition import Condition
 from orchestrator.model import Unit
 from orchestrator.program import ClassProgram, Refund
 from orchestrator.project import Project
@@ -18,7 +19,7 @@ from orchestrator.store.database import bound_ids, bound_keys, id_list, insert_m
 from orchestrator.store.dialect import json_number, json_text
 from orchestrator.store.loyalty import members
 from orchestrator.store.people import take_turns
-from orchestrator.store.segments import Segments
+from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import account, commission, customer, event, referral, referral_code
 
 ALPHABET = "23456789BCDFGHJKMNPQRSTVWXZ"
@@ -368,23 +369,21 @@ def candidates(
     """The look's events that may convert a referral to this class's members of such units; of referrals that are new,
     all events since them. Earliest first."""
     assert program.referral is not None
-    table = customer if unit == "customer" else account
     kind, where = program.referral.converts_on, program.referral.where
-    meant = () if where is None else (segments.predicate(where, table, now=now, event=event.c.id),)
     bound = {**news.bound, "seen": news.seen, "of": program.class_name, "type": kind}
-    # Two statements and no OR: each has an index.
-    queries = [_candidates(unit, way) for way in news.ways(kind)]
-    rows = {row for query in queries for row in conn.execute(query.where(*meant) if meant else query, bound)}
+    rows: set[Any] = set()
+    for way in news.ways(kind):  # two statements and no OR: each has an index
+        kept = segments.kept(("converts", unit, way, meant(where)), partial(_candidates, segments, where, unit, way))
+        rows.update(conn.execute(kept.statement, kept.binds(now, **bound)))
     found = [Candidate(Referred(*row[:-2]), row[-2], row[-1]) for row in rows]
     return sorted(found, key=lambda one: (one.at, one.event_id, one.referred.id))
 
 
-@cache
-def _candidates(unit: Unit, way: Way) -> sa.Select[Any]:
+def _candidates(segments: Segments, where: Condition | None, unit: Unit, way: Way) -> sa.Select[Any]:
     r, e = referral.c, event.c
     table = customer if unit == "customer" else account
     owner = e.customer_id if unit == "customer" else e.account_id
-    return (
+    query = (
         sa.select(referral, e.id.label("converting"), e.occurred_at.label("converting_at"))
         .select_from(
             referral.join(event, sa.and_(owner == r.referred_id, e.type == sa.bindparam("type"))).join(
@@ -400,6 +399,7 @@ def _candidates(unit: Unit, way: Way) -> sa.Select[Any]:
             _new(way),
         )
     )
+    return query if where is None else query.where(segments.predicate(where, table, event=e.id))
 
 
 def _new(way: Way) -> sa.ColumnElement[bool]:
