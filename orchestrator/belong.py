@@ -117,12 +117,10 @@ class _Belonging:
 
     def _stays(self) -> dict[int, _Stay]:
         m = self.membership
+        if by_contract(m):
+            return self._by_contract()
         event = m.event or (self._purchase() if m.joins == "purchase" else "")
-        if event:
-            return self._by_event(event)
-        if m.joins == "free":
-            return self._free()
-        return self._by_contract()
+        return self._by_event(event) if event else self._free()
 
     def _purchase(self) -> str:
         value = self.round_.project.program.value
@@ -172,6 +170,11 @@ class _Belonging:
                 covering(spans, today), max(c.created_at for c in contracts), any(s > today for s, _ in spans)
             )
         return found
+
+
+def by_contract(membership: Membership) -> bool:
+    """Whether records make a member; else an event does, or nothing but to be there."""
+    return not membership.event and membership.joins not in ("free", "purchase")
 
 
 class _Kept(NamedTuple):

@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from orchestrator.belong import Part, belong, next_midnight, parts
+from orchestrator.belong import Part, belong, by_contract, next_midnight, parts
 from orchestrator.condition import Condition, Expression
 from orchestrator.ladder import (
     Found,
@@ -38,12 +38,14 @@ from orchestrator.store.loyalty import Member, Round
 from orchestrator.store.people import TierChange
 from orchestrator.store.segments import Segments
 from orchestrator.store.tiers import Graded
-from orchestrator.zones import instant
+from orchestrator.zones import first_known, instant
 
 BATCH = 10_000
 """Units looked at by one statement, and how many of those that are due a look takes."""
 STEPS = 64
 """Instants that a look steps through, beside reviews: of more arrivals between two looks some are taken together."""
+_FURTHEST: Final = timedelta(hours=14)
+"""No local clock is further ahead of UTC."""
 _NOBODY: Final = Graded()
 _WRITTEN: Final = ("score", "next_tier", "missing", "shortfall", "review_on", "protected", "tier_since", "below_since",
                    "held_until", "reviewed_on", "graded_tier")  # fmt: skip
@@ -78,8 +80,6 @@ def heed_edits(round_: Round) -> Round:
     """A programme that is new or another one has everybody of its classes looked at, in batches; since when a class
     has a programme is noted, because whoever was there before comes in quietly. The round with what is kept now."""
     conn, project = round_.conn, round_.project
-    if not is_edited(round_):
-        return round_
     force = versions.newest(conn)
     for name, mine in project.program.classes.items():
         if tiers.program_since(conn, name) is None:
@@ -142,8 +142,11 @@ def _classified(round_: Round, unit: Unit, everybody: bool) -> Round:
 def place(round_: Round) -> int:
     """Who joins and who leaves, who rises and who falls: of the touched units, and of those whose day has come.
     Returns how many changed."""
-    conn, round_ = round_.conn, heed_edits(round_)
+    conn, edited = round_.conn, is_edited(round_)
+    round_ = heed_edits(round_) if edited else round_
     waiting = tiers.due(conn, round_.now, BATCH)
+    if not edited:
+        waiting = {unit: _passed_over(round_, unit, ids) for unit, ids in waiting.items()}
     due = {unit: _members(round_, unit, ids) for unit, ids in waiting.items()}
     some = parts(round_, due)
     changed = belong(some) + climb(some)
@@ -152,6 +155,30 @@ def place(round_: Round) -> int:
         if gone := [i for i in ids if i not in known or not _has_rules(round_.project, known[i])]:
             tiers.rest(conn, unit, gone)
     return changed
+
+
+def _passed_over(round_: Round, unit: Unit, ids: Sequence[int]) -> list[int]:
+    """Those of the due that have to be looked at. Most nights nothing changes for most: of whom the database says so,
+    nothing is done but to look again when the next day begins."""
+    now, home = round_.now, round_.project.vocabulary.timezone
+    touched = round_.among(unit)
+    still = {i for i in ids if i not in touched}
+    again: dict[datetime, list[int]] = {}
+    day = (now + _FURTHEST).date()
+    for program in round_.project.program.classes.values():
+        if program.unit != unit or not still or (program.membership is not None and by_contract(program.membership)):
+            continue
+        for (name, due_at), some in tiers.unchanged(
+            round_.conn, round_.segments, program, sorted(still), day, now
+        ).items():
+            tz = first_known(name, home)
+            # Due by the clock alone, and not because somebody said so.
+            if instant(due_at.astimezone(tz).date(), time(), tz) == due_at:
+                again.setdefault(next_midnight(now, tz), []).extend(some)
+                still -= set(some)
+    tiers.look_again(round_.conn, unit, again)
+    passed = {i for some in again.values() for i in some}
+    return [i for i in ids if i not in passed]
 
 
 def _members(round_: Round, unit: Unit, ids: Sequence[int]) -> dict[int, Member]:

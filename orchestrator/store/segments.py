@@ -117,6 +117,10 @@ class Segments:
         frame = Frame(_kind(unit), unit, event=_place("event", event), record=_place("record", record), enrollment=run)
         return self._meaning(now).match(condition, frame)
 
+    def value(self, asked: Expression, unit: sa.FromClause) -> sa.ColumnElement[Any]:
+        """A value for a statement that is kept and has `unit`, as `predicate`; money in minor units, not rounded."""
+        return _value(self._meaning(None), asked, Frame(_kind(unit), unit))
+
     def audience(self, condition: Condition | None, unit: Unit, now: datetime | None = None) -> sa.Select[tuple[int]]:
         """Ids of the units of whom it is true (None: of all), customers that were merged away left out."""
         if unit == "account":

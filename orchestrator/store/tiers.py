@@ -99,7 +99,7 @@ def unchanged(
 
 def _unchanged(segments: Segments, program: ClassProgram, score: Expression) -> sa.Select[Any]:
     table, row, listed = _table(program.unit), loyalty.c, bound_ids(segments.dialect)
-    value = sa.cast(segments.value(score, table), sa.Double())
+    value: Any = sa.cast(segments.value(score, table), sa.Double())
     protected: Any = sa.false()
     if program.downgrade.protected_if is not None:
         protected = sa.case((segments.predicate(program.downgrade.protected_if, table), sa.true()), else_=sa.false())
