@@ -29,8 +29,8 @@ from orchestrator.store.meaning import Meaning
 from orchestrator.store.scalars import Frame, Moment, Place
 from orchestrator.store.tables import account, customer, enrollment, event, record
 
-Truths = dict[str, bool | None]
-Values = dict[str, Value]
+Truths = Mapping[str, bool | None]
+Values = Mapping[str, Value]
 S = TypeVar("S", bound=sa.Executable)
 
 _MOST = 1_000
