@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
@@ -70,7 +70,7 @@ class Form:
         self._before: list[str] = []
         fixed = ""
         for name in names:
-            key = as_json(name) + ":"
+            key = _named(name)
             if name in own:
                 self._before += [fixed, key]
                 fixed = ""
@@ -86,6 +86,11 @@ class Form:
             pieces.append(fixed if value is None else f"{fixed}{key}{value},")
         pieces.append(self._last)
         return b"{" + "".join(pieces)[:-1].encode() + b"}"
+
+
+@cache
+def _named(member: str) -> str:
+    return f"{as_json(member)}:"
 
 
 def as_json(value: object) -> str:

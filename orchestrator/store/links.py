@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from channels.base import EventKind, Medium
 from orchestrator.model import Json
 from orchestrator.store import log
-from orchestrator.store.database import insert_many
+from orchestrator.store.database import bound_keys, insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.tables import consent_current, consent_event, customer, feedback, link, message
 
@@ -146,7 +147,12 @@ def keep(conn: sa.Connection, targets: Mapping[str, str]) -> int:
 
 def kept(conn: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
     """Those of these keys under which something is stored."""
-    return frozenset(conn.execute(sa.select(link.c.key).where(link.c.key.in_(list(keys)))).scalars())
+    return frozenset(conn.execute(_kept(conn.dialect.name), {"keys": list(keys)}).scalars())
+
+
+@cache
+def _kept(dialect: str) -> sa.Select[tuple[str]]:
+    return sa.select(link.c.key).where(link.c.key.in_(sa.select(bound_keys(dialect).c.key)))
 
 
 def target(conn: sa.Connection, message_id: int, key: str) -> Target | None:

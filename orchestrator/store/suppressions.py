@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from channels.base import Medium
 from orchestrator.outbound import listed_texts
-from orchestrator.store.database import insert_many, key_list, update_many
+from orchestrator.store.database import bound_keys, insert_many, key_list, update_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.people import take_turns
 from orchestrator.store.tables import suppression
@@ -102,8 +103,13 @@ def lift(conn: sa.Connection, pairs: Iterable[tuple[str, str]], reason: str) -> 
     wanted = set(pairs)
     if not wanted:
         return 0
-    s = suppression.c
-    listed = key_list(conn, {key for _, key in wanted})
-    media = sorted({medium for medium, _ in wanted})
-    where = (s.address_key.in_(sa.select(listed.c.key)), s.medium.in_(media), s.reason == reason, s.source == "")
-    return conn.execute(sa.delete(suppression).where(*where)).rowcount
+    media, keys = {medium for medium, _ in wanted}, {key for _, key in wanted}
+    values = {"media": sorted(media), "keys": list(keys), "because": reason}
+    return conn.execute(_lift(conn.dialect.name), values).rowcount
+
+
+@cache
+def _lift(dialect: str) -> sa.Delete:
+    s, keys, media = suppression.c, bound_keys(dialect), bound_keys(dialect, "media")
+    these = (s.address_key.in_(sa.select(keys.c.key)), s.medium.in_(sa.select(media.c.key)))
+    return sa.delete(suppression).where(*these, s.reason == sa.bindparam("because"), s.source == "")
