@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from orchestrator.apply import Force, in_force, trigger_key
 from orchestrator.dates import before, day_after
 from orchestrator.journey import (
+    ApiTrigger,
     AtTrigger,
     DateTrigger,
     EventTrigger,
@@ -64,29 +66,20 @@ def enroll(
         force = in_force(conn)
         if force is None:
             return counts
-        marks = versions.watermarks(conn)
-        sight = _sight(conn, force, marks)
+        looks = list(_looks(force, versions.watermarks(conn), unchanged, now))
+        sight = _sight(conn, force, looks)
     idle: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
-    for journey in force.project.journeys.values():
-        if not journey.admits or force.is_paused(journey.name):
+    for journey, trigger, key, mark in looks:
+        if _is_idle(journey, trigger, mark, sight, now):
+            seen_id = _newest(trigger, sight)
+            if mark.seen_until < now or (seen_id or 0) > mark.seen_id:
+                idle[seen_id].append((journey.name, key))
             continue
-        for trigger in journey.triggers:
-            key = trigger_key(force.project, trigger)
-            mark = marks.get((journey.name, key))
-            if mark is None or now < mark.seen_until:
-                continue  # applied meanwhile by another, or a clock that went back: nothing is due
-            if (journey.name, trigger.key) in unchanged:
-                continue
-            if _is_idle(journey, trigger, mark, sight, now):
-                seen_id = _newest(trigger, sight)
-                if mark.seen_until < now or (seen_id or 0) > mark.seen_id:
-                    idle[seen_id].append((journey.name, key))
-                continue
-            fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, now=now)
-            entered, held = store.written(fire)
-            counts[journey.name] += entered
-            if held:
-                tell(journey.name, held)
+        fire = partial(_fire, force=force, journey=journey, trigger=trigger, key=key, now=now)
+        entered, held = store.written(fire)
+        counts[journey.name] += entered
+        if held:
+            tell(journey.name, held)
     if idle:
         store.written(lambda conn: versions.move_idle(conn, idle, now))
     return counts
@@ -95,10 +88,37 @@ def enroll(
 # ---- what there is to look at ---------------------------------------------------------------------------------------
 
 
+class _Look(NamedTuple):
+    """A trigger that is to look, by the name of its watermark, and how far it has looked."""
+
+    journey: Journey
+    trigger: Trigger
+    key: str
+    mark: Watermark
+
+
+def _looks(
+    force: Force,
+    marks: Mapping[tuple[str, str], Watermark],
+    unchanged: Collection[tuple[str, str]],
+    now: datetime,
+) -> Iterator[_Look]:
+    for journey in force.project.journeys.values():
+        if not journey.admits or force.is_paused(journey.name):
+            continue
+        for trigger in journey.triggers:
+            if isinstance(trigger, ApiTrigger) or (journey.name, trigger.key) in unchanged:
+                continue
+            key = trigger_key(force.project, trigger)
+            mark = marks.get((journey.name, key))
+            if mark is not None and now >= mark.seen_until:  # else applied meanwhile, or a clock that went back
+                yield _Look(journey, trigger, key, mark)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What is new, by one snapshot: the newest event, of each type among the new ones and of all, the newest change of
-    a tier; by unit the known zones, the workspace's with them."""
+    """What is new for the triggers that are to look, by one snapshot: the newest event, of each type among the new ones
+    and of all, the newest change of a tier; by unit the known zones, the workspace's with them."""
 
     event: int
     events: Mapping[str, int]
@@ -107,15 +127,17 @@ class _Sight:
     zones: Mapping[str, tuple[str, ...]]
 
 
-def _sight(conn: sa.Connection, force: Force, marks: Mapping[tuple[str, str], Watermark]) -> _Sight:
-    journeys = force.project.journeys.values()
-    by_event = [(j.name, t.key) for j in journeys for t in j.triggers if _is_by_event(t)]
-    oldest = min((marks[key].seen_id for key in by_event if key in marks), default=None)
-    newest = versions.newest_event(conn)
-    events = versions.newest_events(conn, oldest) if oldest is not None and oldest < newest else {}
+def _sight(conn: sa.Connection, force: Force, looks: Sequence[_Look]) -> _Sight:
+    seen = [look.mark.seen_id for look in looks if _is_by_event(look.trigger)]
+    events = versions.newest_events(conn, min(seen)) if seen else {}
+    newest = max((*events.values(), *seen), default=0)
+    tiers = versions.newest_tier_change(conn) if any(isinstance(look.trigger, TierTrigger) for look in looks) else 0
     home = force.project.vocabulary.timezone
-    zones: dict[str, tuple[str, ...]] = {u: tuple({*_known(conn, u), home}) for u in {j.unit for j in journeys}}
-    return _Sight(newest, events, versions.newest_tier_change(conn), home, zones)
+    units = {look.journey.unit for look in looks if isinstance(look.trigger, _BY_CALENDAR)}
+    return _Sight(newest, events, tiers, home, {unit: tuple({*_known(conn, unit), home}) for unit in units})
+
+
+_BY_CALENDAR = (DateTrigger, RiskTrigger, AtTrigger, ScheduleTrigger)
 
 
 def _is_by_event(trigger: Trigger) -> bool:
@@ -135,7 +157,7 @@ def _is_idle(journey: Journey, trigger: Trigger, mark: Watermark, sight: _Sight,
     """Whether nothing is there that the trigger could fire for since it looked last."""
     if mark.held_from is not None:
         return False  # the first look after a pause is a look of its own kind
-    since, zones = mark.seen_until, sight.zones[journey.unit]
+    since, zones = mark.seen_until, sight.zones.get(journey.unit, ())
     match trigger:
         case EventTrigger() | MilestoneTrigger():
             return sight.events.get(trigger.event, 0) <= mark.seen_id

@@ -113,9 +113,7 @@ def _run_key(entry: Entry, firing: Any, by_key: Any | None) -> Any:
     kind = entry.journey.reentry.kind
     if kind == "once":
         return sa.literal("once", sa.Text())
-    if kind == "key" and by_key is not None:
-        return by_key
-    return firing
+    return by_key if kind == "key" and by_key is not None else firing
 
 
 Parts = tuple[Hashable, ...]
@@ -351,9 +349,7 @@ def enter_by_stage(
 
 
 def _by_stage(entry: Entry, trigger: StageTrigger) -> sa.Insert:
-    def said(name: str) -> Any:
-        return json_text(event.c.properties, name)
-
+    said = partial(json_text, event.c.properties)
     changed = sa.and_(record.c.type == said("record"), record.c.key == said("record_key"))
     where = [event.c.type == CHANGED, *_NEW_EVENTS, said("record") == trigger.record]
     if trigger.to:
@@ -492,8 +488,15 @@ def zones_present(conn: sa.Connection, unit: str) -> list[str]:
 
 @cache
 def _stated(unit: str) -> Any:
-    tables = (customer, account) if unit == "customer" else (account,)
-    return sa.union(*(sa.select(table.c.timezone) for table in tables))
+    return sa.union_all(*(_each_zone(table) for table in ((customer, account) if unit == "customer" else (account,))))
+
+
+def _each_zone(table: sa.Table) -> Any:
+    """From one zone to the next by the index: DISTINCT would read every row, for a few dozen zones."""
+    stated = table.c.timezone
+    first = sa.select(sa.func.min(stated).label("zone")).cte(f"{table.name}_zones", recursive=True)
+    following = sa.select(sa.func.min(stated)).where(stated > first.c.zone).scalar_subquery()
+    return sa.select(first.union_all(sa.select(following).where(first.c.zone.isnot(None))).c.zone)
 
 
 def _of_zones(entry: Entry, some: bool, rest: bool) -> Any:
@@ -642,11 +645,8 @@ def audience_count(conn: sa.Connection, entry: Entry) -> int:
 
 def members_count(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger) -> int:
     """Who is in the trigger's segment."""
-
-    def make() -> sa.Select[Any]:
-        return sa.select(_unit(entry).c.id).where(_live(entry), _in_segment(entry, trigger))
-
-    return _count(conn, entry, ("members", *meant(entry.segments.named(trigger.segment))), make)
+    unit, parts = _unit(entry), ("members", *meant(entry.segments.named(trigger.segment)))
+    return _count(conn, entry, parts, lambda: sa.select(unit.c.id).where(_live(entry), _in_segment(entry, trigger)))
 
 
 def leavers_count(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> tuple[int, int]:

@@ -31,6 +31,7 @@ account = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index(None, "parent_id"),
     Index(None, "partner_id"),
+    Index(None, "timezone"),
 )
 
 customer = Table(
@@ -74,6 +75,7 @@ customer = Table(
     Index(None, "partner_id"),
     Index(None, "email"),
     Index(None, "phone"),
+    Index(None, "timezone"),
     Index("ix_customer_merged_into", "merged_into", sqlite_where=sa.text("merged_into IS NOT NULL"),
           postgresql_where=sa.text("merged_into IS NOT NULL")),
 )  # fmt: skip
