@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from channels.base import Medium
 
@@ -120,3 +121,14 @@ class Simulation:
     replies: tuple[Reply, ...] = ()
     messages: str = ""
     notes: tuple[str, ...] = ()
+
+
+_HOPS: Final = ((timedelta(days=45), timedelta(hours=1)), (timedelta(days=120), timedelta(hours=3)))
+_SELDOM: Final = timedelta(hours=6)
+
+
+def usual_hop(span: timedelta) -> timedelta:
+    """How long after a look there is another one at the soonest, where nothing is said: a year by the hour is more
+    patience than anybody has. Never a whole day: looks at the same hour of the night would hold every message for ever.
+    """
+    return next((hop for most, hop in _HOPS if span <= most), _SELDOM)

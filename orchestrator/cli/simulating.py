@@ -38,15 +38,9 @@ def register(app: App) -> None:
     app.command(simulate)
 
 
-_HOPS = ((45, 1), (120, 3))
-_SELDOM = 6
-"""Days, and the hours between two looks: a year by the hour is more patience than anybody has. Never a whole day: looks
-at the same hour of the night would hold every message for ever."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command was asked for. `hop`: hours."""
+    """What the command was asked for."""
 
     begin: datetime
     until: datetime
@@ -144,15 +138,16 @@ def _asked(
 ) -> _Asked:
     from datetime import UTC, datetime, timedelta
 
+    from orchestrator.simulation import usual_hop
+
     home = project.vocabulary.timezone
     full = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     first = _instant(begin, home) if begin is not None else full
     last = _instant(until, home) if until is not None else first + timedelta(days=days)
     if last <= first:
         raise Usage("--until lies before the beginning")
-    if hop is None:
-        hop = next((hours for most, hours in _HOPS if last - first <= timedelta(days=most)), _SELDOM)
-    return _Asked(first, last, customers, sample, seed, timedelta(hours=hop), journeys)
+    between = usual_hop(last - first) if hop is None else timedelta(hours=hop)
+    return _Asked(first, last, customers, sample, seed, between, journeys)
 
 
 def _instant(text: str, home: str) -> datetime:

@@ -127,12 +127,13 @@ class Fresh:
 
 class Waiting(NamedTuple):
     """The soonest of each: a sleeper to wake, messages to decide on, something to count; None where there is none.
-    `types`: of the events that are new."""
+    `types`: of the events that are new; `moves`: what runs have done since, in the diary's words."""
 
     wake: datetime | None
     deliver: datetime | None
     programme: datetime | None
     types: frozenset[str] = frozenset()
+    moves: frozenset[str] = frozenset()
 
 
 _NEW_EVENTS: Final = (
@@ -147,9 +148,10 @@ _NEW_MOVES: Final = (
 
 @cache
 def _waiting(programme: bool) -> sa.Select[Any]:
-    """What is waited for, and the newest event."""
+    """The newest event, the newest line of the diary, and what is waited for."""
     asked = [
         sa.select(sa.func.max(event.c.id)),
+        sa.select(sa.func.max(trace.c.id)),
         sa.select(sa.func.min(enrollment.c.wake_at)).where(enrollment.c.ended_at.is_(None)),
         sa.select(sa.func.min(batch.c.due_at)).where(batch.c.done_at.is_(None)),
     ]
@@ -231,10 +233,8 @@ class Due:
             self._last = max(self._last, last)
         return {kind for kind, _, _ in rows}
 
-    def new_moves(self) -> set[str]:
-        """What runs have done since the last call, in the diary's words."""
-        with self.store.read() as conn:
-            rows = conn.execute(_NEW_MOVES, {"last": self._line}).tuples().all()
+    def _new_moves(self, conn: sa.Connection) -> set[str]:
+        rows = conn.execute(_NEW_MOVES, {"last": self._line}).tuples().all()
         self._line = max([self._line, *(last for _, last in rows)])
         return {what for what, _ in rows}
 
@@ -311,11 +311,14 @@ class Due:
         return min(found)
 
     def waiting(self) -> Waiting:
-        """One statement; a second one where events are new: their times of day are marks from now on."""
+        """One statement, and one each where events and moves are new since the last call: times of day of events are
+        marks from now on."""
         with self.store.read() as conn:
-            newest, wake, deliver, *counts = conn.execute(_waiting(bool(self.project.program.classes))).one()
-            types = self._new_events(conn) if (newest or 0) > self._last else ()
-        return Waiting(wake, deliver, min((at for at in counts if at is not None), default=None), frozenset(types))
+            last, line, wake, deliver, *counts = conn.execute(_waiting(bool(self.project.program.classes))).one()
+            types = self._new_events(conn) if (last or 0) > self._last else ()
+            moves = self._new_moves(conn) if (line or 0) > self._line else ()
+        soonest = min((at for at in counts if at is not None), default=None)
+        return Waiting(wake, deliver, soonest, frozenset(types), frozenset(moves))
 
     def _fired(self, now: datetime) -> Iterator[datetime]:
         """When triggers fire by the calendar, after `now`."""

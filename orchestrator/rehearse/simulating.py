@@ -82,6 +82,8 @@ _SENT: Final = (
 )  # fmt: skip
 """Messages that went out since a line of the log, in order."""
 
+_UNDRAWN: Final = sa.select(draws.c.name).where(draws.c.drawn_at.is_(None))
+
 Progress = Callable[[datetime], None]
 
 
@@ -211,10 +213,12 @@ class _Run:
         return self._grid(max(min(soonest), self.now + timedelta(microseconds=1)))
 
     def _ask(self) -> Waiting:
-        """What is waited for, as it stands."""
-        self._waiting = self.due.waiting()
-        self.fresh.types |= self._waiting.types
-        return self._waiting
+        """What is waited for, as it stands; and what has been written since it was asked last."""
+        self._waiting = waiting = self.due.waiting()
+        self.fresh.types |= waiting.types
+        self.fresh.wrote |= "updated" in waiting.moves
+        self.fresh.standing |= {POINTS} if waiting.moves & AWARDED else set()
+        return waiting
 
     def _grid(self, at: datetime) -> datetime:
         """Rounded up to the hop."""
@@ -253,25 +257,23 @@ class _Run:
         looks = 0
         if self._counts(fresh) or counts or _is_due(waiting.programme, now):
             self._waiting = None
-            done = accrue(store, now=now)
-            looks = done.looks
+            counted = accrue(store, now=now)
+            looks = counted.looks
+            self._seed_draws()
             if looks:
-                self._seed_draws()
                 fresh.types |= due.new_events()
                 fresh.standing.add(PROGRESS)
-            fresh.standing |= {POINTS} if done.points or _is_due(waiting.programme, now) else set()
+            fresh.standing |= {POINTS} if counted.points or _is_due(waiting.programme, now) else set()
         unchanged = due.unchanged(before, now, fresh)
-        entered = moved = judged = 0
+        entered = moved = planned = judged = 0
         if fresh or fires or len(unchanged) < due.triggers():
             self._waiting = None
             entered = sum(enroll(store, now=now, tell=self._held, unchanged=unchanged).values())
         if entered or fresh or heard or _is_due(waiting.wake, now) or due.watched(before, now, fresh):
             self._waiting = None
-            moved = advance(store, now=now, reports=REPORTS).moved
-            did = due.new_moves() if moved else set()
-            self.fresh.wrote |= "updated" in did
-            self.fresh.standing |= {POINTS} if did & AWARDED else set()
-        if moved or heard or _is_due(waiting.deliver, now):
+            done = advance(store, now=now, reports=REPORTS)
+            moved, planned = done.moved, done.planned
+        if planned or heard or _is_due(waiting.deliver, now):
             self._waiting = None
             sent = deliver(
                 store, self.channels, self.cohort.keys, now=lambda: now, worker="simulation", writer=self.writer
@@ -295,7 +297,7 @@ class _Run:
         if not any(p.draws for p in self.project.program.classes.values()):
             return
         with self.store.write() as conn:
-            for name in conn.execute(sa.select(draws.c.name).where(draws.c.drawn_at.is_(None))).scalars().all():
+            for name in conn.execute(_UNDRAWN).scalars().all():
                 seed = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[: lottery.SEED]
                 told = {"seed": seed, "commitment": hashlib.sha256(seed).hexdigest()}
                 conn.execute(draws.update().where(draws.c.name == name, draws.c.seed != seed).values(**told))
