@@ -2,8 +2,8 @@
 
 Predictions follow Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way (BG/NBD: how often and for how
 long somebody buys), and Fader and Hardie (2013), The Gamma-Gamma Model of Monetary Value. Parameters are those of
-the greatest likelihood, found by the simplex method of Nelder and Mead over their logarithms. Time is in weeks, money
-in whole units of a currency (euros, not cents).
+the greatest likelihood, found by going down its slope over their logarithms. Time is in weeks, money in whole units of
+a currency (euros, not cents).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
+from operator import mul
 from typing import Final, NamedTuple, TypeVar
 
 ENOUGH: Final = 50
@@ -24,6 +26,7 @@ YEAR: Final = 365.25
 WEEK: Final = 7.0
 _FAR: Final = 12.0  # parameters stay within exp(±12): where data say "never" or "always" the likelihood has no end
 _TERMS: Final = 1_000_000
+_STEPS: Final = 500
 
 Unit = TypeVar("Unit", bound=Hashable)
 
@@ -77,53 +80,76 @@ def fit_bg_nbd(customers: Mapping[History, int]) -> BgNbd:
     nobody came back."""
     if not any(who.repeats for who in customers):
         raise ValueError("nobody bought a second time: there is nothing to fit")
-    ages = {age: n for n, age in enumerate(dict.fromkeys(who.age for who in customers))}
-    recencies = {t: n for n, t in enumerate(dict.fromkeys(who.recency for who in customers))}
-    by_repeats: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for who, count in customers.items():
-        by_repeats[who.repeats].append((ages[who.age], recencies[who.recency], count))
-
-    def unlikeliness(point: Sequence[float]) -> float:
-        if any(abs(p) > _FAR for p in point):
-            return math.inf
-        r, alpha, a, b = map(math.exp, point)
-        return -_bg_nbd_likelihood(r, alpha, a, b, ages, recencies, by_repeats)
-
-    start = (0.0, math.log(max(1e-3, sum(ages) / len(ages) / 4)), 0.0, 0.0)
-    best, least = minimise(unlikeliness, start)
+    told = _Bought(customers)
+    start = (0.0, math.log(max(1e-3, sum(told.ages) / len(told.ages) / 4)), 0.0, 0.0)
+    best, least = minimise(told.unlikeliness, start)
     r, alpha, a, b = map(math.exp, best)
-    return BgNbd(r, alpha, a, b, sum(customers.values()), -least)
+    return BgNbd(r, alpha, a, b, told.n, -least)
 
 
-def _bg_nbd_likelihood(
-    r: float,
-    alpha: float,
-    a: float,
-    b: float,
-    ages: Iterable[float],
-    recencies: Iterable[float],
-    by_repeats: Mapping[int, list[tuple[int, int, int]]],
-) -> float:
-    """The logarithm of the likelihood. Logarithms of times are taken once for each, gammas once for each number of
-    purchases: what is left is a subtraction, an exponential and a logarithm for each different history."""
-    log_age = [math.log(alpha + age) for age in ages]
-    log_recency = [math.log(alpha + recency) for recency in recencies]
-    rate = r * math.log(alpha) - math.lgamma(r) + math.lgamma(a + b) - math.lgamma(b)
-    exp, log1p, total = math.exp, math.log1p, 0.0
-    for x, rows in by_repeats.items():
-        here = rate + math.lgamma(r + x) + math.lgamma(b + x) - math.lgamma(a + b + x)
-        if x == 0:
-            total += sum(count * (here - r * log_age[i]) for i, _, count in rows)
-            continue
-        power, leaves = r + x, math.log(a / (b + x - 1))
-        for i, j, count in rows:
-            stayed, left = -power * log_age[i], leaves - power * log_recency[j]
-            gap = stayed - left
-            both = left + log1p(exp(gap)) if gap < 0 else stayed + log1p(exp(-gap))
-            total += count * (here + both)
-    return total
+class _Bought:
+    """Histories as a fit goes through them: what does not hang on the parameters is added up once, and logarithms of
+    times are taken once for each different time."""
+
+    def __init__(self, customers: Mapping[History, int]) -> None:
+        ages = {age: n for n, age in enumerate(dict.fromkeys(who.age for who in customers))}
+        recencies = {t: n for n, t in enumerate(dict.fromkeys(who.recency for who in customers))}
+        self.n = sum(customers.values())
+        self.ages, self.recencies = list(ages), list(recencies)
+        self.of_age = [0] * len(ages)
+        """Customers of each age."""
+        self.bought = [0] * len(ages)
+        """Their repeated purchases."""
+        self.beyond = [0] * max(who.repeats for who in customers)
+        """At n, how many customers have more than n repeated purchases."""
+        by_repeats: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for who, count in customers.items():
+            age = ages[who.age]
+            self.of_age[age] += count
+            self.bought[age] += count * who.repeats
+            if who.repeats:
+                by_repeats[who.repeats].append((age, recencies[who.recency], count))
+                self.beyond[who.repeats - 1] += count
+        for n in range(len(self.beyond) - 1, 0, -1):
+            self.beyond[n - 1] += self.beyond[n]
+        self.groups = [
+            (x, [age for age, _, _ in rows], [last for _, last, _ in rows], [count for _, _, count in rows])
+            for x, rows in by_repeats.items()
+        ]
+
+    def unlikeliness(self, point: Sequence[float]) -> tuple[float, tuple[float, ...]]:
+        """What the logarithm of the likelihood is short of nought, and its slope: over the logarithms of r, alpha, a
+        and b. Gammas stand in quotients only, and are sums over n = 0, 1, … up to the number of purchases."""
+        r, alpha, a, b = map(math.exp, point)
+        exp, log, log1p = math.exp, math.log, math.log1p
+        log_age, log_recency = ([log(alpha + t) for t in times] for times in (self.ages, self.recencies))
+        by_age, by_recency = ([1 / (alpha + t) for t in times] for times in (self.ages, self.recencies))
+        rate = self.n * log(alpha) - sum(map(mul, self.of_age, log_age))
+        total = r * rate - sum(map(mul, self.bought, log_age))
+        to_r, to_a, to_b = rate, 0.0, 0.0
+        to_alpha = self.n * r / alpha - r * sum(map(mul, self.of_age, by_age)) - sum(map(mul, self.bought, by_age))
+        for n, count in enumerate(self.beyond):
+            total += count * (log(r + n) - log1p(a / (b + n)))
+            to_r += count / (r + n)
+            to_a -= count / (a + b + n)
+            to_b += count * a / ((b + n) * (a + b + n))
+        for x, aged, last, counts in self.groups:
+            power, leaves = r + x, log(a / (b + x - 1))
+            longer = [log_age[i] - log_recency[j] for i, j in zip(aged, last, strict=True)]
+            # The odds that she has left, as a logarithm; far below nought they are none.
+            gaps = [leaves + power * gap for gap in longer]
+            stays = [exp(-gap) if gap > -700.0 else exp(700.0) for gap in gaps]
+            total += sum([n * (max(gap, -700.0) + log1p(o)) for n, gap, o in zip(counts, gaps, stays, strict=True)])
+            gone = [n / (1 + o) for n, o in zip(counts, stays, strict=True)]
+            all_gone = sum(gone)
+            to_r += sum(map(mul, gone, longer))
+            to_alpha += power * sum([g * (by_age[i] - by_recency[j]) for g, i, j in zip(gone, aged, last, strict=True)])
+            to_a += all_gone / a
+            to_b -= all_gone / (b + x - 1)
+        return -total, (-r * to_r, -alpha * to_alpha, -a * to_a, -b * to_b)
 
 
+@lru_cache(maxsize=1 << 14)
 def purchases_made(k: float, z: float, a: float, b: float) -> float:
     """How many purchases somebody makes who would make n of them with the probability of a negative binomial (k, z) and
     leaves after each with one that is beta (a, b) distributed; k, a, b above zero, 0 ≤ z < 1.
@@ -172,76 +198,126 @@ class GammaGamma:
 def fit_gamma_gamma(customers: Mapping[tuple[int, float], int]) -> GammaGamma:
     """The likeliest parameters for those who came back: (repeated purchases, their mean value) and how many customers
     have it. ValueError where nobody has both above zero."""
-    rows = [(x, x * mean, math.log(x * mean), n) for (x, mean), n in customers.items() if x > 0 and mean > 0]
-    if not rows:
+    by_repeats: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for (x, mean), n in customers.items():
+        if x > 0 and mean > 0:
+            by_repeats[x].append((x * mean, n))
+    if not by_repeats:
         raise ValueError("nobody bought a second time: there is nothing to fit")
-    repeats = {x for x, *_ in rows}
+    groups = [(x, [spent for spent, _ in rows], [n for _, n in rows]) for x, rows in by_repeats.items()]
+    logs = {x: sum(n * math.log(spent) for spent, n in rows) for x, rows in by_repeats.items()}
+    people = {x: sum(n for _, n in rows) for x, rows in by_repeats.items()}
+    bought, lots = sum(x * n for x, n in people.items()), sum(x * of for x, of in logs.items())
+    # The density of the mean, not of the sum: hence ln x, as in the paper's (1a).
+    same = sum(n * math.log(x) for x, n in people.items()) - sum(logs.values())
 
-    def unlikeliness(point: Sequence[float]) -> float:
-        if any(abs(p) > _FAR for p in point):
-            return math.inf
-        p, q, v = (math.exp(value) for value in point)
-        here = {x: math.lgamma(p * x + q) - math.lgamma(p * x) - math.lgamma(q) + q * math.log(v) for x in repeats}
-        log, total = math.log, 0.0
-        for x, spent, log_spent, n in rows:
-            # The density of the mean, not of the sum: hence ln x, as in the paper's (1a).
-            total += n * (here[x] + (p * x - 1) * log_spent + log(x) - (p * x + q) * log(v + spent))
-        return -total
+    def unlikeliness(point: Sequence[float]) -> tuple[float, tuple[float, ...]]:
+        p, q, v = map(math.exp, point)
+        total = same + p * (lots - bought * point[2])
+        to_p, to_q, to_v = lots - bought * point[2], 0.0, -p * bought
+        for x, spents, counts in groups:
+            n, k = people[x], p * x + q
+            parts = [spent / v for spent in spents]
+            above = sum(map(mul, counts, map(math.log1p, parts)))
+            total += n * (math.lgamma(k) - math.lgamma(p * x) - math.lgamma(q)) - k * above
+            to_p += x * (n * (digamma(k) - digamma(p * x)) - above)
+            to_q += n * (digamma(k) - digamma(q)) - above
+            to_v += k * sum([count * part / (1 + part) for count, part in zip(counts, parts, strict=True)])
+        return -total, (-p * to_p, -q * to_q, -to_v)
 
-    middle = sorted(spent / x for x, spent, _, _ in rows)[len(rows) // 2]
+    middles = sorted(spent / x for x, rows in by_repeats.items() for spent, _ in rows)
+    middle = middles[len(middles) // 2]
     best, least = minimise(unlikeliness, (math.log(4.0), math.log(3.0), math.log(max(middle / 2, 1e-3))))
     p, q, v = map(math.exp, best)
-    return GammaGamma(p, q, v, sum(row[3] for row in rows), -least)
+    return GammaGamma(p, q, v, sum(people.values()), -least)
 
 
-# ---- the simplex method ---------------------------------------------------------------------------------------------
+def digamma(x: float) -> float:
+    """The slope of ln Γ at x > 0: Stirling's series from 10 on, and from below it by ψ(x) = ψ(x + 1) - 1/x."""
+    below = 0.0
+    while x < 10:
+        below += 1 / x
+        x += 1
+    z = 1 / (x * x)
+    return math.log(x) - 0.5 / x - z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z / 132)))) - below
+
+
+# ---- the way down ---------------------------------------------------------------------------------------------------
+
+Slope = tuple[float, ...]
+Sloped = Callable[[Sequence[float]], tuple[float, Slope]]
+"""A function of several numbers: its value, and how it changes with each of them."""
 
 
 def minimise(
-    f: Callable[[Sequence[float]], float], start: Sequence[float], *, step: float = 0.5, tolerance: float = 1e-7
+    f: Sloped, start: Sequence[float], *, far: float = _FAR, tolerance: float = 1e-12
 ) -> tuple[tuple[float, ...], float]:
-    """Where `f` is least near `start`, and what it is there (Nelder and Mead 1965). Begun anew from what was found
-    until that is no better: a simplex may fall flat before it has arrived."""
-    best, least = _simplex(f, start, step, tolerance)
-    for _ in range(5):
-        again, lower = _simplex(f, best, step / 4, tolerance)
-        done = least - lower <= tolerance * (1 + abs(lower))
-        best, least = (again, lower) if lower < least else (best, least)
-        if done:
+    """Where `f` is least near `start`, no number beyond ±far, and what it is there; within `tolerance` of its size.
+
+    The method of Broyden, Fletcher, Goldfarb and Shanno (Nocedal and Wright 2006, Numerical Optimization, 6.1): a step
+    down the slope as it is bent, which the slopes passed so far tell. A number that would leave its bounds is held
+    there.
+    """
+    point = tuple(start)
+    value, slope = f(point)
+    free: list[int] = []
+    bend: _Bend | None = None
+    for _ in range(_STEPS):
+        held, free = free, [n for n, p in enumerate(point) if abs(p) < far or p * slope[n] > 0]
+        bend = bend if free == held else None
+        down = [0.0] * len(point)
+        steepest = max((abs(slope[n]) for n in free), default=0.0)
+        for n in free:
+            down[n] = -sum(bend[n][m] * slope[m] for m in free) if bend else -0.5 * slope[n] / (steepest or 1.0)
+        gain = -sum(map(mul, down, slope))
+        if gain <= tolerance * (1 + abs(value)):
             break
-    return best, least
-
-
-def _simplex(
-    f: Callable[[Sequence[float]], float], start: Sequence[float], step: float, tolerance: float
-) -> tuple[tuple[float, ...], float]:
-    size = len(start)
-    points = [tuple(start)] + [tuple(s + step * (n == m) for m, s in enumerate(start)) for n in range(size)]
-    corners = sorted((f(point), point) for point in points)
-    for _ in range(400 * size):
-        (least, best), (most, worst) = corners[0], corners[-1]
-        width = max(abs(p - q) for _, point in corners[1:] for p, q in zip(point, best, strict=True))
-        if most - least <= tolerance and width <= 1e-5:
+        found = _down(f, point, value, down, gain, far)
+        if found is None and bend is None:
             break
-        middle = [sum(point[n] for _, point in corners[:-1]) / size for n in range(size)]
+        if found is None:
+            free = []  # so that what was learnt of the bend is forgotten
+            continue
+        further, lower, next_slope = found
+        moved, turned = ([a - b for a, b in zip(new, old, strict=True)]
+                         for new, old in ((further, point), (next_slope, slope)))  # fmt: skip
+        bend = _bent(bend, moved, turned)
+        point, value, slope = further, lower, next_slope
+    return point, value
 
-        def towards(share: float, worst: tuple[float, ...] = worst, middle: list[float] = middle) -> tuple[float, ...]:
-            return tuple(m + share * (m - w) for m, w in zip(middle, worst, strict=True))
 
-        new = towards(1.0)
-        value = f(new)
-        if value < least:
-            further = towards(2.0)
-            value, new = min((value, new), (f(further), further))
-        elif value >= corners[-2][0]:
-            nearer = towards(0.5 if value < most else -0.5)
-            value, new = min((value, new), (f(nearer), nearer))
-            if value >= most:
-                shrunk = [tuple((p + q) / 2 for p, q in zip(point, best, strict=True)) for _, point in corners[1:]]
-                corners = sorted([corners[0], *((f(point), point) for point in shrunk)])
-                continue
-        corners = sorted([*corners[:-1], (value, new)])
-    return corners[0][1], corners[0][0]
+_Bend = list[list[float]]
+
+
+def _down(
+    f: Sloped, point: Sequence[float], value: float, down: Sequence[float], gain: float, far: float
+) -> tuple[tuple[float, ...], float, Slope] | None:
+    """A point in this direction where `f` is lower by a part of what was to be gained; None where there is none."""
+    step = min(1.0, 3.0 / max(map(abs, down)))
+    step = min(step, *((far - math.copysign(p, p * d)) / abs(d) for p, d in zip(point, down, strict=True) if d))
+    while step > 1e-12:
+        new = tuple(min(far, max(-far, p + step * d)) for p, d in zip(point, down, strict=True))
+        there, slope = f(new)
+        if there <= value - 1e-4 * step * gain:
+            return new, there, slope
+        step *= min(0.5, max(0.1, step * gain / (2 * (there - value + step * gain))))
+    return None
+
+
+def _bent(bend: _Bend | None, moved: Sequence[float], turned: Sequence[float]) -> _Bend | None:
+    """What is known of the inverse of the second derivatives, after a step that changed the slope like this."""
+    along, size = sum(map(mul, moved, turned)), range(len(moved))
+    if along <= 1e-10 * math.hypot(*moved) * math.hypot(*turned):
+        return bend
+    if bend is None:
+        scale = along / sum(map(mul, turned, turned))
+        bend = [[scale * (n == m) for m in size] for n in size]
+    sent = [sum(map(mul, row, turned)) for row in bend]
+    more = (1 + sum(map(mul, turned, sent)) / along) / along
+    return [
+        [bend[n][m] + more * moved[n] * moved[m] - (moved[n] * sent[m] + sent[n] * moved[m]) / along for m in size]
+        for n in size
+    ]
 
 
 # ---- what has been so far -------------------------------------------------------------------------------------------

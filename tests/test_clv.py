@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -145,9 +145,64 @@ def test_a_value_lies_between_her_own_and_everybodys(repeats: int, mean: float) 
     assert model.expected(0, mean) == pytest.approx(model.mean())
 
 
-def test_a_simplex_finds_the_bottom_of_a_bent_valley() -> None:
-    best, least = clv.minimise(lambda p: (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2, (-1.2, 1.0))
-    assert best == pytest.approx((1, 1), abs=1e-3) and least < 1e-6
+def test_the_way_down_ends_at_the_bottom_of_a_bent_valley() -> None:
+    def valley(p: Sequence[float]) -> tuple[float, tuple[float, ...]]:
+        off = p[1] - p[0] ** 2
+        return (1 - p[0]) ** 2 + 100 * off**2, (2 * (p[0] - 1) - 400 * p[0] * off, 200 * off)
+
+    best, least = clv.minimise(valley, (-1.2, 1.0))
+    assert best == pytest.approx((1, 1), abs=1e-5) and least < 1e-9
+
+
+@pytest.mark.parametrize("start", [(0.0, 0.0), (-11.0, 12.0), (12.0, -12.0)])
+def test_what_has_no_bottom_ends_at_its_bounds(start: tuple[float, float]) -> None:
+    """Where data say "never" the likelihood rises for ever: one number is held, the other one found all the same."""
+    best, least = clv.minimise(lambda p: (math.exp(p[0]) + (p[1] - 3) ** 2, (math.exp(p[0]), 2 * (p[1] - 3))), start)
+    assert best == pytest.approx((-12, 3), abs=1e-4) and least == pytest.approx(math.exp(-12), abs=1e-9)
+
+
+points = st.tuples(*[st.floats(-4, 4)] * 4)
+
+
+def unlikely(point: Sequence[float], who: History) -> float:
+    """The paper's (6), by its gammas."""
+    (r, alpha, a, b), (x, last, age) = map(math.exp, point), who
+    gamma = math.lgamma
+    stays = gamma(b + x) + gamma(a + b) - gamma(b) - gamma(a + b + x)
+    here = gamma(r + x) - gamma(r) + r * math.log(alpha) + stays - (r + x) * math.log(alpha + age)
+    odds = math.log(a / (b + x - 1)) + (r + x) * math.log((alpha + age) / (alpha + last)) if x else -math.inf
+    return -here - (odds + math.log1p(math.exp(-odds)) if odds > 0 else math.log1p(math.exp(odds)))
+
+
+@given(points, st.dictionaries(histories.filter(lambda who: who.repeats < 300), st.integers(1, 3)))
+def test_what_is_made_least_is_the_likelihood_of_the_paper(
+    point: tuple[float, ...], bought: dict[History, int]
+) -> None:
+    bought = {History(1, 1.0, 2.0): 1, **bought}
+    told = clv._Bought(bought)
+    value, slope = told.unlikeliness(point)
+    assert value == pytest.approx(sum(n * unlikely(point, who) for who, n in bought.items()), rel=1e-9, abs=1e-6)
+    for n, steep in enumerate(slope):
+        up, down = ([p + by * (n == m) for m, p in enumerate(point)] for by in (1e-5, -1e-5))
+        rise = (told.unlikeliness(up)[0] - told.unlikeliness(down)[0]) / 2e-5
+        assert steep == pytest.approx(rise, rel=1e-4, abs=1e-3 + abs(value) * 1e-8)
+
+
+def test_where_nobody_leaves_a_model_is_found_too() -> None:
+    """Everybody bought just now: nothing says that anybody ever leaves."""
+    seen = {History(n, 20.0 + n / 7, 20.0 + n / 7): 3 for n in range(1, 30)}
+    found = clv.fit_bg_nbd(seen)
+    assert found.p_alive(History(5, 21.0, 21.0)) > 0.99
+    again = clv.fit_bg_nbd(dict(reversed(seen.items())))
+    assert (again.r, again.alpha) == pytest.approx((found.r, found.alpha), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("x", "known"), [(1, -0.5772156649015329), (0.5, -1.9635100260214235), (10, 2.2517525890667211)]
+)
+def test_digamma(x: float, known: float) -> None:
+    assert clv.digamma(x) == pytest.approx(known, abs=1e-13)
+    assert clv.digamma(x + 1) == pytest.approx(clv.digamma(x) + 1 / x, abs=1e-13)
 
 
 def test_without_enough_who_came_back_there_is_no_model() -> None:
