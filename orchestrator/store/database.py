@@ -94,7 +94,7 @@ class Store:
         when it is written; PostgreSQL runs READ COMMITTED, and a compare-and-swap must be in the statement. Raises
         Conflict when PostgreSQL broke a deadlock (do it again), StoreUnavailable when locked or gone.
         """
-        with self._transaction({"begin": "BEGIN IMMEDIATE"}, {"isolation_level": "READ COMMITTED"}) as conn:
+        with self._transaction("BEGIN IMMEDIATE", {"isolation_level": "READ COMMITTED"}) as conn:
             yield conn
 
     def written(self, work: Callable[[sa.Connection], T]) -> T:
@@ -110,15 +110,20 @@ class Store:
     def read(self) -> Iterator[sa.Connection]:
         """A consistent snapshot: every statement inside sees the same state. Never waits for a writer."""
         postgresql = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._transaction({"begin": "BEGIN"}, postgresql) as conn:
+        with self._transaction("BEGIN", postgresql) as conn:
             yield conn
 
     @contextmanager
-    def _transaction(self, sqlite: Mapping[str, Any], postgresql: Mapping[str, Any]) -> Iterator[sa.Connection]:
-        options = sqlite if self.dialect == "sqlite" else postgresql
+    def _transaction(self, sqlite: str, postgresql: Mapping[str, Any]) -> Iterator[sa.Connection]:
         try:
-            with self.engine.connect().execution_options(**options) as conn, conn.begin():
-                yield conn
+            with self.engine.connect() as conn:
+                if self.dialect == "postgresql":
+                    conn.execution_options(**postgresql)
+                with conn.begin():
+                    if self.dialect == "sqlite":
+                        # Not as an event of the engine's: whose has one asks for listeners around every statement.
+                        conn.exec_driver_sql(sqlite)
+                    yield conn
         except sa.exc.DBAPIError as exc:
             translated = _translate(exc, self.where)
             if translated is None:
@@ -221,10 +226,6 @@ def _open_sqlite(url: sa.URL, create: bool) -> Store:
         connection.execute("PRAGMA wal_autocheckpoint = 20000")  # at 1,000 pages half of a bulk load is checkpointing
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA temp_store = MEMORY")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql(conn.get_execution_options().get("begin", "BEGIN"))
 
     return Store(engine, where)
 
@@ -515,7 +516,7 @@ def update_many(
         if returning is None:
             conn.exec_driver_sql(statement, values)
             return []
-        if returning in where and _all_changed(conn, statement, values):
+        if returning in where and len(rows) > 1 and _all_changed(conn, statement, values):
             return [row[returning] for row in rows]
         # executemany gives no rows back; one prepared statement run for each does, and stays in the driver.
         cursor = conn.connection.cursor()
