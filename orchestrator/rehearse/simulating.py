@@ -32,7 +32,7 @@ from orchestrator.ingest import receive
 from orchestrator.journey import ApiTrigger
 from orchestrator.model import LOYALTY_EVENTS, LOYALTY_FIELDS
 from orchestrator.outbound import Writer
-from orchestrator.program import Program
+from orchestrator.program import ClassProgram, Program
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
@@ -40,7 +40,7 @@ from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
 from orchestrator.rehearse.converting import Converting
 from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh, Waiting
 from orchestrator.rehearse.playing import REPORTS
-from orchestrator.rehearse.seeing import LOOKS, listened
+from orchestrator.rehearse.seeing import LOOKS, classes, listened
 from orchestrator.rehearse.sketching import Sketching
 from orchestrator.rehearse.stage import hurried, narrowed
 from orchestrator.rehearse.summing import Heard, simulation
@@ -408,13 +408,25 @@ def _sent(row: Any, heeded: bool) -> Sent:
 
 def part(project: Project, names: Sequence[str]) -> Project:
     """What these journeys need of a workspace, all of it without names: the programme is left out where nothing in
-    them can tell what it counts, for its looks are most of what an instant costs."""
+    them can tell what it counts, and so are programmes of classes of which nobody can enter; for its looks are most of
+    what an instant costs."""
     if not names:
         return project
     found = narrowed(project, names, set(project.program.classes))
-    if not found.program.classes or _hangs_on_programme(found):
+    if not found.program.classes:
         return found
-    return replace(found, program=Program(), hash=digest("without", found.hash))
+    if not _hangs_on_programme(found):
+        return replace(found, program=Program(), hash=digest("without", found.hash))
+    of = classes(found)
+    kept = {n: p for n, p in found.program.classes.items() if of is None or n in of or _gives_to_others(p)}
+    if len(kept) == len(found.program.classes):
+        return found
+    return replace(found, program=replace(found.program, classes=kept), hash=digest("within", found.hash, *kept))
+
+
+def _gives_to_others(one: ClassProgram) -> bool:
+    """Whether somebody of another class may get something by it."""
+    return one.referral is not None and one.referral.referred is not None
 
 
 def _hangs_on_programme(project: Project) -> bool:
