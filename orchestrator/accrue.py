@@ -82,7 +82,7 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
         points=earn.earn(round_) + earn.settle(round_, due=waiting.points),
         referred=refer.convert(round_),
         played=play.complete(round_) + play.close(round_),
-        graded=grade.place(round_),
+        graded=grade.place(round_, due=waiting.tiers),
         heard=heard.heard if heard is not None else 0,
     )
     versions.set_settings(conn, {_SEEN: upto} | ({_WRITTEN: now} if since != now else {}))

@@ -139,46 +139,43 @@ def _classified(round_: Round, unit: Unit, everybody: bool) -> Round:
     return replace(round_, customers=fresh) if unit == "customer" else replace(round_, accounts=fresh)
 
 
-def place(round_: Round) -> int:
-    """Who joins and who leaves, who rises and who falls: of the touched units, and of those whose day has come.
-    Returns how many changed."""
+def place(round_: Round, *, due: bool) -> int:
+    """Who joins and who leaves, who rises and who falls: of the touched units, and of those whose day has come. `due`:
+    whether anybody's had when the look began. Returns how many changed."""
     conn, edited = round_.conn, is_edited(round_)
     round_ = heed_edits(round_) if edited else round_
-    waiting = tiers.due(conn, round_.now, BATCH)
-    if not edited:
-        waiting = {unit: _passed_over(round_, unit, ids) for unit, ids in waiting.items()}
-    due = {unit: _members(round_, unit, ids) for unit, ids in waiting.items()}
-    some = parts(round_, due)
+    passed = _passed_over(round_) if due and not edited else 0
+    waiting = tiers.due(conn, round_.now, BATCH - passed)
+    known = {unit: _members(round_, unit, ids) for unit, ids in waiting.items()}
+    some = parts(round_, known)
     changed = belong(some) + climb(some)
     for unit, ids in waiting.items():
-        known = due[unit]
-        if gone := [i for i in ids if i not in known or not _has_rules(round_.project, known[i])]:
+        theirs = known[unit]
+        if gone := [i for i in ids if i not in theirs or not _has_rules(round_.project, theirs[i])]:
             tiers.rest(conn, unit, gone)
     return changed
 
 
-def _passed_over(round_: Round, unit: Unit, ids: Sequence[int]) -> list[int]:
-    """Those of the due that have to be looked at. Most nights nothing changes for most: of whom the database says so,
-    nothing is done but to look again when the next day begins."""
+def _passed_over(round_: Round) -> int:
+    """Most nights nothing changes for most: of whom the database says so, nothing is done but to look again when the
+    next day begins. Returns how many they are."""
     now, home = round_.now, round_.project.vocabulary.timezone
-    touched = round_.among(unit)
-    still = {i for i in ids if i not in touched}
-    again: dict[datetime, list[int]] = {}
-    day = (now + _FURTHEST).date()
+    day, passed = (now + _FURTHEST).date(), 0
+    again: dict[Unit, dict[datetime, list[int]]] = {}
     for program in round_.project.program.classes.values():
-        if program.unit != unit or not still or (program.membership is not None and by_contract(program.membership)):
+        if program.membership is not None and by_contract(program.membership):
             continue
-        for (name, due_at), some in tiers.unchanged(
-            round_.conn, round_.segments, program, sorted(still), day, now
-        ).items():
+        touched = round_.among(program.unit)
+        found = tiers.unchanged(round_.conn, round_.segments, program, touched, day, now, BATCH)
+        for (name, due_at), ids in found.items():
             tz = first_known(name, home)
             # Due by the clock alone, and not because somebody said so.
             if instant(due_at.astimezone(tz).date(), time(), tz) == due_at:
-                again.setdefault(next_midnight(now, tz), []).extend(some)
-                still -= set(some)
-    tiers.look_again(round_.conn, unit, again)
-    passed = {i for some in again.values() for i in some}
-    return [i for i in ids if i not in passed]
+                again.setdefault(program.unit, {}).setdefault(next_midnight(now, tz), []).extend(ids)
+                passed += len(ids)
+    for unit, theirs in again.items():
+        tiers.look_again(round_.conn, unit, theirs)
+    return passed
 
 
 def _members(round_: Round, unit: Unit, ids: Sequence[int]) -> dict[int, Member]:

@@ -73,16 +73,23 @@ def wake_class(conn: sa.Connection, class_name: str, unit: Unit, now: datetime) 
 
 
 def unchanged(
-    conn: sa.Connection, segments: Segments, program: ClassProgram, ids: Sequence[int], day: date, now: datetime
+    conn: sa.Connection,
+    segments: Segments,
+    program: ClassProgram,
+    but: Iterable[int],
+    day: date,
+    now: datetime,
+    limit: int,
 ) -> dict[tuple[str | None, datetime], list[int]]:
-    """Of these units, those of a class with a tier of whom all is as it was when they were looked at last, though a day
-    has begun: by (zone, since when they are due). `day`: the local date, where it is furthest on.
+    """Of the units that are due, `limit` of them as in `due` and none of `but`, those of a class with a tier of whom
+    all is as it was when they were looked at last, though a day has begun: by (zone, since when they are due). `day`:
+    the local date, where it is furthest on.
 
     Never somebody of whom it is not so; but where a review is due, a membership may end or a zone may be another one,
     they are looked at whatever comes of it. One statement.
     """
     score, protected = program.tier_by, program.downgrade.protected_if
-    if score is None or score.kind not in (Kind.NUMBER, Kind.MONEY) or not ids:
+    if score is None or score.kind not in (Kind.NUMBER, Kind.MONEY):
         return {}
     review = program.downgrade.review
     kept = segments.kept(
@@ -90,7 +97,8 @@ def unchanged(
         lambda: _unchanged(segments, program, score),
     )
     last = max(reviews(review, day - timedelta(days=370), day), default=day)
-    bound = {"ids": list(ids), "name": program.class_name, "day": day, "last": last, "lately": now - _LATELY}
+    bound = {"name": program.class_name, "now": now, "most": limit, "ids": list(but)}
+    bound |= {"day": day, "last": last, "lately": now - _LATELY}
     found: dict[tuple[str | None, datetime], list[int]] = {}
     for unit_id, zone, due_at in conn.execute(kept.statement, kept.binds(now, **bound)):
         found.setdefault((zone, due_at), []).append(unit_id)
@@ -98,16 +106,25 @@ def unchanged(
 
 
 def _unchanged(segments: Segments, program: ClassProgram, score: Expression) -> sa.Select[Any]:
-    table, row, listed = _table(program.unit), loyalty.c, bound_ids(segments.dialect)
+    table, listed = _table(program.unit), bound_ids(segments.dialect)
+    names = ("unit", "unit_id", "tier_due", "reviewed_on", "graded_tier", "score", "protected", "member",
+             "member_since", "member_until")  # fmt: skip
+    due = (
+        sa.select(*(loyalty.c[name] for name in names))
+        .where(loyalty.c.tier_due <= sa.bindparam("now"))  # of both kinds: SQLite would take the index of the kind
+        .order_by(loyalty.c.tier_due, loyalty.c.unit_id)
+        .limit(sa.bindparam("most"))
+        .subquery()
+    )
+    row: Any = due.c
     value: Any = sa.cast(segments.value(score, table), sa.Double())
-    protected: Any = sa.false()
+    protected: sa.ColumnElement[bool] = sa.false()
     if program.downgrade.protected_if is not None:
         protected = sa.case((segments.predicate(program.downgrade.protected_if, table), sa.true()), else_=sa.false())
     same = [
-        table.c.id.in_(sa.select(listed.c.id)),
-        table.c["class"] == sa.bindparam("name"),
         row.unit == program.unit,
-        row.unit_id == table.c.id,
+        row.unit_id.not_in(sa.select(listed.c.id)),
+        table.c["class"] == sa.bindparam("name"),
         row.reviewed_on.is_not(None),
         row.graded_tier == table.c.tier,
         row.score.is_not_distinct_from(value),
@@ -119,17 +136,14 @@ def _unchanged(segments: Segments, program: ClassProgram, score: Expression) -> 
         same += [row.member == "active", sa.or_(row.member_until.is_(None), row.member_until >= sa.bindparam("day"))]
         if program.membership.joins == "free":  # who is to join on a day to come has joined today until then
             same.append(sa.or_(table.c.joined.is_(None), table.c.joined <= row.member_since))
+    whose = due.join(table, table.c.id == row.unit_id)
     if program.unit == "account":
-        query = sa.select(table.c.id, account.c.timezone, row.tier_due)
-        return query.where(*same)
-    zone = sa.func.coalesce(customer.c.timezone, account.c.timezone)
-    own = sa.or_(
-        customer.c.timezone.is_not(None), account.c.id.is_(None), account.c.updated_at < sa.bindparam("lately")
-    )
-    joined = customer.outerjoin(account, account.c.id == customer.c.account_id)
+        return sa.select(row.unit_id, account.c.timezone, row.tier_due).select_from(whose).where(*same)
+    old = account.c.updated_at < sa.bindparam("lately")
+    own = sa.or_(customer.c.timezone.is_not(None), account.c.id.is_(None), old)
     return (
-        sa.select(table.c.id, zone, row.tier_due)
-        .select_from(joined.join(loyalty, loyalty.c.unit_id == customer.c.id))
+        sa.select(row.unit_id, sa.func.coalesce(customer.c.timezone, account.c.timezone), row.tier_due)
+        .select_from(whose.outerjoin(account, account.c.id == customer.c.account_id))
         .where(*same, own, customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
     )
 
