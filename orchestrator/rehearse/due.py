@@ -136,10 +136,12 @@ class Waiting(NamedTuple):
     moves: frozenset[str] = frozenset()
 
 
+# Not by the column itself: SQLite would go through the index by types, from the first event that ever came.
+_NEW_TYPE: Final = event.c.type + sa.literal_column("''")
 _NEW_EVENTS: Final = (
-    sa.select(event.c.type, event.c.occurred_at, sa.func.max(event.c.id))
+    sa.select(_NEW_TYPE, event.c.occurred_at, sa.func.max(event.c.id))
     .where(event.c.id > sa.bindparam("last"))
-    .group_by(event.c.type, event.c.occurred_at)
+    .group_by(_NEW_TYPE, event.c.occurred_at)
 )
 _NEW_MOVES: Final = (
     sa.select(trace.c.what, sa.func.max(trace.c.id)).where(trace.c.id > sa.bindparam("last")).group_by(trace.c.what)

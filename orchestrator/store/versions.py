@@ -346,8 +346,10 @@ def drop_watermarks(conn: sa.Connection, keys: Iterable[tuple[str, str]]) -> Non
 
 _NEWEST_EVENT: Final = sa.select(sa.func.coalesce(sa.func.max(event.c.id), 0))
 _NEWEST_TIER_CHANGE: Final = sa.select(sa.func.coalesce(sa.func.max(tier_change.c.id), 0))
+_TYPE: Final = event.c.type + sa.literal_column("''")
+"""Or SQLite would go through the index by types, from the first event that ever came, to group a few."""
 _NEWEST_EVENTS: Final = (
-    sa.select(event.c.type, sa.func.max(event.c.id)).where(event.c.id > sa.bindparam("after")).group_by(event.c.type)
+    sa.select(_TYPE, sa.func.max(event.c.id)).where(event.c.id > sa.bindparam("after")).group_by(_TYPE)
 )
 _AHEAD: Final = sa.select(sa.func.min(event.c.id)).where(
     event.c.id > sa.bindparam("after"), event.c.id <= sa.bindparam("until"), event.c.occurred_at > sa.bindparam("now")

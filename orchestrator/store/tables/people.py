@@ -31,6 +31,7 @@ account = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index(None, "parent_id"),
     Index(None, "partner_id"),
+    Index(None, "updated_at"),
     Index(None, "timezone"),
 )
 
@@ -73,6 +74,7 @@ customer = Table(
     Index(None, "class", "tier", "id"),
     Index(None, "account_id", "role"),
     Index(None, "partner_id"),
+    Index(None, "updated_at"),
     Index(None, "email"),
     Index(None, "phone"),
     Index(None, "timezone"),
@@ -108,6 +110,7 @@ record = Table(
     CheckConstraint("(customer_id IS NULL) <> (account_id IS NULL)", name="one_owner"),
     Index(None, "type", "account_id"),
     Index(None, "type", "customer_id"),
+    Index(None, "updated_at"),
 )
 
 event = Table(

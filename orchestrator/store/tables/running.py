@@ -142,6 +142,14 @@ enrollment = Table(
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
     ),
+    Index(  # who is inside what, whatever the number of those who were
+        "ix_enrollment_live",
+        "journey",
+        "version",
+        "unit",
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    ),
     Index(None, "customer_id"),
     Index(None, "account_id"),
 )
