@@ -62,9 +62,12 @@ class BgNbd:
 
     def expected(self, who: History, weeks: float) -> float:
         """How many more days with a purchase are expected of her within so many weeks."""
+        return self.while_there(who, weeks) * self.p_alive(who)
+
+    def while_there(self, who: History, weeks: float) -> float:
+        """That again, of who is still there."""
         left = self.alpha + who.age
-        made = purchases_made(self.r + who.repeats, weeks / (left + weeks), self.a, self.b + who.repeats)
-        return made * self.p_alive(who)
+        return purchases_made(self.r + who.repeats, weeks / (left + weeks), self.a, self.b + who.repeats)
 
     def _gone(self, who: History) -> float:
         """The odds that she has left."""
@@ -136,10 +139,11 @@ class _Bought:
         for x, aged, last, counts in self.groups:
             power, leaves = r + x, log(a / (b + x - 1))
             longer = [log_age[i] - log_recency[j] for i, j in zip(aged, last, strict=True)]
-            # The odds that she has left, as a logarithm; far below nought they are none.
-            gaps = [leaves + power * gap for gap in longer]
-            stays = [exp(-gap) if gap > -700.0 else exp(700.0) for gap in gaps]
-            total += sum([n * (max(gap, -700.0) + log1p(o)) for n, gap, o in zip(counts, gaps, stays, strict=True)])
+            odds = [leaves + power * gap for gap in longer]  # that she has left, as a logarithm
+            if min(odds) < -700.0:  # there are none
+                odds = [max(gap, -700.0) for gap in odds]
+            stays = [exp(-gap) for gap in odds]
+            total += sum(map(mul, counts, odds)) + sum(map(mul, counts, map(log1p, stays)))
             gone = [n / (1 + o) for n, o in zip(counts, stays, strict=True)]
             all_gone = sum(gone)
             to_r += sum(map(mul, gone, longer))
@@ -415,11 +419,12 @@ class Model:
     def predict(self, past: Past, today: date, days: int) -> Prediction:
         """What is expected of a customer within so many days."""
         who = past.history(today)
-        orders = self.buying.expected(who, days / WEEK)
+        p_alive = self.buying.p_alive(who)
+        orders = self.buying.while_there(who, days / WEEK) * p_alive
         each = self.spending.expected(who.repeats, past.mean_repeat() / self.minor)
         if not math.isfinite(each):  # means scatter so widely that they have no mean: then her own
             each = past.spent / past.days / self.minor
-        return Prediction(self.buying.p_alive(who), orders, orders * each * self.minor)
+        return Prediction(p_alive, orders, orders * each * self.minor)
 
 
 def fit(pasts: Iterable[Past], today: date, minor: int = 100) -> Model | None:
@@ -438,7 +443,7 @@ def fit(pasts: Iterable[Past], today: date, minor: int = 100) -> Model | None:
 
 def by_week(histories: Counter[History], most: int = MOST) -> Counter[History]:
     """The same where there are no more than `most` different ones, else with times rounded to whole weeks: a fit goes
-    through all different ones a few hundred times."""
+    through all different ones some dozens of times."""
     if len(histories) <= most:
         return histories
     found: Counter[History] = Counter()

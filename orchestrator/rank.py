@@ -320,7 +320,7 @@ def _write(unit: Unit, worths: Sequence[Worth], currency: str, now: datetime, co
         }
         for worth in worths
     }
-    loyalty.write(conn, unit, rows, now)
+    loyalty.write(conn, unit, rows, now, there={i for i, band in before.items() if band is not None})
     moves = [(w.id, before[w.id], w.band) for w in worths if before[w.id] != w.band]
     kept.moved(conn, unit, moves, now)
     # Ranked for the first time is no movement: the first refresh would set off a message to everybody.

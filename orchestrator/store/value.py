@@ -64,27 +64,24 @@ def ranked(
     if unit == "customer":
         query = query.where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
     # Not joined: a database that has not looked at fresh tables yet takes one row for all of it, and loops.
-    bought_by: dict[int, Any] = {}
+    bought_by: dict[int, tuple[Any, ...]] = {}
     back: dict[int, float] = {}
     if value.event:
-        bought_by = {row.unit_id: row for row in conn.execute(purchases(conn, unit, value, currency, now))}
+        rows = conn.execute(purchases(conn, unit, value, currency, now)).tuples()
+        bought_by = {row[0]: row for row in rows}
         back = refunded(conn, unit, value, refunds, currency, now)
     for unit_id, class_name in conn.execute(query):
-        row = bought_by.get(unit_id)
-        if row is None:
+        if unit_id not in bought_by:
             yield Ranked(unit_id, class_name, None)
             continue
-        spent, spent_first, orders_year, spent_year = (
-            int(n or 0) for n in (row.spent, row.spent_first, row.orders_year, row.spent_year)
-        )
+        _, orders, days, first, last, *sums = bought_by[unit_id]
+        spent, spent_first, orders_year, spent_year = [int(n or 0) for n in sums]
         if unit_id in back and spent > 0:
             # Taken off evenly: which of the purchases it was is not asked.
             kept = max(0.0, 1 - back[unit_id] / spent)
             spent, spent_first, spent_year = (round(n * kept) for n in (spent, spent_first, spent_year))
-        days = _day(row.first), _day(row.last)
-        yield Ranked(
-            unit_id, class_name, Past(int(row.orders), row.days, *days, spent, spent_first, orders_year, spent_year)
-        )
+        past = Past(int(orders), days, _day(first), _day(last), spent, spent_first, orders_year, spent_year)
+        yield Ranked(unit_id, class_name, past)
 
 
 def of_class(conn: sa.Connection, class_name: str, unit: Unit) -> list[int]:
@@ -191,7 +188,7 @@ def day_number(conn: sa.Connection, at: Any) -> Any:
 
 
 def _day(number: Any) -> date:
-    return _EPOCH + timedelta(days=int(number))
+    return date.fromordinal(_EPOCH.toordinal() + int(number))
 
 
 # ---- contracts and opportunities ------------------------------------------------------------------------------------
