@@ -271,7 +271,7 @@ class MadeUp:
     def _all(self, begin: datetime, first: datetime, last: datetime, seen: Seen) -> list[Told]:
         """What is told in (first, last]; what stands since earlier comes at `first` where that is before `begin`."""
         past = first < begin
-        people = [one for one in self._people(begin) if seen.has(one.class_name)]
+        people = self._people(begin)
         inventor = Inventor(self.project, self.seed, begin.date())
         found: list[Told] = []
         for one in people:
@@ -321,6 +321,12 @@ class MadeUp:
         return list(dict.fromkeys(named)) or ["contact"]
 
     def _rows_of(self, one: _Person, when: datetime, inventor: Inventor, seen: Seen) -> Iterator[Told]:
+        if not seen.has(one.class_name):
+            # Nobody comes to see more of them than that they are there: others keep their place in the order.
+            named = {"key": one.key, "class": one.class_name}
+            firm = one.unit == "account"
+            yield Told(when, "accounts" if firm else "customers", named if firm else {**named, "account": one.account})
+            return
         if one.unit == "account":
             yield Told(when, "accounts", self._account(one, inventor, seen))
         else:
@@ -444,6 +450,8 @@ class MadeUp:
         kinds = [replace(k, fields=seen.of(k.type.fields)) for k in _kinds(self.project, self.rates)]
         of: dict[tuple[Unit, str], list[_Kind]] = {}
         for one in people:
+            if not seen.has(one.class_name):
+                continue
             mine = of.get((one.unit, one.class_name))
             if mine is None:
                 mine = [k for k in kinds if k.unit == one.unit and (not one.class_name or one.class_name in k.classes)]

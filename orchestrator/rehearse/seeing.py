@@ -31,7 +31,7 @@ LOOKS: Final = frozenset({EventKind.OPENED, EventKind.CLICKED})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`classes`: of whom somebody may enter a journey; None: everybody. `media`: by which something may go out.
+    """`classes`: of whom somebody can enter a journey; None: everybody. `media`: by which something may go out.
     `words`: all that stand in what is played; None: any."""
 
     classes: frozenset[str] | None
@@ -53,7 +53,9 @@ def seen_by(project: Project) -> Seen:
     """Of a workspace cut to the journeys that are played."""
     journeys = project.journeys.values()
     media = frozenset(medium.value for journey in journeys for medium in journey.sends().values())
-    return Seen(None, media, _words(project))
+    # A complaint becomes somebody's task, whoever complains.
+    who = classes(project) if project.vocabulary.complaints is None else None
+    return Seen(who, media, _words(project))
 
 
 def classes(project: Project) -> frozenset[str] | None:
