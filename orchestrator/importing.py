@@ -366,7 +366,7 @@ def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
             fitting.append((entry, row))
     refuse = partial(_refuse, refused)
     named = (_named(fitting, "parent"), _named(fitting, "partner"))
-    parent_of = people.ancestors(conn, named[0] | {row.key for _, row in fitting})
+    parent_of = people.ancestors(conn, named[0] | {row.key for _, row in fitting}) if named[0] else {}
     fitting = lineage.fitting(fitting, people.find_accounts(conn, named[1]), parent_of, refuse)
     # Parents in a second step: in one, a daughter may come before her mother has an id.
     wanted = [Wanted((row.key,), row.values, row.members) for _, row in fitting]

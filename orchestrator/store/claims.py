@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from orchestrator.model import Unit
-from orchestrator.store.database import id_list, insert_ids, key_list
+from orchestrator.store.database import bound_ids, bound_keys, id_list, insert_ids
 from orchestrator.store.tables import account, claim, customer
 
 State = Literal["claimed", "handed_over", "fulfilled", "cancelled"]
@@ -55,15 +56,22 @@ class Tally:
 
 def by_key(conn: sa.Connection, key: str) -> Taken | None:
     """The claim that was made for this key."""
-    row = conn.execute(sa.select(*_COLUMNS).where(claim.c.key == key)).one_or_none()
+    row = conn.execute(_BY_KEY, {"of": key}).one_or_none()
     return None if row is None else Taken(*row)
+
+
+_BY_KEY: Final = sa.select(*_COLUMNS).where(claim.c.key == sa.bindparam("of"))
 
 
 def locked(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Taken]:
     """Claims by id, nobody else's to change until the transaction ends."""
-    listed = id_list(conn, ids)
-    query = sa.select(*_COLUMNS).where(claim.c.id.in_(sa.select(listed.c.id))).order_by(claim.c.id)
-    return {row.id: Taken(*row) for row in conn.execute(query.with_for_update())}
+    return {row.id: Taken(*row) for row in conn.execute(_locked(conn.dialect.name), {"ids": list(ids)})}
+
+
+@cache
+def _locked(dialect: str) -> sa.Select[Any]:
+    mine = claim.c.id.in_(sa.select(bound_ids(dialect).c.id))
+    return sa.select(*_COLUMNS).where(mine).order_by(claim.c.id).with_for_update()
 
 
 def add(conn: sa.Connection, row: Mapping[str, Any]) -> int:
@@ -80,21 +88,26 @@ def settle(conn: sa.Connection, ids: Iterable[int], state: State, now: datetime 
 
 def tallies(conn: sa.Connection, rewards: Iterable[str] | None = None) -> dict[str, Tally]:
     """By reward (None: all that were ever claimed), how many claims are in which state. One statement."""
-    query = sa.select(claim.c.reward, claim.c.state, sa.func.count()).group_by(claim.c.reward, claim.c.state)
-    if rewards is not None:
-        listed = key_list(conn, rewards)
-        query = query.where(claim.c.reward.in_(sa.select(listed.c.key)))
+    query = _tallies(conn.dialect.name, every=rewards is None)
     found: dict[str, dict[str, int]] = {}
-    for reward, state, count in conn.execute(query):
+    for reward, state, count in conn.execute(query, {"keys": list(rewards or ())}):
         found.setdefault(reward, {})[state] = count
     return {reward: Tally(**counts) for reward, counts in found.items()}
 
 
+@cache
+def _tallies(dialect: str, *, every: bool) -> sa.Select[tuple[str, str, int]]:
+    query = sa.select(claim.c.reward, claim.c.state, sa.func.count()).group_by(claim.c.reward, claim.c.state)
+    return query if every else query.where(claim.c.reward.in_(sa.select(bound_keys(dialect).c.key)))
+
+
 def taken_by(conn: sa.Connection, unit: Unit, unit_id: int) -> dict[str, int]:
     """How many of each reward a unit has, those it gave back left out."""
-    mine = sa.and_(claim.c.unit == unit, claim.c.unit_id == unit_id, _LIVE)
-    rows = conn.execute(sa.select(claim.c.reward, sa.func.count()).where(mine).group_by(claim.c.reward))
-    return dict(rows.tuples().all())
+    return dict(conn.execute(_TAKEN_BY, {"unit": unit, "of": unit_id}).tuples().all())
+
+
+_HERS: Final = sa.and_(claim.c.unit == sa.bindparam("unit"), claim.c.unit_id == sa.bindparam("of"), _LIVE)
+_TAKEN_BY: Final = sa.select(claim.c.reward, sa.func.count()).where(_HERS).group_by(claim.c.reward)
 
 
 def of_unit(conn: sa.Connection, unit: Unit, unit_id: int) -> list[Taken]:

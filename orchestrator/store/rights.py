@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -92,9 +92,12 @@ def known_erased(conn: sa.Connection, hashes: Iterable[Hash]) -> dict[Hash, date
     return {(row.kind, row.hash): row.at for row in rows if (row.kind, row.hash) in wanted}
 
 
+_ANYBODY: Final = sa.select(erased.c.id).limit(1)
+
+
 def any_erased(conn: sa.Connection) -> bool:
     """Whether anybody was ever erased."""
-    return conn.execute(sa.select(erased.c.id).limit(1)).one_or_none() is not None
+    return conn.execute(_ANYBODY).one_or_none() is not None
 
 
 _BY = {"key": "this key", "email": "this e-mail address", "sms": "this number", "mail": "this name and address"}

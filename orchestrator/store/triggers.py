@@ -483,7 +483,7 @@ def risk_count(conn: sa.Connection, entry: Entry, trigger: RiskTrigger, until: d
 
 def zones_present(conn: sa.Connection, unit: str) -> list[str]:
     """The distinct zones stated by units."""
-    return sorted(zone for zone in conn.execute(_stated(unit)).scalars() if zone)
+    return sorted({zone for zone in conn.execute(_stated(unit)).scalars() if zone})
 
 
 @cache
