@@ -118,8 +118,8 @@ def test_whoever_complains_is_seen() -> None:
 
 def test_programmes_of_classes_of_which_nobody_enters_are_left_out() -> None:
     program = (
-        "program:\n  b2c: { tier_by: points(365 days), thresholds: { silver: 0, gold: 9 }, points: [1 per bought] }\n"
-        "  b2b: { tier_by: points(365 days), thresholds: { std: 0, big: 9 }, points: [1 per bought] }\n"
+        "program:\n  b2c: { tier_by: count(bought), thresholds: { silver: 0, gold: 9 } }\n"
+        "  b2b: { tier_by: count(bought), thresholds: { std: 0, big: 9 } }\n"
     )
     text = WORKSPACE.removesuffix("policies:\n") + program
     texts = files({"one": journey("one", "- email: hello", more="audience: class == b2c and tier == gold")})
