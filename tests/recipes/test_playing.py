@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from channels.base import Medium
 from channels.null import Null
 from orchestrator.importing import import_rows
+from orchestrator.project import Project
 from orchestrator.recipes import BLANK
 from orchestrator.rehearsal import rehearsals
 from orchestrator.rehearse import Stage, coverage
@@ -89,17 +90,17 @@ class Lives:
             (Told(BEGIN + timedelta(days=d), cast(ImportKind, kind), row) for d, kind, row in found), key=lambda t: t.at
         )
 
-    def fill(self, store: Store, begin: datetime) -> tuple[str, ...]:
-        notes = self.made.fill(store, begin)
+    def fill(self, store: Store, begin: datetime, played: Project) -> tuple[str, ...]:
+        notes = self.made.fill(store, begin, played)
         for kind in ("customers", "accounts", "records", "events"):
             rows = [t.row for t in self._all() if t.at <= begin and t.kind == kind]
             report = import_rows(store, self.made.keys, self.made.project.vocabulary, kind, rows, now=begin)
             notes += tuple(str(refused.problem) for refused in report.refused)
         return notes
 
-    def life(self, begin: datetime, until: datetime) -> Sequence[Told]:
+    def life(self, begin: datetime, until: datetime, played: Project) -> Sequence[Told]:
         mine = [t for t in self._all() if begin < t.at < until]
-        return sorted([*self.made.life(begin, until), *mine], key=lambda t: t.at)
+        return sorted([*self.made.life(begin, until, played), *mine], key=lambda t: t.at)
 
 
 def of_customers(rows: Rows) -> Rows:
