@@ -293,8 +293,8 @@ def test_answers_by_hand(world: World) -> None:
                            (cleo, "2027-02-01T10:00", 8), (dan, "2026-12-30T10:00", 0)):  # fmt: skip
         event(world, "survey_answered", at, customer=who, survey="happy", score=score, how=score)
     for n, score in enumerate((10, 10, 3), 1):
-        add(world, t.survey_answer, id=n, survey="secret", day=date(2027, 6, n), answers={"how": score})
-    add(world, t.survey_answer, id=9, survey="secret", day=date(2026, 6, 1), answers={"how": 0})
+        add(world, t.survey_answer, survey="secret", day=date(2027, 6, n), answers={"how": score})
+    add(world, t.survey_answer, survey="secret", day=date(2026, 6, 1), answers={"how": 0})
     found = report(world)
     # Ann's latest is 9, Bob 6, Cleo 8; nameless 10, 10, 3: three promoters, two detractors of six.
     assert said(found, "nps") == (pytest.approx(100 / 6), 6)

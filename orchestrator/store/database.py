@@ -192,6 +192,7 @@ def _engine(url: str | sa.URL, **options: Any) -> sa.Engine:
         hide_parameters=True,  # an exception's text must not carry a customer's data
         json_serializer=dump_json,
         json_deserializer=_decode_json,
+        query_cache_size=2_000,  # a programme asks some 600 statements: at 500 they would be made anew in turns
         **options,
     )
 
