@@ -20,7 +20,7 @@ from orchestrator.ingest import record_events
 from orchestrator.measure import Only, Report, measure
 from orchestrator.metrics import MEASURES, OF_JOURNEYS, JourneyTally, Period, Tally
 from orchestrator.rank import refresh
-from orchestrator.store import insert_ids
+from orchestrator.store import insert_ids, insert_many
 from orchestrator.store import tables as t
 from tests.copied import copied
 from tests.outgoing import TEMPLATES, WORKSPACE, Statements, World, journey
@@ -292,9 +292,10 @@ def test_answers_by_hand(world: World) -> None:
     for who, at, score in ((ann, "2027-02-01T10:00", 2), (ann, "2027-08-01T10:00", 9), (bob, "2027-02-01T10:00", 6),
                            (cleo, "2027-02-01T10:00", 8), (dan, "2026-12-30T10:00", 0)):  # fmt: skip
         event(world, "survey_answered", at, customer=who, survey="happy", score=score, how=score)
-    for n, score in enumerate((10, 10, 3), 1):
-        add(world, t.survey_answer, survey="secret", day=date(2027, 6, n), answers={"how": score})
-    add(world, t.survey_answer, survey="secret", day=date(2026, 6, 1), answers={"how": 0})
+    days = {date(2027, 6, 1): 10, date(2027, 6, 2): 10, date(2027, 6, 3): 3, date(2026, 6, 1): 0}
+    secret = [(n, "secret", day, {"how": score}) for n, (day, score) in enumerate(days.items(), 1)]
+    with world.store.write() as conn:
+        insert_many(conn, t.survey_answer, secret, columns=("id", "survey", "day", "answers"))
     found = report(world)
     # Ann's latest is 9, Bob 6, Cleo 8; nameless 10, 10, 3: three promoters, two detractors of six.
     assert said(found, "nps") == (pytest.approx(100 / 6), 6)
