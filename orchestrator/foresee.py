@@ -128,17 +128,16 @@ def foresee(
     seed: int = SEED,
     progress: Progress = lambda played: True,
 ) -> Forecast:
-    """Both played from `now` on. Reads the store, and writes to scratch databases in `folder`, which is the caller's:
-    private, and hers to remove. `channels` reach nobody.
+    """Both played from `now` on; before the first apply the workspace alone. Reads the store, and writes to scratch
+    databases in `folder`, which is the caller's: private, and hers to remove. `channels` reach nobody.
 
     Raises rehearse.sampling.Nobody where there is nobody to be played, TooLong when `progress` says so, ProjectError
     where the workspace could not be applied, and what the verbs raise.
     """
-    cohort = sampled(store, keys, people, seed)
+    cohort = sampled(store, keys, people, seed, project)
     with store.read() as conn:
         force = in_force(conn)
         behaviour = learned(conn)
-    assert force is not None  # else there was nothing to sample
     until = now + timedelta(days=days)
 
     def played(one: Project, name: str, done: timedelta) -> Simulation:
@@ -150,13 +149,16 @@ def foresee(
         place.mkdir()
         return _simulated(one, cohort, behaviour, now, until, seed, place, channels, on)
 
-    same = force.project.hash == project.hash
-    before = played(force.project, "before", timedelta())
-    after = before if same else played(project, "after", until - now)
+    same = force is not None and force.project.hash == project.hash
+    before = played(force.project, "before", timedelta()) if force is not None else None
+    after = before if before is not None and same else played(project, "after", until - now)
+    before = before or replace(after, volumes=(), refusals=())
     tz = zone(project.vocabulary.timezone) or UTC
     found = compared(before, after, began=now.astimezone(tz).date(), same=same)
-    paused = sorted("everything" if name == versions.EVERYTHING else name for name in force.paused)
-    return replace(found, notes=(*(f"{name} is paused, and stays so here" for name in paused), *found.notes))
+    stopped = force.paused if force is not None else ()
+    paused = sorted("everything" if name == versions.EVERYTHING else name for name in stopped)
+    first = ("nothing is in force yet",) if force is None else ()
+    return replace(found, notes=(*first, *(f"{name} is paused, and stays so here" for name in paused), *found.notes))
 
 
 def _simulated(

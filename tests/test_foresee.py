@@ -64,6 +64,16 @@ def test_what_would_go_out_by_both(world: World, tmp_path: Path):
         ahead(world, tmp_path, written)
 
 
+def test_before_the_first_apply_it_is_set_beside_nothing(sqlite_database_url: str, tmp_path: Path):
+    world = world_of(sqlite_database_url, now=NOON - timedelta(days=360))
+    world.event(world.people(10))
+    world.now = NOON
+    found = ahead(world, tmp_path, files({"welcome": journey("welcome", HELLO)}))
+    assert (found.same, found.journeys, found.notes[0]) == (False, {"welcome": Pair(0, 20)}, "nothing is in force yet")
+    assert {one.count for one in found.sends} == {Pair(0, 10)}
+    world.store.close()
+
+
 def test_a_draft_sends_nothing_and_what_is_archived_nothing_new(world: World, tmp_path: Path):
     for n, status in enumerate(("draft", "archived")):
         place = tmp_path / str(n)

@@ -182,9 +182,9 @@ def test_a_sample_of_real_people_goes_on_where_they_are(project: Project, folder
     store = Store.open(f"sqlite:///{folder / 'real' / 'simulation.db'}")
     now = BEGIN + timedelta(days=2)
     before = _whole(folder / "real" / "simulation.db")
-    cohort = sampled(store, KEYS, 20, 3)
+    cohort = sampled(store, KEYS, 20, 3, project)
     assert 10 <= cohort.customers <= 30 and cohort.scale == pytest.approx(60 / cohort.customers, rel=0.2)
-    assert cohort.ids == sampled(store, KEYS, 20, 3).ids
+    assert cohort.ids == sampled(store, KEYS, 20, 3, project).ids
     inside = _inside(store, cohort.ids)
     played = _played(project, folder / "sample", cohort=cohort, begin=now, until=now + timedelta(days=2))
     assert inside, "somebody waits"

@@ -212,7 +212,7 @@ def _cohort(
             yield made_up(part(project, asked.journeys), asked.customers, asked.seed), how
             return
         try:
-            cohort = sampled(wired.store, wired.keys, asked.sample, asked.seed)
+            cohort = sampled(wired.store, wired.keys, asked.sample, asked.seed, project)
         except Nobody as error:
             raise CannotRun(str(error)) from None
         yield cohort, how

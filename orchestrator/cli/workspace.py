@@ -120,7 +120,7 @@ def _ahead(call: Terminal, wired: Wired, project: Project, found: Plan, asked: b
     """The forecast; in words why there is none; None where nobody wants one."""
     if asked is None:
         looked_at = not call.json and call.console.is_terminal
-        asked = looked_at and found.changes and found.base is not None and not found.problems
+        asked = looked_at and found.changes and not found.problems
         patience: float | None = PATIENCE
     else:
         patience = None
@@ -128,8 +128,6 @@ def _ahead(call: Terminal, wired: Wired, project: Project, found: Plan, asked: b
         return None
     if found.problems:
         return "this cannot be put in force"
-    if found.base is None:
-        return "nothing is in force yet that it could be set beside"
     return foreseen(call, wired, project, patience=patience)
 
 

@@ -79,12 +79,12 @@ class Nobody(Exception):
     """There is nothing to take a sample of; the message says what to do."""
 
 
-def sampled(store: Store, keys: Keys, n: int, seed: int) -> Sampled:
-    """About `n` of the real customers, the same ones for the same seed. Raises Nobody."""
+def sampled(store: Store, keys: Keys, n: int, seed: int, project: Project) -> Sampled:
+    """About `n` of the real customers, the same ones for the same seed. What is known of them is read by the workspace
+    in force; by `project` before the first is applied. Raises Nobody."""
     with store.read() as conn:
         force = in_force(conn)
-        if force is None:
-            raise Nobody("nothing is in force here; run `orchestrator apply` first, or simulate people made up")
+        known = project if force is None else force.project
         there = sa.and_(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
         rows = conn.execute(sa.select(customer.c.id, customer.c.account_id).where(there)).all()
         firms = conn.execute(sa.select(account.c.id)).scalars().all()
@@ -96,8 +96,8 @@ def sampled(store: Store, keys: Keys, n: int, seed: int) -> Sampled:
     if not chosen:
         chosen = {rows[0].id}
     scale = len(rows) / len(chosen) if share < 1 else 1.0
-    kinds = {j.name: j.unit for j in force.project.journeys.values()}
-    return Sampled(store, keys, frozenset(chosen), frozenset(accounts), scale, force.project.vocabulary, kinds)
+    kinds = {j.name: j.unit for j in known.journeys.values()}
+    return Sampled(store, keys, frozenset(chosen), frozenset(accounts), scale, known.vocabulary, kinds)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from orchestrator.cli import _forecast, workspace
 from orchestrator.cli._reference import ANSWERS
 from orchestrator.cli.terminal import Terminal
 from orchestrator.foresee import Forecast, Pair, Sends
+from orchestrator.problems import Problem, Span
 from orchestrator.project import load
 from orchestrator.store import tables as t
 from tests.cli.conftest import MONDAY, PEOPLE, World, golden
@@ -74,8 +75,8 @@ def test_at_a_terminal_it_is_played_but_not_for_long(ready: World, monkeypatch: 
         assert isinstance(told, str)
         assert told.startswith("not done within 0 seconds (")
         assert workspace._ahead(call, wired, project, found, False) is None
-        refused = dataclasses.replace(found, base=None)
-        assert workspace._ahead(call, wired, project, refused, None) is None, "there is nothing to set it beside"
+        refused = dataclasses.replace(found, problems=(Problem("strands-people", "", Span.whole("x")),))
+        assert workspace._ahead(call, wired, project, refused, None) is None, "it cannot be put in force"
         with wired.store.write() as conn:
             conn.execute(t.customer.update().values(merged_into=1))
         assert "no customers" in str(workspace._ahead(call, wired, project, found, True))
