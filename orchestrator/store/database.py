@@ -410,10 +410,13 @@ def _copy(conn: sa.Connection, statement: str, values: Iterable[tuple[Any, ...]]
             for row in values:
                 write(row)
     except conn.dialect.loaded_dbapi.Error as exc:
-        # As SQLAlchemy would have raised it, and without the row: COPY's own message quotes it.
-        raise sa.exc.DBAPIError.instance(
-            statement, None, exc, conn.dialect.loaded_dbapi.Error, hide_parameters=True, dialect=conn.dialect
-        ) from None
+        raise _raised(conn, statement, exc) from None
+
+
+def _raised(conn: sa.Connection, statement: str, exc: Exception) -> Exception:
+    """A driver's error as SQLAlchemy would have raised it, and without the row: COPY's own message quotes it."""
+    kind = conn.dialect.loaded_dbapi.Error
+    return sa.exc.DBAPIError.instance(statement, None, exc, kind, hide_parameters=True, dialect=conn.dialect)
 
 
 def allocate_ids(conn: sa.Connection, table: sa.Table, count: int) -> list[int]:
@@ -520,12 +523,14 @@ def update_many(
         if returning in where and len(rows) > 1 and _all_changed(conn, statement, values):
             return [row[returning] for row in rows]
         # executemany gives no rows back; one prepared statement run for each does, and stays in the driver.
+        statement = f"{statement} RETURNING {quote_name(returning)}"
         cursor = conn.connection.cursor()
         try:
-            found = [r[0] for v in values for r in cursor.execute(f"{statement} RETURNING {quote_name(returning)}", v)]
+            return [r[0] for v in values for r in cursor.execute(statement, v)]
+        except conn.dialect.loaded_dbapi.Error as exc:
+            raise _raised(conn, statement, exc) from None
         finally:
             cursor.close()
-        return found
     types = {n: table.c[column_of[n]].type.dialect_impl(conn.dialect).compile(conn.dialect) for n in names}
     arrays = ", ".join(f"CAST(%s AS {'text' if types[n] == 'JSONB' else types[n]}[])" for n in names)
     aliases = ", ".join(quote_name(n) for n in names)

@@ -378,6 +378,20 @@ def test_lists_of_a_statement_that_is_made_once(store: Store):
             assert sorted(conn.execute(some, {"some": ids}).scalars()) == ids
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_full_disk_is_told_however_many_rows_are_changed(tmp_path: Path, count: int):
+    store = Store.open(f"sqlite:///{tmp_path / 'small.db'}", create=True)
+    store.migrate()
+    with store.write() as conn:
+        insert_many(conn, t.customer, [a_customer(str(n), id=n) for n in (1, 2)])
+    more = [{"id": n, "attributes": {"note": "n" * 1_000_000}} for n in range(1, count + 1)]
+    with pytest.raises(StoreUnavailable, match="is full"), store.write() as conn:
+        pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+        conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        database.update_many(conn, t.customer, more, where=("id",), returning="id")
+    store.close()
+
+
 MEMBERS = {
     "text": "gold",
     "number": 12.5,
