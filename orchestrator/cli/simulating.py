@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 ROOM = 4 * 2**30
 """Bytes that have to be free in memory's own file system before a scratch database is put there."""
-_SHADES = ("grey30", "green4", "green3", "yellow3", "orange3", "red3")
+_SHADES = (("·", "grey30"), ("░", "green4"), ("▒", "green3"), ("▓", "yellow3"), ("█", "orange3"))
+"""Of a day on the calendar, by quarters of the busiest: told by the sign alone where there are no colours."""
 _VERDICTS = {"hold": "held", "deny": "refused", "expired": "expired", "cancelled": "withdrawn"}
 _REPLIES = ("delivered", "opened", "clicked", "converted", "bounced", "complained", "unsubscribed")
 
@@ -336,25 +337,27 @@ def _show(console: Console, played: Simulation, project: Project, beside: Simula
 
 
 def _calendar(console: Console, played: Simulation, first: date, last: date) -> None:
-    """A square for each day, a column for each week: the redder, the more goes out."""
+    """A square for each day, a column for each week: the fuller, the more goes out."""
     from datetime import timedelta
+    from math import ceil
 
     from rich.text import Text
 
     days: Counter[date] = Counter()
     for volume in played.volumes:
         days[volume.day] += volume.count
-    most = max(days.values(), default=0)
+    most, quarters = max(days.values(), default=0), len(_SHADES) - 1
     monday = first - timedelta(days=first.weekday())
     weeks = min((last - monday).days // 7 + 1, 53)
     console.print(f"\n[bold]Sends[/]  {sum(days.values()):,} messages, at most {most:,} on a day")
-    months = Text("    ")
+    months, told = Text("    "), 0
     for week in range(weeks):
         day = monday + timedelta(days=7 * week)
-        begins = week == 0 or day.month != (day - timedelta(days=7)).month
-        if len(months) <= 4 + week and begins:
+        free = len(months) <= 4 + week
+        if free and day.month != told and not months.plain[-1:].strip():  # else it is told a week later
             months.append(f"{day:%b}", style="dim")
-        elif len(months) <= 4 + week:
+            told = day.month
+        elif free:
             months.append(" ")
     console.print(months)
     for weekday in range(7):
@@ -364,9 +367,13 @@ def _calendar(console: Console, played: Simulation, first: date, last: date) -> 
             if not first <= day <= last:
                 line.append(" ")
                 continue
-            share = days[day] / most if most else 0
-            line.append("■" if share else "·", style=_SHADES[round(share * (len(_SHADES) - 1))])
+            sign, style = _SHADES[ceil(days[day] * quarters / most) if most else 0]
+            line.append(sign, style=style)
         console.print(line)
+    if most:
+        upto = dict.fromkeys((most * n // quarters, n) for n in range(1, quarters + 1))
+        legend = "  ".join(f"{_SHADES[n][0]} {count:,}" for count, n in upto if count)
+        console.print(f"    [dim]on a day, up to  {legend}[/]", highlight=False)
 
 
 def _media(console: Console, played: Simulation) -> None:

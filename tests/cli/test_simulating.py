@@ -64,7 +64,7 @@ def test_what_cannot_be_is_said(folder: Path, capsys: pytest.CaptureFixture[str]
         (("--from", "2027-03-01", "--until", "2027-02-01"), 2, "before the beginning"),
         (("--compare", folder / "nowhere"), 2, "no folder"),
         (("--behaviour", folder / "none.yaml"), 3, "cannot be read"),
-        (("--sample", "10"), 3, "nothing is in force"),
+        (("--sample", "10"), 3, "there are no customers here yet"),
     ):
         got, _, err = _said(capsys, "-w", folder, "simulate", *arguments)
         assert got == code and words in " ".join(err.split()), (arguments, err)
