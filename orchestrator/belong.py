@@ -26,6 +26,10 @@ from orchestrator.zones import instant
 
 BATCH = 10_000
 """Units asked for by one statement."""
+STARTS: Final = ("starts", "start", "begins", "since")
+ENDS: Final = ("ends", "end", "until", "valid_until")
+GOES_ON: Final = "auto_renew"
+"""Fields of records that make a member, by which it is known for how long; nobody names them elsewhere."""
 _DAY = timedelta(days=1)
 
 
@@ -157,10 +161,10 @@ class _Belonging:
             return {}
         dates = [name for name, f in type_.fields.items() if f.kind is Kind.DATE]
         ends = value.contract_ends if value is not None and value.contract == kind else ""
-        ends = ends or next((n for n in ("ends", "end", "until", "valid_until") if n in dates), "")
-        starts = next((n for n in ("starts", "start", "begins", "since") if n in dates), "")
+        ends = ends or next((n for n in ENDS if n in dates), "")
+        starts = next((n for n in STARTS if n in dates), "")
         flags = [name for name, f in type_.fields.items() if f.kind is Kind.YES_NO]
-        goes_on = "auto_renew" if "auto_renew" in flags else ""
+        goes_on = GOES_ON if GOES_ON in flags else ""
         rows = tiers.contracts(self.round_.conn, self.program.unit, list(self.members), kind, starts, ends, goes_on)
         found = {}
         for i, contracts in rows.items():

@@ -75,6 +75,20 @@ def test_what_is_seen_of_people() -> None:
     assert seen_by(_project("- push: ping", "audience: shoe > 3")).names("shoe")
 
 
+def test_fields_that_mean_something_by_their_name_are_seen() -> None:
+    """How long a contract makes a member, and at which stage a deal is: triggers and programmes do not name them."""
+    more = (
+        "records:\n  contract: { of: account, key: number, ends: date, auto_renew: yes_no, note: text }\n"
+        "  deal: { of: account, key: number, stage: { one_of: [open, won] }, memo: text }\n"
+        "program:\n  b2b: { membership: { joins: contract } }\n"
+    )
+    texts = files({"one": journey("one", "- email: hello", "{ stage_change: deal, to: won }", "unit: account")})
+    text = WORKSPACE.removesuffix("policies:\n") + more
+    project = load_files(texts | {"journeys/workspace.yaml": text})
+    found = {name: set(seen_by(project).of(one.fields)) for name, one in project.vocabulary.records.items()}
+    assert found == {"contract": {"number", "ends", "auto_renew"}, "deal": {"number", "stage"}}
+
+
 def _played(project: Project, folder: Path, names: tuple[str, ...] = ()) -> Simulation:
     folder.mkdir()
     return simulate(

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from orchestrator import accrue as accruing
 from orchestrator import grade
 from orchestrator.accrue import accrue
-from orchestrator.store import insert_ids, tiers
+from orchestrator.store import insert_ids, merging, tiers
 from orchestrator.store import tables as t
 from tests.outgoing import World
-from tests.tiered import row, texts, world
+from tests.tiered import at, row, texts, world
 
 __all__ = ["world"]
 
@@ -130,3 +130,19 @@ def test_an_edited_programme_is_asked_of_everybody_though_they_are_more_than_a_l
     world.apply(texts(LADDER.replace("silver: 1, gold: 3", "silver: 1, gold: 2")))
     accrue(world.store, now=world.now)
     assert {row(world, i).missing for i in everybody} == {1.0}
+
+
+def test_whose_other_record_was_merged_into_hers_is_not_passed_over(world: World) -> None:
+    """The other one's class had no programme: nothing else says that what she did counts for another membership."""
+    world.now = START
+    world.apply(texts(FOR_A_TERM + LADDER.replace("count(bought", "count(left")))
+    (kept,), (other,) = world.people(), world.people(**{"class": "b2b", "tier": None})
+    world.event([kept], "bought", order_id="o", amount=100)
+    at(world, "2027-03-25 07:00")
+    world.now = datetime(2027, 3, 27, 6, tzinfo=UTC)
+    world.event([other], "bought", order_id="o", amount=100)
+    at(world, "2027-03-27 07:00")
+    with world.store.write() as conn:
+        merging.merge(conn, kept, other, now=world.now)
+    at(world, "2027-03-27 08:00")
+    assert row(world, kept).member_until == date(2027, 4, 7)

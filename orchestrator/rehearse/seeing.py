@@ -14,17 +14,21 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from channels.base import EventKind
+from orchestrator.belong import ENDS, GOES_ON, STARTS
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey
 from orchestrator.model import Field, Kind
 from orchestrator.project import Project
 from orchestrator.rehearse.behaving import ARRIVES
+from orchestrator.stages import STAGE
 from orchestrator.steps.first_of import FirstOf
 from orchestrator.terms import And, Compare, Heard, InSegment, Literal_, Node, OneOf, Ref, walk
 
 _WORKSPACE: Final = "journeys/workspace.yaml"
 _WORD: Final = re.compile(r"\w+")
 _JOURNEY: Final = re.compile(r"^journey:", re.MULTILINE)
+_IMPLIED: Final = frozenset({STAGE, GOES_ON, *STARTS, *ENDS})
+"""Fields that mean something by their name alone: triggers and programmes ask for them and do not name them."""
 LOOKS: Final = frozenset({EventKind.OPENED, EventKind.CLICKED})
 """What people do with a message that has arrived: most journeys do not ask for it."""
 
@@ -45,8 +49,10 @@ class Seen:
         return self.words is None or all(word in self.words for word in _WORD.findall(name))
 
     def of(self, fields: Mapping[str, Field]) -> dict[str, Field]:
-        """The fields that are named; and keys, which tell what belongs together."""
-        return {name: one for name, one in fields.items() if one.kind is Kind.KEY or self.names(name)}
+        """The fields that are named; keys, which tell what belongs together; and those whose name says it all."""
+        return {
+            name: one for name, one in fields.items() if one.kind is Kind.KEY or name in _IMPLIED or self.names(name)
+        }
 
 
 def seen_by(project: Project) -> Seen:

@@ -263,3 +263,6 @@ def carry_over(conn: sa.Connection, keep: int, drop: int, now: datetime) -> None
     had = conn.execute(sa.delete(loyalty).where(loyalty.c.unit == "customer", loyalty.c.unit_id == drop)).rowcount
     if had:
         write(conn, "customer", {keep: {"points_due": now}}, now)
+    # What she did under the other name may make her a member for another time: nobody passes her over.
+    mine = sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == keep)
+    conn.execute(sa.update(loyalty).where(mine).values(tier_due=now))
