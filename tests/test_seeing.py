@@ -60,6 +60,7 @@ def test_what_a_journey_listens_for(steps: str, found: set[str]) -> None:
         ('town is set and in segment("private")', {"b2c"}),
         ("class == b2c or town is set", None),
         ("not class == b2c", None),
+        ("account.class == b2b", None),
         ("town is set", None),
     ],
 )
@@ -130,16 +131,31 @@ def test_whoever_complains_is_seen() -> None:
     assert seen_by(replace(project, vocabulary=complaining)).classes is None
 
 
+def _with_programme(program: str, more: str) -> Project:
+    text = WORKSPACE.removesuffix("policies:\n").replace("  left:", "  returned: { order_id: key }\n  left:") + program
+    return load_files(files({"one": journey("one", "- email: hello", more=more)}) | {"journeys/workspace.yaml": text})
+
+
 def test_programmes_of_classes_of_which_nobody_enters_are_left_out() -> None:
     program = (
         "program:\n  b2c: { tier_by: count(bought), thresholds: { silver: 0, gold: 9 } }\n"
         "  b2b: { tier_by: count(bought), thresholds: { std: 0, big: 9 } }\n"
     )
-    text = WORKSPACE.removesuffix("policies:\n") + program
-    texts = files({"one": journey("one", "- email: hello", more="audience: class == b2c and tier == gold")})
-    found = load_files(texts | {"journeys/workspace.yaml": text})
+    found = _with_programme(program, "audience: class == b2c and tier == gold")
     assert set(part(found, ("one",)).program.classes) == {"b2c"}
     assert set(part(found, ()).program.classes) == {"b2c", "b2b"}
+    theirs = _with_programme(program, "audience: class == b2c and account.tier == big")
+    assert set(part(theirs, ("one",)).program.classes) == {"b2c", "b2b"}
+
+
+def test_what_a_programme_takes_back_of_whoever_it_is_stays() -> None:
+    program = (
+        "program:\n  b2c: { tier_by: count(bought), thresholds: { silver: 0, gold: 9 } }\n"
+        "  b2b:\n    tier_by: count(bought)\n    thresholds: { std: 0, big: 9 }\n"
+        "    points: [ 1 per 1 EUR of bought.amount ]\n    refunds: [ returned takes back bought by order_id ]\n"
+    )
+    found = part(_with_programme(program, "audience: class == b2c and tier == gold"), ("one",)).program.classes
+    assert set(found) == {"b2c", "b2b"} and found["b2b"].refunds and not found["b2b"].points
 
 
 def test_how_often_a_simulation_looks() -> None:

@@ -17,7 +17,7 @@ from channels.base import EventKind
 from orchestrator.belong import ENDS, GOES_ON, STARTS
 from orchestrator.condition import Condition
 from orchestrator.journey import Journey
-from orchestrator.model import Field, Kind
+from orchestrator.model import Field, Kind, Unit
 from orchestrator.project import Project
 from orchestrator.rehearse.behaving import ARRIVES
 from orchestrator.stages import STAGE
@@ -68,30 +68,33 @@ def classes(project: Project) -> frozenset[str] | None:
     """Classes of whoever may enter a journey; None where one is open to all, or where a rule finds the class."""
     if project.class_rules:
         return None
-    found = [_bound(j.audience.root, project.segments) if j.audience else None for j in project.journeys.values()]
+    found = [
+        _bound(j.audience.root, j.unit, project.segments) if j.audience else None for j in project.journeys.values()
+    ]
     named = [some for some in found if some is not None]
     return frozenset().union(*named) if named and len(named) == len(found) else None
 
 
-def _bound(root: Node, segments: Mapping[str, Condition]) -> frozenset[str] | None:
-    """The classes outside of which a condition is false; None where it is not said."""
+def _bound(root: Node, unit: Unit, segments: Mapping[str, Condition]) -> frozenset[str] | None:
+    """The classes of such units outside of which a condition is false; None where it is not said."""
     match root:
         case And(parts=parts):
-            found = [some for part in parts if (some := _bound(part, segments)) is not None]
+            found = [some for part in parts if (some := _bound(part, unit, segments)) is not None]
             return frozenset.intersection(*found) if found else None
-        case Compare(op="==", left=Ref() as ref, right=Literal_(value=str() as one)) if _is_class(ref):
+        case Compare(op="==", left=Ref() as ref, right=Literal_(value=str() as one)) if _is_class(ref, unit):
             return frozenset({one})
-        case OneOf(value=Ref() as ref, options=options) if _is_class(ref):
+        case OneOf(value=Ref() as ref, options=options) if _is_class(ref, unit):
             named = [o.value for o in options if isinstance(o, Literal_)]
             return frozenset(map(str, named)) if len(named) == len(options) else None
-        case InSegment(name=name) if name in segments:
+        case InSegment(name=name) if name in segments and segments[name].unit == unit:
             # Segments do not go round in circles: the workspace would not have been read.
-            return _bound(segments[name].root, segments)
+            return _bound(segments[name].root, unit, segments)
     return None
 
 
-def _is_class(ref: Ref) -> bool:
-    return ref.name == "class" and ref.holder in ("customer", "account")
+def _is_class(ref: Ref, unit: Unit) -> bool:
+    """Whether it is the unit's own, and not the class of a customer's account."""
+    return ref.name == "class" and ref.holder == unit
 
 
 def _words(project: Project) -> frozenset[str]:

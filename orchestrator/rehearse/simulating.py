@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from itertools import count, groupby
@@ -64,6 +65,10 @@ _PROGRAMME: Final = (
     *LOYALTY_EVENTS,
 )
 """Words by which conditions, steps and texts name the programme."""
+_ACCOUNT: Final = re.compile(
+    rf"\baccount\.({'|'.join(['tier', *(name.partition('.')[0] for name in LOYALTY_FIELDS)])})\b"
+)
+"""What it decides of the account, asked of one of its contacts."""
 
 _M: Final = message.c
 _SENT: Final = (
@@ -417,11 +422,27 @@ def part(project: Project, names: Sequence[str]) -> Project:
         return found
     if not _hangs_on_programme(found):
         return replace(found, program=Program(), hash=digest("without", found.hash))
-    of = classes(found)
-    kept = {n: p for n, p in found.program.classes.items() if of is None or n in of or _gives_to_others(p)}
-    if len(kept) == len(found.program.classes):
+    kept = _within(found, classes(found))
+    if kept == found.program.classes:
         return found
     return replace(found, program=replace(found.program, classes=kept), hash=digest("within", found.hash, *kept))
+
+
+def _within(project: Project, of: Collection[str] | None) -> Mapping[str, ClassProgram]:
+    """The programmes of these classes (None: of all), and of the others what somebody of these may come to see."""
+    programs = project.program.classes
+    if of is None or _names_accounts(project):  # whose class may be another one than their contacts'
+        return programs
+    kept = {name: one for name, one in programs.items() if name in of or _gives_to_others(one)}
+    known = {refund for one in kept.values() for refund in one.refunds}
+    for name, one in programs.items():
+        if name not in kept and not known.issuperset(one.refunds):  # which take back whoever's event it is
+            kept[name] = ClassProgram(name, one.unit, one.tiers, refunds=one.refunds)
+    return {name: kept[name] for name in programs if name in kept}
+
+
+def _names_accounts(project: Project) -> bool:
+    return any(j.unit == "customer" for j in project.journeys.values()) and any(map(_ACCOUNT.search, _told(project)))
 
 
 def _gives_to_others(one: ClassProgram) -> bool:
@@ -435,15 +456,22 @@ def _hangs_on_programme(project: Project) -> bool:
     vocabulary = project.vocabulary
     if project.class_rules or any(cap.tier or cap.band for cap in vocabulary.policies.caps):
         return True
+    return any(word in text for text in _told(project) for word in _PROGRAMME)
+
+
+def _told(project: Project) -> list[str]:
+    """Journeys and segments as they are written, and what their texts name."""
     journeys = project.journeys.values()
     told = [project.files.get(journey.path, "") for journey in journeys]
     told += [project.segments[name].text for j in journeys for name in j.segments if name in project.segments]
     for journey in journeys:
         for step in journey.every_step():
             name = getattr(step, "template", "")
-            found = [project.templates.get(medium, name) for _, medium in step.sends()] if name else []
-            told += [" ".join(template.names) for template in found if template is not None]
-    return any(word in text for text in told for word in _PROGRAMME)
+            found = (
+                [text for _, medium in step.sends() for text in project.templates.every(medium, name)] if name else []
+            )
+            told += [" ".join(template.names) for template in found]
+    return told
 
 
 def scaled(project: Project, scale: float) -> Project:
