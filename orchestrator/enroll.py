@@ -356,10 +356,15 @@ def _fire_dates(conn: sa.Connection, guard: _Guard, trigger: DateTrigger, mark: 
         for window in date_windows(trigger, since, entry.now, name):
             zones[window].append(name)
     rest = set(date_windows(trigger, since, entry.now, home))
-    dues = [Due(window, tuple(zones[window]), window in rest) for window in zones.keys() | rest]
+    # By day: a set has another order in every process, and who comes in first has the lower id.
+    dues = [Due(window, tuple(zones[window]), window in rest) for window in sorted(zones.keys() | rest, key=_by_day)]
     if dues:
         guard.dates(trigger, [due.window for due in dues])
     return entering.enter_by_date(conn, entry, trigger, dues, known)
+
+
+def _by_day(window: Window) -> tuple[date, date]:
+    return window.run_date or window.first or date.min, window.last or date.min
 
 
 def _fire_risk(conn: sa.Connection, guard: _Guard, trigger: RiskTrigger, mark: Watermark, home: str) -> int:
