@@ -22,10 +22,13 @@ from orchestrator.simulation import Simulation, usual_hop
 from orchestrator.store import Store
 from orchestrator.store import tables as t
 from orchestrator.words import duration
-from tests.outgoing import WORKSPACE, files, journey
+from tests.outgoing import WORKSPACE, email, files, journey
 
 BEGIN = datetime(2027, 3, 1, tzinfo=UTC)
 MORE = files({})["journeys/workspace.yaml"].replace("{ town: text }", "{ town: text, shoe: number, joined_by: text }")
+
+
+B2C = "  b2c: { tier_by: count(bought), thresholds: { silver: 0, gold: 9 } }\n"
 
 
 def _project(steps: str, more: str = "", segments: str = "") -> Project:
@@ -156,6 +159,14 @@ def test_what_a_programme_takes_back_of_whoever_it_is_stays() -> None:
     )
     found = part(_with_programme(program, "audience: class == b2c and tier == gold"), ("one",)).program.classes
     assert set(found) == {"b2c", "b2b"} and found["b2b"].refunds and not found["b2b"].points
+
+
+def test_bands_are_found_where_only_a_text_names_them(tmp_path: Path) -> None:
+    text = WORKSPACE.removesuffix("policies:\n") + "program:\n  value: { orders: bought.amount }\n"
+    texts = files({"one": journey("one", "- email: hello", more="audience: class == b2c\nreentry: always")})
+    texts |= {"templates/email/hello.mjml": email("Hello", "You: {{ value.band }}.")}
+    played = _played(load_files(texts | {"journeys/workspace.yaml": text + B2C}), tmp_path / "one", ("one",))
+    assert sum(v.count for v in played.volumes) > 10  # none would be told "You: ."
 
 
 def test_how_often_a_simulation_looks() -> None:

@@ -184,7 +184,7 @@ class _Run:
         self.notes.update(dict.fromkeys(self.cohort.fill(self.store, self.begin, self.project)))
         with self.store.read() as conn:
             fresh = versions.newest(conn) is None
-        ranks = is_ranked(self.project)
+        ranks = is_ranked(self.project, _told(self.project))
         if fresh and self.project.program.classes:
             # What they did before is counted before the clock begins: no journey takes it for news.
             self._apply(replace(self.project, journeys={}, hash=digest("before", self.project.hash)))
