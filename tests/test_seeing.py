@@ -169,6 +169,17 @@ def test_bands_are_found_where_only_a_text_names_them(tmp_path: Path) -> None:
     assert sum(v.count for v in played.volumes) > 10  # none would be told "You: ."
 
 
+def test_bands_are_found_where_a_cap_is_for_one(tmp_path: Path) -> None:
+    text = WORKSPACE + "  caps:\n    - for band top: 9 per week across email\n"
+    texts = files({"one": journey("one", "- email: hello")})
+    rest = "program:\n  value: { orders: bought.amount }\n" + B2C
+    _played(load_files(texts | {"journeys/workspace.yaml": text + rest}), tmp_path / "one", ("one",))
+    store = Store.open(f"sqlite:///{tmp_path / 'one' / 'simulation.db'}")
+    with store.read() as conn:
+        assert conn.execute(sa.select(t.loyalty.c.unit_id).where(t.loyalty.c.band.is_not(None))).all()
+    store.close()
+
+
 def test_how_often_a_simulation_looks() -> None:
     hours = [usual_hop(timedelta(days=days)) / timedelta(hours=1) for days in (1, 45, 46, 120, 121, 365)]
     assert hours == [1, 1, 3, 3, 6, 6]

@@ -136,7 +136,7 @@ def test_whose_other_record_was_merged_into_hers_is_not_passed_over(world: World
     """The other one's class had no programme: nothing else says that what she did counts for another membership."""
     world.now = START
     world.apply(texts(FOR_A_TERM + LADDER.replace("count(bought", "count(left")))
-    (kept,), (other,) = world.people(), world.people(**{"class": "b2b", "tier": None})
+    (kept,), (other,) = world.people(), world.people(1, **{"class": "b2b", "tier": None})
     world.event([kept], "bought", order_id="o", amount=100)
     at(world, "2027-03-25 07:00")
     world.now = datetime(2027, 3, 27, 6, tzinfo=UTC)

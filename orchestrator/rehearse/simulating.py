@@ -184,7 +184,10 @@ class _Run:
         self.notes.update(dict.fromkeys(self.cohort.fill(self.store, self.begin, self.project)))
         with self.store.read() as conn:
             fresh = versions.newest(conn) is None
-        ranks = is_ranked(self.project, _told(self.project))
+        caps = self.project.vocabulary.policies.caps
+        ranks = bool(self.project.program.classes) and (
+            is_ranked(self.project, _told(self.project)) or any(cap.band for cap in caps)
+        )
         if fresh and self.project.program.classes:
             # What they did before is counted before the clock begins: no journey takes it for news.
             self._apply(replace(self.project, journeys={}, hash=digest("before", self.project.hash)))
