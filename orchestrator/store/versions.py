@@ -542,12 +542,6 @@ def setting_instant(conn: sa.Connection, name: str) -> datetime | None:
     return None if found is None else datetime.fromisoformat(found)
 
 
-def setting_number(conn: sa.Connection, name: str) -> int:
-    """A whole number kept under a name; 0 when there is none."""
-    found = conn.execute(_SETTING, {"of": name}).scalar_one_or_none()
-    return 0 if found is None else int(found)
-
-
 def set_instant(conn: sa.Connection, name: str, value: datetime) -> None:
     set_settings(conn, {name: value})
 

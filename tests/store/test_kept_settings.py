@@ -19,8 +19,11 @@ def test_what_is_kept_is_read_alone_and_together(store: Store) -> None:
         assert kept.kept.keys() == {"seen", "looked"}
         assert (kept.number("seen"), kept.instant("looked")) == (4, AT)
         assert (kept.number("never"), kept.instant("never")) == (0, None)
-        assert (versions.setting_number(conn, "marked"), versions.setting_instant(conn, "looked")) == (-1, AT)
-        assert (versions.setting_number(conn, "never"), versions.setting_instant(conn, "never")) == (0, None)
+        assert (versions.settings(conn, "marked").number("marked"), versions.setting_instant(conn, "looked")) == (
+            -1,
+            AT,
+        )
+        assert (versions.settings(conn, "never").number("never"), versions.setting_instant(conn, "never")) == (0, None)
         assert versions.settings(conn).kept == {}
 
 
