@@ -167,7 +167,7 @@ def test_four_workers_keep_one_rate(world: World, database_url: str):
 
     def work(store: Any) -> None:
         try:
-            until = time.monotonic() + 15
+            until = time.monotonic() + 60
             deliver(store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)
         except BaseException as error:
             failed.append(error)
@@ -177,16 +177,15 @@ def test_four_workers_keep_one_rate(world: World, database_url: str):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     for store in stores:
         store.close()
     assert not failed, failed
     assert world.states() == {"sent": 120}
     at = sorted(channel.at)
     assert at[-1] - begun >= (120 - 30) / 60 - 0.1, "half a second's worth at once, the rest at the rate"
-    for n, moment in enumerate(at):
-        later = sum(1 for other in at[n:] if other - moment <= 0.5)
-        assert later <= 30 + 30 + 10, "no half second has more than what was there and what came"
+    for n, moment in enumerate(at, 1):  # a worker may dawdle between its leave and its request, never hurry
+        assert n <= 30 + 60 * (moment - begun) + 1, "at no moment more than what was there at first and what came"
 
 
 def test_without_a_rate_there_is_no_statement_for_it(world: World):
@@ -202,11 +201,8 @@ def test_a_worker_that_waits_for_its_turn_can_be_stopped(world: World):
     channel = Counting(rate=0.01)
     world.event(world.people(2))
     world.move()
-    begun = time.monotonic()
-    until = begun + 1.0
-    stop = lambda: time.monotonic() > until  # noqa: E731
-    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=stop)
-    assert report.total("sent") == 1 and time.monotonic() - begun < 3
+    report = deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: bool(channel.at))
+    assert report.total("sent") == 1 and world.states() == {"sent": 1, "planned": 1}, "it does not wait for its turn"
 
 
 def test_what_is_refused_takes_nothing_from_the_rate(world: World):
@@ -215,7 +211,7 @@ def test_what_is_refused_takes_nothing_from_the_rate(world: World):
     world.consent(people[:3], "email", "offers", "withdraw")
     world.event(people)
     world.move()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     deliver(world.store, {Medium.EMAIL: channel}, world.keys, now=world.now, stop=lambda: time.monotonic() > until)
     assert world.states() == {"denied": 3, "sent": 2}
 

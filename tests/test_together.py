@@ -118,7 +118,7 @@ def test_who_is_moved_while_an_event_comes_in_is_woken_all_the_same(database_url
         if not threads:
             threads.append(threading.Thread(target=buy_and_wake))
             threads[0].start()
-            assert begun.wait(10)
+            assert begun.wait(60)
             time.sleep(0.3)
         return plain(conn, rows)
 

@@ -64,7 +64,7 @@ class Terminal:
         import msgspec
 
         raw = msgspec.json.encode(data, enc_hook=str, order="deterministic")
-        print(msgspec.json.format(raw, indent=2).decode())
+        print(msgspec.json.format(raw, indent=2).decode(), flush=True)  # `run --watch` is read as it goes
 
 
 _current: ContextVar[Terminal | None] = ContextVar("terminal", default=None)
