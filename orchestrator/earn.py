@@ -344,7 +344,7 @@ class _Earning:
     def _deeds(self, program: ClassProgram, rule: EarnRule) -> list[Deed]:
         r = self.round
         wanted = (self.unit, program.class_name, rule.event, rule.of, rule.where)
-        return points.deeds(r.conn, r.segments, *wanted, r.first_id, r.last_id, r.now)
+        return points.deeds(r.conn, r.project, r.segments, *wanted, r.first_id, r.last_id, r.now)
 
     # ---- by the rules
 

@@ -227,8 +227,21 @@ def _of_class(unit: Unit, class_name: Any) -> tuple[sa.Table, Any]:
     return table, sa.and_(table.c.id == _whom(unit), table.c["class"] == class_name)
 
 
+def _hers(dialect: str) -> Any:
+    """Whether what an event earns is not the account's: it is a customer's whose own class does not share points, see
+    `whose`. `shared`: the classes that do."""
+    by = customer.alias("by")
+    shares = by.c["class"].in_(sa.select(bound_keys(dialect, "shared").c.key))
+    return sa.exists().where(by.c.id == event.c.customer_id, ~shares)
+
+
+def _shared(project: Project) -> list[str]:
+    return sorted(name for name, one in project.vocabulary.classes.items() if one.unit == "account")
+
+
 def deeds(
     conn: sa.Connection,
+    project: Project,
     segments: Segments,
     unit: Unit,
     class_name: str,
@@ -240,29 +253,33 @@ def deeds(
     now: datetime,
 ) -> list[Deed]:
     """The events of a range that a rule is about, in the order of what happened. One statement."""
-    bound = {"class_name": class_name, "kind": type_name, "first": first_id, "last": last_id}
+    dialect = conn.dialect.name
+    bound: dict[str, Any] = {"class_name": class_name, "kind": type_name, "first": first_id, "last": last_id}
+    if unit == "account":
+        bound["shared"] = _shared(project)
     if where is None:
-        return [Deed(*row) for row in conn.execute(_deeds(unit, of), bound)]
+        return [Deed(*row) for row in conn.execute(_deeds(dialect, unit, of), bound)]
     table = customer if unit == "customer" else account
     asked = segments.kept(
         ("deeds", unit, of, *meant(where)),
-        lambda: _deeds(unit, of).where(segments.predicate(where, table, event=event.c.id)),
+        lambda: _deeds(dialect, unit, of).where(segments.predicate(where, table, event=event.c.id)),
     )
     return [Deed(*row) for row in conn.execute(asked.statement, asked.binds(now, **bound))]
 
 
 @cache
-def _deeds(unit: Unit, of: str) -> sa.Select[Any]:
+def _deeds(dialect: str, unit: Unit, of: str) -> sa.Select[Any]:
     table, mine = _of_class(unit, sa.bindparam("class_name"))
     e, null = event.c, sa.null()
     amount = json_number(e.properties, of) if of else sa.cast(null, sa.Double())
     currency = json_text(e.properties, f"{of}_currency") if of else sa.cast(null, sa.Text())
-    return (
+    found = (
         sa.select(e.id, table.c.id, e.customer_id, e.occurred_at, amount, currency)
         .select_from(event.join(table, mine))
         .where(e.id > sa.bindparam("first"), e.id <= sa.bindparam("last"), e.type == sa.bindparam("kind"))
         .order_by(e.occurred_at, e.id)
     )
+    return found if unit == "customer" else found.where(~_hers(dialect))
 
 
 def earned_at(
@@ -440,5 +457,8 @@ def foreign(conn: sa.Connection, project: Project) -> list[tuple[str, str, int]]
                 .group_by(currency)
                 .order_by(currency)
             )
-            found += [(rule.text, row[0], row[1]) for row in conn.execute(query)]
+            bound = {}
+            if program.unit == "account":
+                query, bound = query.where(~_hers(conn.dialect.name)), {"shared": _shared(project)}
+            found += [(rule.text, row[0], row[1]) for row in conn.execute(query, bound)]
     return found

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from orchestrator.apply import in_force
 from orchestrator.condition import Scope, parse_expression
 from orchestrator.earn import MOST, Award, worth_of
+from orchestrator.ingest import record_events
 from orchestrator.problems import Problems, Span
 from orchestrator.program import EarnRule
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
 from orchestrator.store.merging import merge
 from orchestrator.store.people import TierChange, add_tier_changes
-from orchestrator.store.points import Deed
+from orchestrator.store.points import Deed, foreign
 from tests.outgoing import NOON, Statements
 from tests.points_world import PROGRAM, Shop
 
@@ -119,15 +120,48 @@ def test_the_multiplier_is_of_the_tier_one_was_in(shop: Shop):
     assert shop.points(ann) == (15, 0) and shop.points(bob) == (5, 0)
 
 
-def test_what_a_contact_does_is_the_accounts(shop: Shop):
+def company(shop: Shop, **columns: Any) -> int:
+    row = {"key": "nord", "class": "b2b", "name": "Nord", "attributes": {}, "created_at": NOON, "updated_at": NOON}
     with shop.store.write() as conn:
-        row = {"key": "nord", "class": "b2b", "name": "Nord", "attributes": {}, "created_at": NOON, "updated_at": NOON}
-        [(nord,)] = insert_ids(conn, t.account, [row])
+        return int(insert_ids(conn, t.account, [row | columns])[0][0])
+
+
+def test_what_a_contact_does_is_the_accounts(shop: Shop):
+    nord = company(shop)
     ann, bob = shop.world.people(2, account_id=nord, **{"class": "b2b"})
     shop.buys(ann, 1_000)
     shop.buys(bob, 500)
     shop.look()
     assert shop.points(nord, "account") == (30, 0) and shop.row(ann) is None
+
+
+def test_what_a_contact_does_whose_points_are_her_own_is_not_the_accounts_too(migrated_url: str):
+    asked = (
+        '2 per 1 EUR of bought.amount where order_id != "x"\n    refunds: [ cancelled takes back bought by order_id ]'
+    )
+    shop = Shop(migrated_url, PROGRAM.replace("2 per 1 EUR of bought.amount", asked))
+    nord = company(shop)
+    [ann] = shop.world.people(1, account_id=nord)
+    [bob] = shop.world.people(1, account_id=nord, **{"class": "b2b"})
+    shop.buys(ann, 1_000, "a")
+    shop.buys(bob, 500, "b")
+    shop.buys(ann, 700, currency="USD")
+    amount = {"order_id": "c", "amount": 300, "amount_currency": "EUR"}
+    row = {"type": "bought", "key": "k", "customer_id": None, "account_id": nord, "occurred_at": NOON}
+    with shop.store.write() as conn:
+        record_events(conn, [row | {"properties": amount}], now=NOON)
+    assert shop.look() == 3
+    assert shop.points(ann) == (10, 0) and shop.points(nord, "account") == (16, 0)
+    with shop.store.read() as conn:
+        assert foreign(conn, shop.project) == [("1 per 1 EUR of bought.amount", "USD", 1)]
+    # What an account has earned is taken back from the account, whatever class the customer is of by then.
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.customer).where(t.customer.c.id == bob).values({"class": "b2c"}))
+    shop.happens(bob, "cancelled", order_id="b")
+    shop.happens(ann, "cancelled", order_id="a")
+    assert shop.look() == 2 and shop.points(ann) == (0, 0)
+    assert shop.points(nord, "account") == (6, 0) and shop.points(bob) == (0, 0)
+    shop.close()
 
 
 # ---- expiry ---------------------------------------------------------------------------------------------------------
