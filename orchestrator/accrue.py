@@ -9,12 +9,12 @@ are taken by the next look, until there is none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator import earn, grade, listen, play, refer
+from orchestrator import belong, earn, grade, listen, play, refer, reward
 from orchestrator.apply import in_force
 from orchestrator.store import loyalty, people, versions
 from orchestrator.store.database import Store
@@ -28,7 +28,7 @@ _SEEN, _WRITTEN = "accrued_event", "accrued_until"
 @dataclass(frozen=True, slots=True)
 class AccrueReport:
     """`looks` that found something; what they wrote, by number: point entries, challenges and referrals, tiers, and
-    cases and tasks of complaints."""
+    cases and tasks of complaints. `shortages`: what the operator should know of the voucher pools that were asked."""
 
     looks: int = 0
     points: int = 0
@@ -36,23 +36,26 @@ class AccrueReport:
     referred: int = 0
     graded: int = 0
     heard: int = 0
+    shortages: tuple[str, ...] = ()
 
 
 def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: False) -> AccrueReport:
     """Take what is new and what is due, until there is nothing or `stop()` says so. Of complaints also where no
     programme is in force."""
     looks = points = played = referred = graded = heard = 0
+    short: dict[str, None] = {}
     while not stop() and looks < LOOKS:
         done, more = store.written(lambda conn: _look(conn, now))
         if done is None:
             break
-        looks += 1
+        looks += done.looks
+        short.update(dict.fromkeys(done.shortages))
         points, played = points + done.points, played + done.played
         referred, graded = referred + done.referred, graded + done.graded
         heard += done.heard
         if not more:
             break
-    return AccrueReport(looks, points, played, referred, graded, heard)
+    return AccrueReport(looks, points, played, referred, graded, heard, tuple(short))
 
 
 def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool]:
@@ -61,12 +64,13 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
     if force is None:
         return None, False
     # Complaints are seen with a programme and without one, by a watermark of their own.
-    heard = AccrueReport(1, heard=n) if (n := listen.complaints(conn, force, now)) else None
+    heard = listen.complaints(conn, force, now)
     if not (force.project.program.classes or force.project.class_rules):
-        return heard, False
+        return (AccrueReport(1, heard=heard) if heard else None), False
     people.take_turns(conn, "accrue")
-    names = [name for verb in (grade, refer, play) for name in verb.kept_names(force.project)]
+    names = [name for verb in (grade, belong, refer, play) for name in verb.kept_names(force.project)]
     kept = versions.settings(conn, _SEEN, _WRITTEN, *names)
+    caught, asked = belong.catch_up(conn, force.project, kept, now)
     seen, since = kept.number(_SEEN), kept.instant(_WRITTEN)
     waiting = loyalty.waiting(conn, now)
     newest = min(waiting.newest, seen + BATCH)
@@ -75,7 +79,11 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
     if upto == seen and not round_.units():
         due = waiting.points or waiting.tiers or grade.is_edited(round_)
         if not due and not play.is_due(conn, force.project, kept, now):
-            return heard, False
+            if not (heard or asked):
+                return None, False
+            short = reward.shortages(conn, force.project.vocabulary, asked)
+            return AccrueReport(1 if heard or caught else 0, heard=heard, shortages=short), bool(caught)
+    round_.pools.update(asked)
     round_ = grade.classify(round_)
     report = AccrueReport(
         1,
@@ -83,9 +91,11 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
         referred=refer.convert(round_),
         played=play.complete(round_) + play.close(round_),
         graded=grade.place(round_, due=waiting.tiers),
-        heard=heard.heard if heard is not None else 0,
+        heard=heard,
     )
+    if round_.pools:
+        report = replace(report, shortages=reward.shortages(conn, force.project.vocabulary, round_.pools))
     versions.set_settings(conn, {_SEEN: upto} | ({_WRITTEN: now} if since != now else {}))
     # What the clock, an edit and what was written since the last look ask for is done, but for what did not fit in.
     left = loyalty.waiting(conn, now)
-    return report, left.newest > upto or left.points or left.tiers
+    return report, bool(caught) or left.newest > upto or left.points or left.tiers

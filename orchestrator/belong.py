@@ -14,14 +14,18 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
+
 from orchestrator.ingest import record_events
 from orchestrator.ladder import Term, covering, terms
 from orchestrator.model import Kind, Unit
 from orchestrator.program import ClassProgram, Membership
+from orchestrator.project import Project
 from orchestrator.reward import Asked, give
-from orchestrator.store import loyalty, tiers
+from orchestrator.store import loyalty, tiers, versions, vouchers
 from orchestrator.store.loyalty import Member, Round
 from orchestrator.store.tiers import Graded
+from orchestrator.store.versions import Settings
 from orchestrator.zones import instant
 
 BATCH = 10_000
@@ -30,7 +34,9 @@ STARTS: Final = ("starts", "start", "begins", "since")
 ENDS: Final = ("ends", "end", "until", "valid_until")
 GOES_ON: Final = "auto_renew"
 """Fields of records that make a member, by which it is known for how long; nobody names them elsewhere."""
-_DAY = timedelta(days=1)
+PATIENCE: Final = timedelta(days=60)
+"""For so long a benefit is owed that an empty pool did not have."""
+_DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 
 
 def belong(parts: Iterable[Part]) -> int:
@@ -220,14 +226,54 @@ def _between(before: _Kept, after: _Kept) -> list[tuple[str, date]]:
 
 
 def give_benefit(round_: Round, program: ClassProgram, started: Sequence[Member]) -> None:
-    """The instant benefit of joining, once for each new member."""
+    """The instant benefit of joining, once for each new member; `catch_up` gives what the pool does not have."""
     if program.membership is None or not program.membership.benefit or not started:
         return
-    asked = [
-        Asked(f"membership:{program.class_name}:{m.unit}:{m.id}", program.membership.benefit, m.unit, m.id)
-        for m in started
-    ]
-    give(round_.conn, round_.project, asked, round_.now)
+    name, unit = program.class_name, program.unit
+    pool = program.membership.benefit
+    asked = [Asked(vouchers.benefit_key(name, m.unit, m.id), pool, m.unit, m.id) for m in started]
+    given = give(round_.conn, round_.project, asked, round_.now)
+    round_.pools.add(pool)
+    mark = _owed_name(name)
+    if all(a.key in given for a in asked) or versions.settings(round_.conn, mark).number(mark):
+        return
+    # From the first of these on: who joined before there was a benefit is owed none.
+    if first := vouchers.owed(round_.conn, name, unit, 0, round_.now - _INSTANT, 1):
+        versions.set_number(round_.conn, mark, first[0][0])
+
+
+def kept_names(project: Project) -> list[str]:
+    """Under which names it is kept since which event a benefit is owed, by class; 0: none is."""
+    return [_owed_name(p.class_name) for p in project.program.classes.values() if _benefit(p)]
+
+
+def _owed_name(class_name: str) -> str:
+    return f"benefit_owed:{class_name}"
+
+
+def _benefit(program: ClassProgram) -> str:
+    return program.membership.benefit if program.membership is not None else ""
+
+
+def catch_up(conn: sa.Connection, project: Project, kept: Settings, now: datetime) -> tuple[int, set[str]]:
+    """Benefits that an empty pool did not have when somebody joined, within `PATIENCE`, in the order of joining.
+    Returns how many, and the pools asked. No statement where none is owed."""
+    done, pools = 0, set()
+    for program in project.program.classes.values():
+        pool, mark = _benefit(program), _owed_name(program.class_name)
+        first = kept.number(mark)
+        if not pool or not first:
+            continue
+        many = min(BATCH, max(1, vouchers.free(conn, [pool])[pool]))
+        rows = vouchers.owed(conn, program.class_name, program.unit, first, now - PATIENCE, many)
+        if not rows:
+            versions.set_number(conn, mark, 0)
+            continue
+        pools.add(pool)
+        ids = dict.fromkeys(unit_id for _, unit_id in rows)
+        asked = [Asked(vouchers.benefit_key(program.class_name, program.unit, i), pool, program.unit, i) for i in ids]
+        done += len(give(conn, project, asked, now))
+    return done, pools
 
 
 # ---- units and their days -------------------------------------------------------------------------------------------

@@ -339,6 +339,7 @@ def _hand_out(round_: Round, program: ClassProgram, one: Draw, name: str, number
     winners = [w for w in draws.owners(conn, name, numbers) if keys[w.place] not in given]
     if pool:
         asked = [Asked(keys[w.place], pool, w.unit, w.unit_id) for w in winners]
+        round_.pools.add(pool)
         reward.give(conn, project, asked, now)
         return
     for w in winners:

@@ -379,6 +379,7 @@ def _reward(round_: Round, program: ClassProgram, done: Sequence[Referred]) -> N
     if awards:
         earn.award(conn, project, awards, now)
     if asked:
+        round_.pools.update(one.pool for one in asked)
         reward.give(conn, project, asked, now)
 
 
@@ -438,6 +439,7 @@ def _give_again(round_: Round, program: ClassProgram) -> None:
     rows = referrals.converted_since(conn, program.class_name, now - _PATIENCE)
     asked = [Asked(f"referral:{row.id}:{side}", prize, *whose)
              for row, side, whose, prize in _sides(conn, project, program, rows) if isinstance(prize, str)]  # fmt: skip
+    round_.pools.update(one.pool for one in asked)
     reward.give(conn, project, asked, now)
 
 

@@ -177,6 +177,7 @@ def tick(
     while rounds < ROUNDS and not finished and not over():
         rounds += 1
         accrued = accrue(store, now=clock(), stop=over)
+        problems.update(dict.fromkeys(accrued.shortages))
         entered = enroll(store, now=clock(), tell=held)
         enrolled.update(entered)
         moved = advance(store, now=clock(), reports=reports, stop=over)

@@ -69,6 +69,46 @@ def test_joining_is_free_and_gives_its_benefit_at_once_and_once(world: World) ->
     assert [i for (i,) in given] == [ann[0]]
 
 
+def given(world: World) -> list[int]:
+    found = world.rows(sa.select(t.voucher.c.unit_id).where(t.voucher.c.given_at.is_not(None)).order_by(t.voucher.c.id))
+    return [i for (i,) in found]
+
+
+def test_who_joined_while_the_pool_was_empty_is_given_the_benefit_later(world: World) -> None:
+    """In the order of joining, once, within sixty days, while the membership holds; the report says what is short."""
+    world.apply(texts("\n    membership: { joins: free }\n", more=POOL))
+    world.pass_time(minutes=1)
+    (before,) = world.people()  # joined while there was no benefit
+    accrue(world.store, now=world.now)
+    world.pass_time(hours=1)
+    world.apply(texts(FREE, more=POOL))
+    ann, ben, cid, _ = world.people(4)
+    empty = "voucher pool `welcome` is empty: nobody is given a code"
+    assert accrue(world.store, now=world.now).shortages[0].startswith(empty)
+    world.pass_time(minutes=5)
+    accrue(world.store, now=world.now)
+    world.pass_time(minutes=5)
+    quiet = accrue(world.store, now=world.now)
+    assert (quiet.looks, quiet.shortages[0].startswith(empty)) == (0, True)  # told as long as somebody waits
+    with world.store.write() as conn:
+        conn.execute(t.customer.update().where(t.customer.c.id == ben).values({"class": "b2b"}))
+        vouchers.add(conn, "welcome", ["w1", "w2"], world.now)
+    world.pass_time(minutes=5)
+    accrue(world.store, now=world.now)
+    assert given(world) == [ann, cid]
+    (eve,) = world.people()
+    world.pass_time(days=30)
+    assert accrue(world.store, now=world.now).shortages
+    world.pass_time(days=31)  # the fourth has waited for longer than anybody waits
+    with world.store.write() as conn:
+        vouchers.add(conn, "welcome", ["w3", "w4", "w5"], world.now)
+    accrue(world.store, now=world.now)
+    assert given(world) == [ann, cid, eve]
+    world.pass_time(minutes=5)
+    assert accrue(world.store, now=world.now).shortages == ()
+    assert before not in given(world)
+
+
 def test_a_purchase_makes_a_member_for_a_term_and_the_next_one_renews(world: World) -> None:
     joins = "\n    membership: { joins: purchase, event: bought, term: 1 year, benefit: welcome }\n"
     rule = "    tier_by: count(bought)\n    thresholds: { bronze: 0, silver: 2 }\n"

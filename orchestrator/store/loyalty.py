@@ -71,6 +71,7 @@ class Round:
     types: frozenset[str] = frozenset()
     arrived: Mapping[Unit, Mapping[int, set[datetime]]] = field(default_factory=dict)
     kept: Settings = field(default_factory=lambda: Settings({}))
+    pools: set[str] = field(default_factory=set)
 
     def units(self) -> bool:
         return bool(self.customers or self.accounts)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from orchestrator.model import Unit
 from orchestrator.store.database import id_list, insert_many, key_list, update_many
 from orchestrator.store.people import take_turns
-from orchestrator.store.tables import claim, event, voucher
+from orchestrator.store.tables import account, claim, customer, event, loyalty, voucher
 
 SHOWN = 3
 """How many of a code's last characters are shown where people look at lists."""
@@ -101,6 +101,34 @@ def given_for(conn: sa.Connection, keys: Iterable[str]) -> dict[str, Code]:
     listed = key_list(conn, keys)
     query = sa.select(*_COLUMNS).join(listed, listed.c.key == voucher.c.given_key)
     return {row.given_key: Code(*row) for row in conn.execute(query)}
+
+
+def owed(
+    conn: sa.Connection, class_name: str, unit: Unit, first: int, since: datetime, limit: int
+) -> list[tuple[int, int]]:
+    """(event id, unit id) of memberships that began after `since`, by an event from the number `first` on, still hold
+    in this class and have no code of `benefit_key`: of those the first ones. Nobody who was merged into another. One
+    statement."""
+    e, table = event.c, customer if unit == "customer" else account
+    whose = e.customer_id if unit == "customer" else e.account_id
+    own = sa.literal(f"{class_name}:{unit}:") + sa.cast(whose, sa.Text) + sa.literal(":")
+    key = sa.literal(benefit_key(class_name, unit, "")) + sa.cast(whose, sa.Text)
+    query = (
+        sa.select(e.id, whose)
+        .join(loyalty, sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == whose, loyalty.c.member == "active"))
+        .join(table, sa.and_(table.c.id == whose, table.c["class"] == class_name))
+        .where(e.type == "membership_started", e.id >= first, e.occurred_at > since)
+        .where(sa.func.substr(e.key, 1, sa.func.length(own)) == own, ~sa.exists().where(voucher.c.given_key == key))
+        .where(*([customer.c.erased_at.is_(None)] if unit == "customer" else []))
+        .order_by(e.id)
+        .limit(limit)
+    )
+    return [(event_id, unit_id) for event_id, unit_id in conn.execute(query)]
+
+
+def benefit_key(class_name: str, unit: Unit, unit_id: int | str) -> str:
+    """What the code of joining is given for: one for each unit and class, however often it joins."""
+    return f"membership:{class_name}:{unit}:{unit_id}"
 
 
 def hand_out(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
