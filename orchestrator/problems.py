@@ -72,13 +72,16 @@ class Conflict(Exception):
     """The stored state moved on (another apply, another worker): read again and decide again."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint such as "did you mean `gold`?", or the choices when nothing is near; empty when there are none."""
+def suggest(word: str, known: Iterable[str], called: Mapping[str, str] | None = None) -> str:
+    """A hint such as "did you mean `gold`?", or the choices when nothing is near; empty when there are none.
+
+    `called`: other names that people have for one of the choices, such as letter → mail."""
     import difflib
 
     choices = sorted({k for k in known if k})
     word = word[:80]  # nobody's slip is longer, and the search takes the square of it
-    same = [c for c in choices if c.lower() == word.lower()]
+    meant = (called or {}).get(word.lower())
+    same = [c for c in choices if c.lower() == word.lower() or c == meant]
     near = same or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"

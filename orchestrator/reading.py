@@ -570,14 +570,15 @@ def _no_keyword(node: Node, found: list[Entry], context: Context, kinds: Mapping
     known = sorted(kinds)
     if node.kind == "scalar":
         first = node.text.split()[0] if node.text.split() else ""
-        hint = f"write `{first}: …`" if first in kinds else suggest(node.text, known)
+        hint = f"write `{first}: …`" if first in kinds else suggest(node.text, known, words.CALLED)
         context.problems.error("unknown-step", f"{described(node)} is not a step", node.span, hint)
         return
     if not node.entries:
         context.problems.error("unknown-step", "an empty step", node.span, "remove it")
         return
     # The key most like a keyword is the one that was meant.
-    hints = [(suggest(e.key, known), e) for e in node.entries]
+    # `message` is also what a task says: only where it stands first does it name a medium.
+    hints = [(suggest(e.key, known, None if n else words.CALLED), e) for n, e in enumerate(node.entries)]
     hint, entry = next(((h, e) for h, e in hints if h.startswith("did")), hints[0])
     if entry.key in context.kinds:
         hint = "here may stand: " + ", ".join(f"`{k}`" for k in known)

@@ -352,7 +352,10 @@ class OffsetShape(Shape):
     def read(self, node: Node, context: Context) -> Any:
         said = words.offset(node.text) if node.kind == "scalar" and node.value is not None else None
         if said is None:
-            return self.wrong(node, context, "a length of time, `before` or `after`, and the name of a date")
+            hint = "a length of time, `before` or `after`, and the name of a date"
+            if not self.checked:  # a trigger's: a wait comes once
+                hint += "; what comes each year begins so: `every year 10 days before birthday`"
+            return self.wrong(node, context, hint)
         expression = None
         if self.checked:
             expression = place(node, said.begins, said.field, context, _date_field)

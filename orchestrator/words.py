@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -102,6 +102,27 @@ class Money:
 
 
 _PART = re.compile(r"(\d{1,6}|an?)\s+(business\s+day|second|minute|hour|day|week|month|year)s?")
+
+
+CALLED: Mapping[str, str] = {
+    "letter": "mail",
+    "letters": "mail",
+    "post": "mail",
+    "postcard": "mail",
+    "print": "mail",
+    "text": "sms",
+    "texts": "sms",
+    "message": "sms",
+    "text_message": "sms",
+    "text-message": "sms",
+    "e-mail": "email",
+    "e_mail": "email",
+    "notification": "push",
+    "push_notification": "push",
+    "todo": "task",
+    "to-do": "task",
+}
+"""What people call a medium → its word here. No other keyword: for telling what was meant."""
 
 
 def duration(text: str) -> Duration | None:

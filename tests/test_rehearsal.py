@@ -271,6 +271,21 @@ def test_a_line_that_cannot_be_read_is_told_once(line):
     assert code(HEAD + GIVEN + f"expect: [ {line} ]\n")[0] == "bad-expectation"
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"), [("letter", "mail"), ("text", "sms"), ("message", "sms"), ("e-mail", "email")]
+)
+def test_a_medium_by_another_name_is_recognised(word, meant):
+    with pytest.raises(ProjectError) as raised:
+        rehearsals({"j.test.yaml": HEAD + GIVEN + f"expect: [ {word} welcome to ana ]\n"}, acme())
+    assert [p.hint for p in raised.value.problems] == [f"did you mean `{meant}`?"]
+
+
+def test_what_is_no_line_is_told_with_a_letter_among_the_examples():
+    with pytest.raises(ProjectError) as raised:
+        rehearsals({"j.test.yaml": HEAD + GIVEN + "expect: [ zzz welcome zoe ]\n"}, acme())
+    assert "mail welcome-letter to ana" in raised.value.problems[0].hint
+
+
 def test_a_test_that_expects_nothing_is_none():
     assert code(HEAD + GIVEN)[0] == "missing-key"
 

@@ -20,7 +20,7 @@ from orchestrator.model import Unit
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.project import Project
 from orchestrator.source import Node
-from orchestrator.words import clock
+from orchestrator.words import CALLED, clock
 
 ENDS: Final = ("completed", "exited", "goal", "holdout", "failed")
 SPARE: Final = timedelta(minutes=5)
@@ -107,8 +107,9 @@ _ENTERS = re.compile(r"enters\s+(?:journey\s+)?(?P<name>\S+)")
 _HAS = re.compile(r"has\s+(?P<what>voucher|reward|badge)\s+(?P<name>\S+)")
 _DONE = re.compile(r"completed\s+(?P<name>\S+)")
 _FORMS = (
-    "`2027-01-10 09:00 email welcome to ana`, `2027-03-01 tier of ana is gold`, `ana left welcome because goal`, "
-    "`ana is in segment vip-club`, `ana matches points >= 500`"
+    "`2027-01-10 09:00 email welcome to ana`, `2027-01-12 mail welcome-letter to ana`, "
+    "`2027-03-01 tier of ana is gold`, `ana left welcome because goal`, `ana is in segment vip-club`, "
+    " `ana matches points >= 500`"
 )
 
 
@@ -153,7 +154,7 @@ class _Line:
             found = self._field(said["field"], said["who"], said["value"])
         if found is None:
             if len(self.problems.found) == told:
-                hint = "" if first in self.people else suggest(first, {*self.people, *Medium})
+                hint = "" if first in self.people else suggest(first, {*self.people, *Medium}, CALLED)
                 hint = hint if hint.startswith("did") else f"write it like {_FORMS}"
                 self._tell("bad-expectation", "this line cannot be read", hint)
             return None
