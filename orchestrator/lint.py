@@ -279,10 +279,22 @@ def _tell_no_goal(journey: Journey, found: Checked, problems: Problems) -> None:
         problems.warning("no-goal", message, journey.span, hint)
     elif journey.exit_when or answered:
         return  # what happens ends it, or decides what is said next
-    elif len({s.template for s in marketing}) > 1 and any(s.waits for s in journey.every_step()):
+    elif _said_apart(journey, marketing) > 1 and any(s.waits for s in journey.every_step()):
         message = "this advertising has no goal: it goes on when it has worked, and nobody sees whether it does"
         hint = "add `goal: { event: …, within: 30 days }`; reaching it ends the run"
         problems.warning("no-goal", message, journey.span, hint)
+
+
+def _said_apart(journey: Journey, sends: Sequence[SendStep]) -> int:
+    """How many things are said: a text of one name is another on another medium, but not where one of them is tried
+    after the other."""
+    stands_for: dict[tuple[Medium, str], Medium] = {}
+    for step in journey.every_step():
+        if isinstance(step, FirstOf):
+            first: dict[str, Medium] = {}
+            for send in step.first_of:
+                stands_for[send.medium, send.template] = first.setdefault(send.template, send.medium)
+    return len({(stands_for.get((s.medium, s.template), s.medium), s.template) for s in sends})
 
 
 def _tell_untracked(journey: Journey, found: Checked, problems: Problems) -> None:

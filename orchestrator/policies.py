@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -156,7 +156,7 @@ def read_policies(
                 hours[medium] = HouseHours(medium, Window(*own.open, own.days), own.then)
         release = _release(node.get("quiet_hours"), context.problems)
     caps: dict[str, Cap] = {}
-    for line in entries.caps:
+    for line in _whole_lines(entries.caps, context.problems):
         for cap in _cap_line(line, tiers, topics, context.problems):
             if cap.key in caps:
                 hint = "keep the one that is meant"
@@ -201,6 +201,26 @@ def _release(node: Node | None, problems: Problems) -> timedelta:
 
 _CAP_HINT: Final = "such as `2 per day and 4 per week across email, sms, push`, or `6 per week per account`"
 _PER: Final[dict[str, Literal["day", "week", "month"]]] = {"day": "day", "week": "week", "month": "month"}
+
+
+def _whole_lines(lines: Sequence[Node], problems: Problems) -> list[Node]:
+    """The lines but those that a comma of a list in brackets has torn off another: told once for each that is torn."""
+    whole: list[Node] = []
+    torn: list[str] = []
+    for number, line in enumerate(lines):
+        text = line.text.strip() if line.kind == "scalar" else ""
+        if text.removeprefix("and ") not in _MARKETING_MEDIA:
+            whole.append(line)
+            torn = [text]
+            continue
+        torn.append(text)
+        if number + 1 < len(lines) and lines[number + 1].text.strip().removeprefix("and ") in _MARKETING_MEDIA:
+            continue  # told with the last piece, so that the hint has the whole line
+        joined = ", ".join(piece for piece in torn if piece)
+        message = f"`{text}` alone is no cap: a comma begins the next one in a list in brackets"
+        hint = f'put the line into quotation marks: `"{joined}"`' if len(torn) > 1 and torn[0] else _CAP_HINT
+        problems.error("bad-cap", message, line.span, hint)
+    return whole
 
 
 def _cap_line(node: Node, tiers: Set[str], topics: Set[str], problems: Problems) -> list[Cap]:

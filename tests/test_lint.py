@@ -47,3 +47,20 @@ def test_there_is_no_stray_expectation() -> None:
 
 def test_a_sound_workspace_is_warned_of_nothing() -> None:
     assert load_files(GOOD, lint=True).warnings == ()
+
+
+NAMESAKE = GOOD["templates/email/welcome.mjml"]
+SOUND = {
+    "alternatives of one name are one message": {
+        "templates/email/hello.mjml": NAMESAKE,
+        "journeys/other.yaml": "journey: other\nowner: crm@acme.example\ntrigger: { event: signed_up }\nsteps:\n"
+        "  - first_of: [ { email: hello }, { sms: hello } ]\n    within: 2 days\n  - wait: 3 days\n"
+        "  - enter: welcome\n",
+    },
+}
+"""What is laid over the sound workspace and is sound, too."""
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_is_meant_is_not_warned_of(name: str) -> None:
+    assert load_files(GOOD | SOUND[name], lint=True).warnings == ()

@@ -230,6 +230,21 @@ def test_refused_caps(line: str, code: str, place: str) -> None:
     assert problems == [(code, place)]
 
 
+def test_a_comma_of_a_list_in_brackets_parts_a_cap_and_is_told_once() -> None:
+    head, _, _ = WORKSPACE.partition("policies:")
+    for line, whole in (
+        ("3 per day and 9 per week across email, sms, push", "3 per day and 9 per week across email, sms, push"),
+        ("1 per day of email, and sms, 4 per week", "1 per day of email, and sms"),
+    ):
+        problems = Problems()
+        node = parse(f"{head}policies:\n  caps: [ {line} ]\n", "w.yaml", problems)
+        assert node is not None
+        read_workspace(node, None, problems)
+        assert [p.code for p in problems.found] == ["bad-cap"]
+        assert problems.found[0].hint == f'put the line into quotation marks: `"{whole}"`'
+    assert len(policies('  caps: [ "3 per day and 9 per week across email, sms, push" ]\n').caps) == 2
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
