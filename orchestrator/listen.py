@@ -62,7 +62,8 @@ def complaints(conn: sa.Connection, force: Force, now: datetime) -> int:
         if row.customer_id is not None
     ]
     done = insert_many(conn, support_case, [{**c, "closed_at": None} for c in cases], ignore_conflicts=True)
-    done += _close(conn, declared, [row for row in found if row.type == declared.closed_by])
+    closings = [row for row in found if row.type == declared.closed_by]
+    done += _close(conn, declared, _settling_before(conn, declared, opened, seen) + closings, seen)
     settled = _settled(conn, [_key(row) for row in opened])
     workspace = force.project.vocabulary.timezone
     asked = [_task(declared, row, workspace) for row in opened if _key(row) not in settled]
@@ -95,8 +96,34 @@ def _said(conn: sa.Connection, declared: Complaints, seen: int, upto: int) -> li
     return list(conn.execute(_TOLD, {**of, "seen": seen, "upto": upto}))
 
 
-def _close(conn: sa.Connection, declared: Complaints, closings: list[Any]) -> int:
-    """Close the open cases that these events settle: hers (or the company's, where nobody is named), of that key."""
+def _settling_before(conn: sa.Connection, declared: Complaints, opened: list[Any], seen: int) -> list[Any]:
+    """Closings that were seen before the openings they are of: files come in any order. One statement, if any."""
+    if not opened:
+        return []
+    whose = {
+        "people": list({row.customer_id for row in opened if row.customer_id is not None}),
+        "companies": list({row.company for row in opened if row.company is not None}),
+    }
+    bound = {"closed": declared.closed_by, "seen": seen, "first": min(row.occurred_at for row in opened)}
+    return list(conn.execute(_seen_closings(conn.dialect.name), whose | bound))
+
+
+@cache
+def _seen_closings(dialect: str) -> sa.Select[Any]:
+    e = event.c
+    theirs = sa.and_(e.customer_id.is_(None), bound_among(dialect, e.account_id, "companies"))
+    query = sa.select(e.id, e.customer_id, e.account_id.label("company"), e.occurred_at, e.properties)
+    return (
+        query.where(sa.or_(bound_among(dialect, e.customer_id, "people"), theirs))
+        .where(e.type == sa.bindparam("closed"), e.id <= sa.bindparam("seen"), e.occurred_at >= sa.bindparam("first"))
+        .order_by(e.occurred_at, e.id)
+    )
+
+
+def _close(conn: sa.Connection, declared: Complaints, closings: list[Any], seen: int) -> int:
+    """Close the open cases that these events settle: hers (or the company's, where nobody is named), of that key. Each
+    by the first that does. One that was `seen` before the opening and names no key settles nothing of its own instant:
+    it was of what had been open till then."""
     if not closings:
         return 0
     whose = {
@@ -107,11 +134,13 @@ def _close(conn: sa.Connection, declared: Complaints, closings: list[Any]) -> in
     named = _named(conn, declared.key, [case.key for case in cases])
     closed: dict[int, datetime] = {}
     for case in cases:
-        for row in closings:
+        for row in sorted(closings, key=lambda row: row.occurred_at):
             hers = row.customer_id == case.customer_id
             if not (hers or (row.customer_id is None and row.company == case.account_id)):
                 continue
             wanted = row.properties.get(declared.key) if declared.key else None
+            if row.occurred_at == case.opened_at and row.id <= seen and wanted is None:
+                continue
             if row.occurred_at >= case.opened_at and wanted in (None, named.get(case.key)):
                 closed.setdefault(case.id, row.occurred_at)
     update_many(conn, support_case, [{"id": i, "closed_at": at} for i, at in closed.items()], where=("id",))

@@ -196,6 +196,36 @@ def test_history_and_what_is_settled_already_is_nobodys_task(world: World) -> No
     assert case.closed_at == world.now and not world.messages()
 
 
+def test_a_complaint_whose_end_is_seen_first_is_settled(world: World) -> None:
+    """Two files in the other order. The end of another complaint, or one from before, settles nothing."""
+    world.apply(complaining())
+    with world.store.write() as conn:
+        row = {"key": "nord", "name": "Nord", "class": "b2b", "attributes": {}}
+        [(nord,)] = insert_ids(conn, t.account, [{**row, "created_at": world.now, "updated_at": world.now}])
+    ann, bea, cid = world.people(3)
+    [eva] = world.people(1, account_id=nord)
+    opened = world.now
+    world.event([cid], "complaint_closed", ticket="t3")
+    world.pass_time(hours=1)
+    world.event([ann], "complaint_closed", ticket="t1")
+    world.event([bea], "complaint_closed", ticket="other")
+    company: dict[str, Any] = {"type": "complaint_closed", "key": "x", "customer_id": None, "account_id": nord}
+    with world.store.write() as conn:
+        record_events(conn, [{**company, "occurred_at": world.now, "properties": {"ticket": "t4"}}], now=world.now)
+    assert accrued(world) == 0
+    closed = world.now
+    world.pass_time(hours=1)
+    late = [(ann, "t1", opened), (bea, "t2", opened), (cid, "t3", closed), (eva, "t4", opened)]
+    blank = {"type": "complaint_opened", "account_id": None}
+    rows = [{**blank, "key": n, "customer_id": i, "occurred_at": at, "properties": {"ticket": n}} for i, n, at in late]
+    with world.store.write() as conn:
+        record_events(conn, rows, now=world.now)
+    accrued(world)
+    cases = {case.customer_id: case.closed_at for case in world.rows(sa.select(t.support_case))}
+    assert cases == {ann: closed, bea: None, cid: None, eva: closed}
+    assert sorted(m.customer_id for m in world.messages()) == [bea, cid], "a task only of what is not settled"
+
+
 def test_what_a_help_desk_has_open_and_what_is_closed_already_stays_as_it_is(world: World) -> None:
     world.apply(complaining(COMPLAINTS.replace("  key: ticket\n", "")))
     [ann] = world.people(1)
