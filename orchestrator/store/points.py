@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,8 @@ from orchestrator.store.segments import Segments, meant
 from orchestrator.store.tables import account, customer, event, loyalty, point_entry, tier_change
 
 Owner = tuple[Unit, int]
+WRITTEN = "accrued_until"
+"""The setting that says up to when the last look of `accrue` has taken what was written of people and accounts."""
 
 
 # ---- whose ----------------------------------------------------------------------------------------------------------
@@ -152,6 +154,49 @@ _DUE: Final = (
     .order_by(loyalty.c.points_due, loyalty.c.unit, loyalty.c.unit_id)
     .limit(sa.bindparam("most"))
 )
+
+
+class Contact(NamedTuple):
+    """A contact who lives where her account does, and has points that expire: see `loyalty.expiring`."""
+
+    id: int
+    account_id: int
+    expire_on: date
+    due_at: datetime
+
+
+def contacts(conn: sa.Connection, account_ids: Iterable[int], since: datetime | None) -> list[Contact]:
+    """Those of these accounts, of which only those count that were written since (None: all of them)."""
+    bound = {"ids": list(account_ids), "since": since}
+    return [Contact(*row) for row in conn.execute(_contacts(conn.dialect.name, since is None), bound)]
+
+
+@cache
+def _contacts(dialect: str, all_: bool) -> sa.Select[Any]:
+    mine = sa.and_(loyalty.c.unit == "customer", loyalty.c.unit_id == customer.c.id)
+    found = (
+        sa.select(customer.c.id, account.c.id, loyalty.c.points_expire_on, loyalty.c.points_due)
+        .select_from(account.join(customer, customer.c.account_id == account.c.id).join(loyalty, mine))
+        .where(bound_among(dialect, account.c.id), customer.c.timezone.is_(None))
+        .where(customer.c.merged_into.is_(None), customer.c.erased_at.is_(None))
+        .where(loyalty.c.points_expire_on.is_not(None), loyalty.c.points_due.is_not(None))
+    )
+    return found if all_ else found.where(account.c.updated_at >= sa.bindparam("since"))
+
+
+def written(conn: sa.Connection, unit: Unit, ids: Iterable[int], since: datetime) -> set[int]:
+    """Those of these who were written since, or whose account was: they may live elsewhere than they did."""
+    listed = bound_ids(conn.dialect.name)
+    if unit == "account":
+        query = sa.select(account.c.id).join(listed, listed.c.id == account.c.id).where(account.c.updated_at >= since)
+    else:
+        query = (
+            sa.select(customer.c.id)
+            .join(listed, listed.c.id == customer.c.id)
+            .join(account, account.c.id == customer.c.account_id, isouter=True)
+            .where(sa.or_(customer.c.updated_at >= since, account.c.updated_at >= since))
+        )
+    return set(conn.execute(query, {"ids": list(ids)}).scalars())
 
 
 def forget_due(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -203,6 +203,82 @@ def test_who_moves_east_loses_them_in_time(shop: Shop):
         conn.execute(sa.update(t.customer).values(timezone="Asia/Tokyo", updated_at=shop.now))
     shop.look()
     assert shop.row(ann).points_due.isoformat() == "2027-04-01T15:00:00+00:00"
+
+
+def moves(shop: Shop, table: sa.Table, unit_id: int, zone: str | None) -> None:
+    with shop.store.write() as conn:
+        mine = sa.update(table).where(table.c.id == unit_id)
+        conn.execute(mine.values(timezone=zone, updated_at=shop.now))
+
+
+def test_who_moves_with_her_company_loses_them_in_time(shop: Shop):
+    nord = company(shop, timezone="America/Los_Angeles")
+    [ann] = shop.world.people(1, account_id=nord, timezone=None)
+    [own] = shop.world.people(1, account_id=nord, timezone="America/Los_Angeles")
+    shop.buys(ann, 1_000)
+    shop.buys(own, 1_000)
+    shop.look()
+    shop.go(20)
+    moves(shop, t.account, nord, "Asia/Tokyo")
+    assert shop.check() == []  # the next look counts it
+    shop.go(20.1)
+    shop.look()
+    assert shop.row(ann).points_due.isoformat() == "2027-04-01T15:00:00+00:00"
+    assert shop.row(own).points_due.isoformat() == "2027-04-02T07:00:00+00:00"
+    shop.go(20.2)
+    assert shop.check() == []
+
+
+@pytest.mark.parametrize("how", ["of her own", "her company", "into a company"])
+def test_who_moves_west_keeps_them_until_midnight_there_and_nothing_differs(shop: Shop, how: str):
+    zone = "America/Los_Angeles" if how == "into a company" else "Asia/Tokyo"
+    nord = company(shop, timezone=zone)
+    [ann] = shop.world.people(1, timezone="Asia/Tokyo" if how == "of her own" else None)
+    with shop.store.write() as conn:
+        if how == "her company":
+            conn.execute(sa.update(t.customer).values(account_id=nord))
+        else:
+            conn.execute(sa.update(t.customer).values(timezone="Asia/Tokyo"))
+    shop.buys(ann, 1_000)
+    shop.look()
+    due = shop.row(ann).points_due
+    assert due.isoformat() == "2027-04-01T15:00:00+00:00"
+    shop.go(20)
+    if how == "her company":
+        moves(shop, t.account, nord, "America/Los_Angeles")
+    else:
+        moves(shop, t.customer, ann, "America/Los_Angeles" if how == "of her own" else None)
+        with shop.store.write() as conn:
+            conn.execute(sa.update(t.customer).values(account_id=nord))
+    for day in (20, 20.1, 20.2):
+        shop.go(day)
+        assert shop.check() == []
+        shop.look()
+    assert shop.row(ann).points_due == due  # sooner than need be, and then once more
+    shop.world.now = due
+    assert shop.look() == 0 and shop.points(ann) == (10, 0)
+    assert shop.row(ann).points_due.isoformat() == "2027-04-02T07:00:00+00:00" and shop.check() == []
+    shop.go(32)
+    assert shop.look() == 1 and shop.points(ann) == (0, 0)
+
+
+def test_who_would_be_looked_at_too_late_is_named(shop: Shop):
+    [ann] = shop.world.people(1)
+    shop.buys(ann, 1_000)
+    shop.look()
+    shop.go(1)
+    shop.look()
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).values(points_due=NOON + timedelta(days=40)))
+    assert {(d.unit_id, d.column) for d in shop.check()} == {(ann, "points_due")}
+    moves(shop, t.customer, ann, "Europe/Paris")
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).values(points=11))
+    assert {d.column for d in shop.check()} >= {"total", "points"}  # what hangs on no zone is proved meanwhile
+    with shop.store.write() as conn:
+        conn.execute(sa.update(t.loyalty).values(points=10))
+    shop.go(2)
+    shop.look()
 
 
 # ---- refunds --------------------------------------------------------------------------------------------------------
