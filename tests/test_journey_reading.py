@@ -326,6 +326,13 @@ BAD = [
     (FIRM + "recipients: { role: [boss] }\nsteps:\n  - email: a\n    to: bos\n", "unknown-role", "6:5", "boss"),
     (HEAD + "steps:\n  - email: a\n    to: boss\n", "no-roles", "5:9", "account_manager"),
     (FIRM + "steps:\n  - email: a\n    to: [boss, account_manager]\n", "several-addressees", "6:9", "two steps"),
+    (FIRM + "steps:\n  - task: care\n    otherwise: sales\n    message: A\n", "unused-key", "6:16", "leave it out"),
+    (
+        FIRM + "steps:\n  - task: account_manager\n    otherwise: account_manager\n    message: A\n",
+        "unused-key",
+        "6:16",
+        "name a team",
+    ),
     (HEAD + "steps:\n  - points: { award: 0 }\n", "points-how-many", "4:22", "from 1"),
     (HEAD + "steps:\n  - points: { key: welcome }\n", "points-how-many", "4:5", "award: 50"),
     (HEAD + "steps:\n  - points: { award: 1, deduct: 1 }\n", "points-how-many", "4:5", "award: 50"),

@@ -195,5 +195,15 @@ def test_our_own_people_are_told_once_for_all_and_for_nobody() -> None:
     assert isinstance(firm([done], nobody.memory, {}, sends=some, staff=manager), Go)
 
 
+def test_the_team_that_took_it_is_enough_when_the_account_gets_a_manager() -> None:
+    some = (SENDS[0], step(Task, "t", task="account_manager", otherwise="customer-care", text="call"))
+    nobody = firm(recipients={}, sends=some)
+    (send,) = sends(nobody)
+    assert send.payload["to"] == "customer-care"
+    done = message("t", "delivered", send.addressee, Medium.TASK)
+    manager = Addressee("staff", 11, 5, 11)
+    assert isinstance(firm([done], nobody.memory, {}, sends=some, staff=manager), Go)
+
+
 def test_a_customer_keeps_the_turn_without_any_address() -> None:
     assert [s.addressee for s in sends(first_of().arrive(here(Facts(recipients={}))))] == [CUSTOMER]

@@ -172,6 +172,15 @@ def test_no_manager_no_task() -> None:
     assert isinstance(outcome, Go) and outcome.note == {"because": "the account has no manager"}
 
 
+@pytest.mark.parametrize("unit", ["customer", "account"])
+def test_without_a_manager_another_takes_it(unit) -> None:
+    task = step(Task, "t", task="account_manager", otherwise="customer-care", text="call")
+    (send,) = sends(task.arrive(here(enrollment_=enrollment(unit))))
+    assert send.addressee.kind == "staff" and send.payload == {"to": "customer-care", "text": "call"}
+    (send,) = sends(task.arrive(here(Facts(staff=MANAGER), enrollment_=enrollment(unit))))
+    assert send.addressee == MANAGER and send.payload == {"to": "account_manager", "text": "call"}
+
+
 def test_a_team_has_a_name() -> None:
     (send,) = sends(step(Task, "t", task="support").arrive(here()))
     assert send.addressee.kind == "staff" and send.payload == {"to": "support"}

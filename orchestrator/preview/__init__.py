@@ -20,7 +20,7 @@ from orchestrator.preview.made import How, Maker
 from orchestrator.problems import suggest
 from orchestrator.project import Project
 from orchestrator.refer import link
-from orchestrator.steps import Facts, Here
+from orchestrator.steps import Addressee, Facts, Here
 from orchestrator.steps.sending import SendStep
 from orchestrator.store import sampling
 from orchestrator.store.keys import Keys
@@ -171,7 +171,9 @@ def _topic(project: Project, medium: Medium, name: str) -> tuple[str, Purpose]:
 def _sends(project: Project, journey: Journey, now: datetime) -> list[Text]:
     """Every send, with what its step would plan for somebody who comes to it now."""
     run = Enrollment(0, journey.name, journey.version, journey.unit, 0, None, None, "", "", 0, now, now, None)
-    here = Here(run, journey.name, Facts(workspace_zone=project.vocabulary.timezone), now, lambda _: 0.0)
+    manager = Addressee("staff", 0, None, 0)
+    facts = Facts(workspace_zone=project.vocabulary.timezone, staff=manager)
+    here = Here(run, journey.name, facts, now, lambda _: 0.0)
     found = []
     for step in journey.every_step():
         if not isinstance(step, SendStep):

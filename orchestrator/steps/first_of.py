@@ -183,8 +183,8 @@ class FirstOf(Step):
     def _planned(
         self, here: Here, send: SendStep, recipient: Addressee | None, mine: tuple[MessageState, ...]
     ) -> MessageState | None:
-        meant = send.addressee_for(here, recipient) if send.goes_elsewhere else recipient
-        return next((m for m in mine if m.step == send.id and m.addressee == meant), None)
+        # To our own people it goes once, whoever that is by now: the account may have got a manager meanwhile.
+        return next((m for m in mine if m.step == send.id and (send.goes_elsewhere or m.addressee == recipient)), None)
 
     def _state(self, here: Here, message: MessageState) -> Literal["reached", "assumed", "pending", "next"] | datetime:
         """What became of one message; an instant: too early to say, look again then."""

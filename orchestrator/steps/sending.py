@@ -20,6 +20,9 @@ from orchestrator.words import Duration, Rate
 
 NOT_THERE = frozenset({"no_address", "invalid_address", "unknown_address", "suppressed", "exited"})
 """Reasons of a refusal that say something of the address and nothing of the message: another contact may have it."""
+MANAGER = "account_manager"
+NO_MANAGER = "the account has no manager"
+"""Why a send to one was passed over; a tick counts these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ class SendStep(Step):
     def nobody(self, here: Here) -> str:
         """Why there is nobody, for `why`."""
         if self.to == ("account_manager",):
-            return "the account has no manager"
+            return NO_MANAGER
         return "no contact of the account can be reached by this medium in one of the roles"
 
     def in_their_place(self, here: Here, sent: Sequence[MessageState], wanted: int) -> tuple[Addressee, ...]:

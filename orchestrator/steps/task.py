@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 from channels.base import Medium
 from orchestrator.dates import day_after
 from orchestrator.model import Json
-from orchestrator.reading import option
+from orchestrator.reading import Context, option
+from orchestrator.source import Node
 from orchestrator.steps import Addressee, Here
-from orchestrator.steps.sending import SendStep, internal
+from orchestrator.steps.sending import MANAGER, NO_MANAGER, SendStep, internal
 from orchestrator.words import Duration
 
 
@@ -18,14 +19,16 @@ from orchestrator.words import Duration
 class Task(SendStep):
     """Gives one of our own people something to do: a line in the task file, and an e-mail.
 
-    The value says who: `account_manager` (an account without one is passed over, and `why` says so), a team by its
-    name, or an internal e-mail address. Consent and caps do not apply: nobody outside hears of it.
+    The value says who: `account_manager`, a team by its name, or an internal e-mail address. Where the account has no
+    manager it goes to `otherwise`; without that nobody gets it, and `why`, `run` and `doctor` say so. Consent and caps
+    do not apply: nobody outside hears of it.
 
     A task that is a call to the customer says `call: yes`. It is given out only within calling hours where the
     customer is: law's, by the ruleset, in every zone and place the customer may be in.
 
     ```yaml
     - task: account_manager
+      otherwise: customer-care
       message: "Call {{ account.name }}: the contract ends on {{ contract.ends | date }}"
       due: 2 business days
       call: yes
@@ -38,6 +41,7 @@ class Task(SendStep):
 
     task: str = option("who: account_manager, a team's name, or an internal e-mail address")
     text: str = option("what to do; may name customer, account, the record and the event", key="message", default="")
+    otherwise: str = option("who, where the account has no manager: a team, or an internal e-mail address", default="")
     title: str = option("a short heading; without it, the journey's name", default="")
     due: Duration | None = option("by when, counted from today in the unit's zone: 2 business days", default=None)
     call: Literal["yes", "no"] = option(
@@ -45,22 +49,44 @@ class Task(SendStep):
     )
     to: tuple[str, ...] = option(skip=True, default=())
 
+    def check(self, node: Node, context: Context) -> None:
+        at = node.get("otherwise")
+        if at is None:
+            return
+        if self.otherwise == MANAGER:
+            hint = "name a team, or an internal e-mail address"
+            context.problems.error("unused-key", "`otherwise` is for where there is no manager", at.span, hint)
+        elif not self.asks_for_somebody:
+            hint = "leave it out, or write `task: account_manager`"
+            message = f"`otherwise` says nothing here: there is always `{self.task}`"
+            context.problems.error("unused-key", message, at.span, hint)
+
+    @property
+    def asks_for_somebody(self) -> bool:
+        """Whether it goes to somebody whom there may not be."""
+        return self.task == MANAGER
+
+    def whose(self, here: Here) -> str:
+        """Who it is for, as the step says it; "" where there is nobody."""
+        return self.task if self.task != MANAGER or here.facts.staff else self.otherwise
+
     def elsewhere(self, here: Here) -> tuple[Addressee, ...]:
-        if self.task == "account_manager":
-            return (here.facts.staff,) if here.facts.staff else ()
-        return (internal(here, "staff"),)
+        whose = self.whose(here)
+        if whose == MANAGER and here.facts.staff:
+            return (here.facts.staff,)
+        return (internal(here, "staff"),) if whose else ()
 
     @property
     def goes_elsewhere(self) -> bool:
         return True
 
     def nobody(self, here: Here) -> str:
-        return "the account has no manager"
+        return NO_MANAGER
 
     def payload(self, here: Here) -> Json:
         today = here.now.astimezone(here.zone()).date()
         own = {
-            "to": self.task,
+            "to": self.whose(here) or self.task,
             "text": self.text,
             "title": self.title,
             "due": day_after(today, self.due).isoformat() if self.due else "",
