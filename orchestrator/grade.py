@@ -47,8 +47,8 @@ STEPS = 64
 _FURTHEST: Final = timedelta(hours=14)
 """No local clock is further ahead of UTC."""
 _NOBODY: Final = Graded()
-_WRITTEN: Final = ("score", "next_tier", "missing", "shortfall", "review_on", "protected", "tier_since", "below_since",
-                   "held_until", "reviewed_on", "graded_tier")  # fmt: skip
+_WRITTEN: Final = ("score", "next_tier", "missing", "shortfall", "review_on", "protected",
+                   "tier_since", "below_since", "held_until", "held_below", "reviewed_on", "graded_tier")  # fmt: skip
 
 
 # ---- the programme itself -------------------------------------------------------------------------------------------
@@ -227,6 +227,8 @@ def _climbed(part: Part, again: dict[datetime, list[int]]) -> int:
         look.add(member, row, came, old=old)
     events = round_.arrived.get(program.unit, {})
     arrived = {i: {at for at in events[i] if at > since} for i in events.keys() & members.keys()}
+    for i in arrived.keys() & look.stated.keys():
+        arrived[i].add(look.stated[i])
     look.walk(_thinned(arrived), round_.now)
     look.write(rows, round_.now, again)
     return len(look.changes)
@@ -263,6 +265,7 @@ class _Look:
     since: dict[int, datetime | None] = field(default_factory=dict)
     imposed: dict[int, str | None] = field(default_factory=dict)
     told: dict[tuple[datetime, int], str | None] = field(default_factory=dict)  # of a replay: what was imposed when
+    stated: dict[int, datetime] = field(default_factory=dict)  # came with a tier, which is judged as of then
     quiet: dict[int, datetime] = field(default_factory=dict)  # were there before the programme: since when it is
     changes: list[TierChange] = field(default_factory=list)
 
@@ -275,7 +278,7 @@ class _Look:
         i = member.id
         self.members[i] = member
         if came is None:
-            known = Stand(row.graded_tier, row.below_since, row.held_until, row.reviewed_on)
+            known = Stand(row.graded_tier, row.below_since, row.held_until, row.reviewed_on, row.held_below)
             self.since[i] = row.tier_since
         else:
             known = Stand(None, reviewed_on=came.astimezone(self.zone_of(member)).date())
@@ -286,6 +289,8 @@ class _Look:
                 known = replace(known, tier=self.program.tiers[0])
                 self.stands[i] = known
                 self._changed(i, None, known.tier, "first", came)
+            else:
+                self.stated[i] = came
         if member.tier != (row.graded_tier if came is None else None):
             self.imposed[i] = member.tier
         self.stands[i] = known
@@ -335,7 +340,8 @@ class _Look:
         tier = self.imposed.pop(i)
         if i in self.quiet and tier is not None:
             reached = reached_by(self.program, self.found[i].score)
-            held = said(self.program, stand, tier, self.found[i], today).held_until is not None
+            after = said(self.program, stand, tier, self.found[i], today)
+            held = after.held_until is not None or after.held_below is not None
             return replace(stand, tier=None if held and reached is not None else tier)
         return said(self.program, stand, tier, self.found[i], today)
 
@@ -344,7 +350,7 @@ class _Look:
         tier = reached_by(self.program, self.found[i].score)
         tier = tier or (self.program.tiers[0] if self.program.tiers else None)
         self._changed(i, self.members[i].tier, tier, "first", at)
-        return replace(stand, tier=tier, below_since=None, held_until=None)
+        return replace(stand, tier=tier, below_since=None, held_until=None, held_below=None)
 
     def _changed(self, i: int, before: str | None, after: str | None, reason: str, at: datetime) -> None:
         self.since[i] = at
@@ -380,6 +386,7 @@ class _Look:
                 tier_since=self.since[i] or now,
                 below_since=stand.below_since,
                 held_until=stand.held_until,
+                held_below=stand.held_below,
                 reviewed_on=stand.reviewed_on,
                 graded_tier=stand.tier,
             )
@@ -426,6 +433,8 @@ def rebuilt(
             if at > came:
                 look.told[at, i] = tier
                 arrived.setdefault(at, []).append(i)
+    for i, came in look.stated.items():
+        arrived.setdefault(came, []).append(i)
     newest = versions.newest_event(conn)
     for found in (
         tiers.arrivals(conn, program.unit, ids, 0, newest, since, now),

@@ -21,10 +21,10 @@ import sqlalchemy as sa
 
 from orchestrator import answering, earn, fulfil, ingest, lineage, measure, outcomes, refer
 from orchestrator.dates import add_months
-from orchestrator.model import SUPPRESSION_LISTS, Unit, Vocabulary
+from orchestrator.model import SUPPRESSION_LISTS, Vocabulary
 from orchestrator.opening import ImportRefused, Quarantine, Refused, fingerprint, opened
 from orchestrator.problems import Conflict, suggest
-from orchestrator.rows import ImportKind, ReadRow, RowReader, default_class, direction, tier_problem
+from orchestrator.rows import ImportKind, Known, ReadRow, RowReader, direction
 from orchestrator.sheet import CsvSheet, Entry
 from orchestrator.stages import Changes
 from orchestrator.store import Store, consents, imports, merging, people, preferences, rights
@@ -312,7 +312,7 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     refused: list[Refused] = []
     accounts = people.find_accounts(conn, _named(read, "account") | _named(read, "partner"))
     existing = people.current(conn, customer, ((row.key,) for _, row in read))
-    class_of = {identity[0]: row["class"] for identity, row in existing.items()}
+    known = _known(existing)
     said = preferences.OwnWords(conn, job.vocabulary.preferences.overwrite, existing, job.now)
     wanted = []
     # Whoever is known here has not been erased.
@@ -329,7 +329,7 @@ def _store_customers(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
                 _refuse(refused, entry, f"account `{name}` is not known; import the accounts first")
                 continue
             values["account_id"] = None if name is None else accounts[name]
-        problem = _partnered(row, accounts) or _classed(job, row, class_of, "customer")
+        problem = _partnered(row, accounts) or job.reader.classed(row, known, "customer")
         if problem:
             _refuse(refused, entry, problem)
             continue
@@ -356,10 +356,10 @@ def _partnered(row: ReadRow, accounts: Mapping[str, int]) -> str | None:
 def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     refused: list[Refused] = []
     existing = people.current(conn, account, ((row.key,) for _, row in read))
-    class_of = {identity[0]: row["class"] for identity, row in existing.items()}
+    known = _known(existing)
     fitting: _Read = []
     for entry, row in read:
-        problem = _classed(job, row, class_of, "account")
+        problem = job.reader.classed(row, known, "account")
         if problem:
             _refuse(refused, entry, problem)
         else:
@@ -381,23 +381,8 @@ def _store_accounts(conn: sa.Connection, job: _Job, read: _Read) -> _Result:
     return counts, refused
 
 
-def _classed(job: _Job, row: ReadRow, class_of: dict[str, str], unit: Unit) -> str | None:
-    """Bring class and tier of a row together with what is stored; what is wrong with them, if anything is."""
-    values = row.values
-    class_name = values.get("class") or class_of.get(row.key)
-    if class_name is None and (class_name := default_class(job.vocabulary, unit)) is not None:
-        values |= {"class": class_name, "class_by_rule": True}  # until the rules have been asked
-    if class_name is None:
-        return "class is missing; a new " + unit + " needs one"
-    if unit == "customer":
-        job.reader.shared_tier(values, class_name)
-    problem = tier_problem(job.vocabulary, class_name, values.get("tier"))
-    if problem:
-        return problem
-    if class_of.get(row.key, class_name) != class_name and "tier" not in values:
-        values["tier"] = None  # the old class's tier says nothing in the new one
-    class_of[row.key] = class_name
-    return None
+def _known(existing: Mapping[Any, Mapping[str, Any]]) -> dict[str, Known]:
+    return {key[0]: Known(row["class"], row["tier"], row["tier_stated"]) for key, row in existing.items()}
 
 
 def _upserted(

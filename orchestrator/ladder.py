@@ -55,12 +55,14 @@ def reviews(review: Review, after: date, until: date) -> Iterator[date]:
 @dataclass(frozen=True, slots=True)
 class Stand:
     """Where a unit stands. `below_since`: the review day on which the grace began; `held_until`: until that review
-    somebody else's word keeps it lower than its score; `reviewed_on`: the last review day that is behind it."""
+    somebody else's word keeps it lower than its score; `held_below`: where no review comes, until the score is enough
+    for more than this tier; `reviewed_on`: the last review day that is behind it."""
 
     tier: str | None = None
     below_since: date | None = None
     held_until: date | None = None
     reviewed_on: date | None = None
+    held_below: str | None = None
 
 
 class Found(NamedTuple):
@@ -72,12 +74,13 @@ class Found(NamedTuple):
 
 def said(program: ClassProgram, stand: Stand, tier: str | None, found: Found, today: date) -> Stand:
     """After somebody else (an import) has set the tier. A higher one than the score's counts as reached today; a lower
-    one holds until the next review."""
+    one holds until the next review; where none comes, until the score is enough for more than it is now."""
     reached = reached_by(program, found.score)
-    held = None
+    held, below = None, None
     if tier is not None and reached is not None and _place(program, tier) < _place(program, reached):
         held = next_review(program.downgrade.review, today + _DAY)
-    return replace(stand, tier=tier, below_since=None, held_until=held)
+        below = reached if held is None else None
+    return replace(stand, tier=tier, below_since=None, held_until=held, held_below=below)
 
 
 def reached_by(program: ClassProgram, score: float | None) -> str | None:
@@ -91,7 +94,7 @@ def moved(program: ClassProgram, stand: Stand, found: Found, review: date | None
     An unknown score moves nobody, but whoever has no tier yet gets the lowest.
     """
     if review is not None:
-        stand = replace(stand, reviewed_on=review)
+        stand = replace(stand, reviewed_on=review, held_below=None)
         if stand.held_until is not None and stand.held_until <= review:
             stand = replace(stand, held_until=None)
     if stand.tier is None or stand.tier not in program.tiers:
@@ -100,8 +103,9 @@ def moved(program: ClassProgram, stand: Stand, found: Found, review: date | None
     if reached is None:
         return stand
     here, there = _place(program, stand.tier), _place(program, reached)
-    if there > here and stand.held_until is None:
-        return replace(stand, tier=reached, below_since=None)
+    held = stand.held_until is not None or (stand.held_below is not None and there <= _place(program, stand.held_below))
+    if there > here and not held:
+        return replace(stand, tier=reached, below_since=None, held_below=None)
     # A tier without a threshold is by invitation: no score takes it.
     if there >= here or found.protected or stand.tier not in program.thresholds:
         return replace(stand, below_since=None)

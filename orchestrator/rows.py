@@ -444,6 +444,31 @@ class RowReader:
         if found is not None and found.unit == "account" and values.pop("tier", None) is not None:
             self.warnings[f"the tier of a {found.name} customer is its account's: left out"] += 1
 
+    def classed(self, row: ReadRow, known: dict[str, Known], unit: Unit) -> str | None:
+        """Bring class and tier of a row together with what is `known` by key, and note them there; what is wrong with
+        them, if anything is."""
+        values, before = row.values, known.get(row.key, Known(""))
+        class_name = values.get("class") or before.class_name
+        if not class_name and (class_name := default_class(self.vocabulary, unit) or ""):
+            values |= {"class": class_name, "class_by_rule": True}  # until the rules have been asked
+        if not class_name:
+            return "class is missing; a new " + unit + " needs one"
+        if unit == "customer":
+            self.shared_tier(values, class_name)
+        problem = tier_problem(self.vocabulary, class_name, values.get("tier"))
+        if problem:
+            return problem
+        if before.class_name not in ("", class_name):
+            before = Known(class_name)
+            values.setdefault("tier", None)  # the old class's tier says nothing in the new one
+        elif "tier" in values and values["tier"] == before.stated and before.tier is not None:
+            del values["tier"]  # a file that repeats itself says nothing of what has been reached since
+        if "tier" in values:
+            values["tier_stated"] = values["tier"]
+        tier, stated = values.get("tier", before.tier), values.get("tier_stated", before.stated)
+        known[row.key] = Known(class_name, tier, stated)
+        return None
+
     def _accounts(self, row: Mapping[str, Any], _: str, out: ReadRow, problems: list[str], __: str | None) -> None:
         out.key = self._own_key(row, "key", problems)
         self._stated_class(out.values, problems)
@@ -639,6 +664,14 @@ def fingerprint(kind: str, customer: str | None, account: str | None, at: dateti
     return "h:" + hashlib.sha256(content).hexdigest()[:40]
 
 
+class Known(NamedTuple):
+    """What is stored of whoever a row is about. `stated`: the tier as a row stated it last, in this class."""
+
+    class_name: str
+    tier: str | None = None
+    stated: str | None = None
+
+
 def tier_problem(vocabulary: Vocabulary, class_name: str | None, tier: str | None) -> str | None:
     """Why this tier cannot stand beside this class; None when it can."""
     found = vocabulary.classes.get(class_name or "")
@@ -649,12 +682,13 @@ def tier_problem(vocabulary: Vocabulary, class_name: str | None, tier: str | Non
 
 
 def default_class(vocabulary: Vocabulary, unit: Unit) -> str | None:
-    """The class of whoever no rule is true of: the first without a rule, for an account among those of accounts. None
-    where no class has a rule: then every row states its class."""
-    known = vocabulary.classes.values()
-    if not any(c.by_rule for c in known):
+    """The class of whoever no rule is true of: the first without a rule; for an account among those of accounts, of
+    which the first does where all have rules. None where no class has a rule: then every row states its class."""
+    declared = vocabulary.classes.values()
+    if not any(c.by_rule for c in declared):
         return None
-    return next((c.name for c in known if not c.by_rule and (unit == "customer" or c.unit == "account")), None)
+    fitting = [c for c in declared if unit == "customer" or c.unit == "account"]
+    return next((c.name for c in sorted(fitting, key=lambda c: c.by_rule)), None)
 
 
 def direction(vocabulary: Vocabulary, class_name: str, before: str | None, after: str | None) -> str:

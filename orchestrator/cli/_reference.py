@@ -164,6 +164,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "lost_on": "the review that would take it, as things stand; null: none",
         "grace_since": "the review on which the grace began",
         "held_until": "until then a lower tier that was imported stays",
+        "held_below": "without reviews it stays until the score is enough for more than this tier",
         "protected": "whether no review takes it",
         "membership": "none, active or lapsed; null: the class has none",
         "member_since": "its first day",

@@ -112,6 +112,7 @@ def _one(conn: sa.Connection, force: Force, unit: Unit, unit_id: int, name: str,
         "lost_on": row.get("review_on"),
         "grace_since": row.get("below_since"),
         "held_until": row.get("held_until"),
+        "held_below": row.get("held_below"),
         "protected": row.get("protected"),
         "membership": row.get("member"),
         "member_since": row.get("member_since"),
@@ -177,6 +178,10 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
         lines.append("[green]protected[/]: not lost whatever the score")
     if one["held_until"] is not None:
         lines.append(f"an import set it lower than the score: it holds until {one['held_until']}")
+    elif one["held_below"] is not None:
+        lines.append(
+            f"an import set it lower than the score: it holds until that is enough for more than {one['held_below']}"
+        )
     if "replayed" in one:
         same = one["replayed"] == one["tier"]
         lines.append("replayed from the first event: the same" if same else f"[red]replayed: {one['replayed']}[/]")

@@ -39,7 +39,7 @@ from orchestrator.store.tables import (
     suppression,
 )
 
-_UNREAD = frozenset({"created_at", "updated_at", "attributes"})
+_UNREAD = frozenset({"created_at", "updated_at", "attributes", "tier_stated"})
 _GATE = frozenset(
     {"id", "class", "tier", "account_id", "first_name", "last_name", "email", "phone", "country", "locale"}
     | {"timezone", "phone_zones", "phone_places", "region", "postcode", "legal_form", "left_at", "merged_into"}

@@ -156,7 +156,7 @@ def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
 @cache
 def _rest(dialect: str) -> sa.Update:
     none = dict.fromkeys(("tier_due", "score", "next_tier", "missing", "shortfall", "review_on", "below_since"))
-    return loyalty.update().where(_these(dialect)).values(**none, held_until=None, protected=None)
+    return loyalty.update().where(_these(dialect)).values(**none, held_until=None, held_below=None, protected=None)
 
 
 def _these(dialect: str) -> sa.ColumnElement[bool]:
@@ -198,6 +198,7 @@ class Graded(NamedTuple):
     tier_since: datetime | None = None
     below_since: date | None = None
     held_until: date | None = None
+    held_below: str | None = None
     reviewed_on: date | None = None
     graded_tier: str | None = None
     tier_due: datetime | None = None

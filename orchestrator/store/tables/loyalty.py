@@ -69,6 +69,7 @@ loyalty = Table(  # derived, one row a unit: what conditions and texts name (mod
     Column("tier_since", UtcDateTime),
     Column("below_since", sa.Date),  # the review on which the grace began
     Column("held_until", sa.Date),  # until this review a lower tier that was imported stays
+    Column("held_below", Text),  # without reviews: it stays until the score is enough for more than this tier
     Column("reviewed_on", sa.Date),  # the last review day that is behind it; NULL: not looked at yet
     Column("graded_tier", Text),  # the tier as the programme left it: another one was set by somebody else
     Column("tier_due", UtcDateTime),  # when grade looks again without anything new: the next local midnight

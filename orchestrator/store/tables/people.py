@@ -15,6 +15,7 @@ account = Table(
     Column("class", Text, nullable=False),
     Column("class_by_rule", sa.Boolean),  # nobody stated the class: a rule of the workspace finds it
     Column("tier", Text),
+    Column("tier_stated", Text),  # as a row stated it last: the same again is no news
     Column("name", Text, nullable=False, server_default=""),
     Column("parent_id", BigId, ForeignKey("account.id")),
     Column("partner_id", BigId, ForeignKey("account.id")),  # whose end customer it is
@@ -43,6 +44,7 @@ customer = Table(
     Column("class", Text, nullable=False),
     Column("class_by_rule", sa.Boolean),  # nobody stated the class: a rule of the workspace finds it
     Column("tier", Text),
+    Column("tier_stated", Text),  # as a row stated it last: the same again is no news
     Column("account_id", BigId, ForeignKey("account.id")),
     Column("partner_id", BigId, ForeignKey("account.id")),  # whose end customer she is
     Column("role", Text),
