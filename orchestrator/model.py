@@ -349,12 +349,12 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Voucher codes: `valid` how many days one can be redeemed once it was given, None for ever; `warn_below`: how few
+    """Voucher codes: `valid` how long one can be redeemed once it was given, None for ever; `warn_below`: how few
     free ones are told to the operator."""
 
     name: str
     title: Mapping[str, str] = field(default_factory=dict)
-    valid: int | None = None
+    valid: Duration | None = None
     warn_below: int = 0
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from orchestrator import earn
+from orchestrator.dates import day_after
 from orchestrator.ingest import record_events
 from orchestrator.model import Unit, Vocabulary
 from orchestrator.program import ClassProgram, Reward
@@ -119,7 +120,7 @@ def event_of(
 
 def _last_day(vocabulary: Vocabulary, pool: str, day: date) -> date | None:
     declared = vocabulary.loyalty.pools.get(pool)
-    return None if declared is None or declared.valid is None else day + timedelta(days=declared.valid)
+    return None if declared is None or declared.valid is None else day_after(day, declared.valid)
 
 
 def take_back(

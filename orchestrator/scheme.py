@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from math import isfinite
@@ -188,7 +188,9 @@ class VoucherEntry:
     """A pool of voucher codes; the codes themselves are imported."""
 
     title: Words = option("what it is called: text, or one for each language", default="")
-    valid: timedelta | None = option("how long a code can be redeemed once it was given: `90 days`", default=None)
+    valid: Duration | None = option(
+        "how long a code can be redeemed once it was given, in days, weeks, months or years: `90 days`", default=None
+    )
     warn_below: int = option("how few free codes are told to the operator", default=0, low=0)
 
 
@@ -254,13 +256,10 @@ def _purchase(value: Node | None) -> str:
 
 
 def _pool(entry: Entry, declared: VoucherEntry, locale: str, problems: Problems) -> Pool:
-    valid = None
-    if declared.valid is not None:
-        valid = declared.valid.days
-        said = entry.value.get("valid")
-        if said is not None and (declared.valid % timedelta(days=1) or not valid):
-            message = f"a code is valid for whole days, not {described(said)}"
-            problems.error("wrong-type", message, said.span, "such as `90 days`")
+    valid, said = declared.valid, entry.value.get("valid")
+    if valid is not None and said is not None and (valid.seconds or valid.business or valid == Duration()):
+        message = f"a code is good through the end of a day, and not for {described(said)}"
+        problems.error("wrong-type", message, said.span, "in days, weeks, months or years, such as `90 days`")
     titles = read_words(entry.value.get("title"), declared.title, locale, problems)
     return Pool(entry.key, _with_fallback(titles, locale), valid, declared.warn_below)
 

@@ -209,8 +209,21 @@ def test_its_names_are_everybodys() -> None:
     assert loyalty.rewards == {"tote-bag": "b2c", "ten-off": "b2c"}
     assert (loyalty.challenges, loyalty.draws) == ({"first-review": "b2c"}, {"summer": "b2c"})
     pool = loyalty.pools["welcome-voucher"]
-    assert (pool.valid, pool.warn_below, pool.title["en"]) == (90, 50, "Welcome")
+    assert (pool.valid, pool.warn_below, pool.title["en"]) == (Duration(days=90), 50, "Welcome")
     assert loyalty.pools["pool-ten"].valid is None
+
+
+@pytest.mark.parametrize("said", ["2 hours", "0 days", "3 business days", "1 day 2 hours"])
+def test_a_code_is_good_through_the_end_of_a_day(said: str) -> None:
+    texts = workspace(LANGUAGE)
+    path = "journeys/workspace.yaml"
+    texts[path] = texts[path].replace("valid: 90 days", f"valid: {said}")
+    with pytest.raises(ProjectError) as caught:
+        load_files(texts)
+    [problem] = caught.value.problems
+    assert (problem.code, problem.hint) == ("wrong-type", "in days, weeks, months or years, such as `90 days`")
+    texts[path] = texts[path].replace(f"valid: {said}", "valid: 18 months")
+    assert load_files(texts).vocabulary.loyalty.pools["welcome-voucher"].valid == Duration(months=18)
 
 
 def test_titles_by_language_fall_back_to_the_workspaces() -> None:

@@ -21,7 +21,7 @@ from orchestrator.store import tables as t
 from orchestrator.store import vouchers
 from orchestrator.store.vouchers import Code, Level
 from orchestrator.tick import tick
-from tests.loyal import company, fill, project_of, shop
+from tests.loyal import company, fill, project_of, shop, texts
 from tests.outgoing import NOON, Statements, World, journey
 
 STEPS = """
@@ -85,6 +85,17 @@ def test_an_empty_pool_gives_nothing_and_the_next_codes_go_to_who_asks_again(wor
     assert list(given(world, ask("k1", ann), ask("k2", bob))) == ["k1"]
     fill(world, "ten", ["AAAA-2"])
     assert given(world, ask("k2", bob))["k2"].code == "AAAA-2"
+
+
+def test_a_code_is_good_for_months_by_the_calendar(world: World) -> None:
+    declared = texts(JOURNEYS)
+    path = "journeys/workspace.yaml"
+    declared[path] = declared[path].replace("valid: 30 days", "valid: 1 year 3 months")
+    world.apply(declared)
+    world.now = datetime(2027, 11, 29, 23, 30, tzinfo=UTC)  # the 30th in Berlin
+    fill(world, "ten", ["AAAA-1"])
+    found = given(world, ask("k1", *world.people()))
+    assert found["k1"].expires_on == date(2029, 2, 28)
 
 
 def test_a_code_is_good_for_so_many_days_from_the_owners_own_day(world: World) -> None:

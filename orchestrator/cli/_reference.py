@@ -134,7 +134,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     },
     "vouchers list": {
         "pools": "`pool`, `declared`, `free`, `given` (with somebody, and good), `redeemed`, `expired`, `void`, "
-        "`valid_days`, `warn_below` each",
+        "`valid` (such as 90 days, or null), `warn_below` each",
         "problems": "pools that run short, in words; exit code 1 when there are any",
     },
     "vouchers redeem": {

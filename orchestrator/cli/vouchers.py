@@ -71,9 +71,10 @@ def list_() -> int:
     return PROBLEMS if short else FINE
 
 
-def _rules(pools: Mapping[str, Pool], name: str) -> dict[str, int | None]:
+def _rules(pools: Mapping[str, Pool], name: str) -> dict[str, str | int | None]:
+    valid = pools[name].valid if name in pools else None
     return {
-        "valid_days": pools[name].valid if name in pools else None,
+        "valid": None if valid is None else str(valid),
         "warn_below": pools[name].warn_below if name in pools else None,
     }
 
@@ -85,9 +86,7 @@ def _show(console: Console, told: list[dict[str, Any]], short: tuple[str, ...]) 
     states = ("free", "given", "redeemed", "expired", "void")
     shown = table("", "pool", *states, "valid", right=states)
     for one in told:
-        valid = (
-            f"{one['valid_days']} days" if one["valid_days"] else ("for ever" if one["declared"] else "not declared")
-        )
+        valid = one["valid"] or ("for ever" if one["declared"] else "not declared")
         shown.add_row(one["pool"], *(f"{one[state]:,}" for state in states), valid)
     console.print(shown)
     for problem in short:
