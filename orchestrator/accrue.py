@@ -8,8 +8,9 @@ are taken by the next look, until there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,18 +18,20 @@ import sqlalchemy as sa
 from orchestrator import belong, earn, grade, listen, play, refer, reward
 from orchestrator.apply import in_force
 from orchestrator.store import loyalty, people, versions
+from orchestrator.store import points as points_of
 from orchestrator.store.database import Store
 
 BATCH = 5_000
 """Events a look takes at once."""
 LOOKS = 1_000
-_SEEN, _WRITTEN = "accrued_event", "accrued_until"
+_SEEN, _WRITTEN = "accrued_event", points_of.WRITTEN
 
 
 @dataclass(frozen=True, slots=True)
 class AccrueReport:
     """`looks` that found something; what they wrote, by number: point entries, challenges and referrals, tiers, and
-    cases and tasks of complaints. `shortages`: what the operator should know of the voucher pools that were asked."""
+    cases and tasks of complaints. `shortages`: what the operator should know of the voucher pools that were asked.
+    `done`: the same in what an operator counts, such as points, and not entries (`tick.DONE`)."""
 
     looks: int = 0
     points: int = 0
@@ -37,6 +40,7 @@ class AccrueReport:
     graded: int = 0
     heard: int = 0
     shortages: tuple[str, ...] = ()
+    done: Mapping[str, int] = field(default_factory=dict)
 
 
 def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: False) -> AccrueReport:
@@ -44,6 +48,7 @@ def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: Fa
     programme is in force."""
     looks = points = played = referred = graded = heard = 0
     short: dict[str, None] = {}
+    all_done: Counter[str] = Counter()
     while not stop() and looks < LOOKS:
         done, more = store.written(lambda conn: _look(conn, now))
         if done is None:
@@ -53,9 +58,10 @@ def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: Fa
         points, played = points + done.points, played + done.played
         referred, graded = referred + done.referred, graded + done.graded
         heard += done.heard
+        all_done.update(done.done)
         if not more:
             break
-    return AccrueReport(looks, points, played, referred, graded, heard, tuple(short))
+    return AccrueReport(looks, points, played, referred, graded, heard, tuple(short), +all_done)
 
 
 def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool]:
@@ -66,7 +72,7 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
     # Complaints are seen with a programme and without one, by a watermark of their own.
     heard = listen.complaints(conn, force, now)
     if not (force.project.program.classes or force.project.class_rules):
-        return (AccrueReport(1, heard=heard) if heard else None), False
+        return (AccrueReport(1, heard=heard, done={"complaints": heard}) if heard else None), False
     people.take_turns(conn, "accrue")
     names = [name for verb in (grade, belong, refer, play) for name in verb.kept_names(force.project)]
     kept = versions.settings(conn, _SEEN, _WRITTEN, *names)
@@ -82,19 +88,20 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
             if not (heard or asked):
                 return None, False
             short = reward.shortages(conn, force.project.vocabulary, asked)
-            return AccrueReport(1 if heard or caught else 0, heard=heard, shortages=short), bool(caught)
+            done = {"complaints": heard, "benefits_caught_up": caught}
+            return AccrueReport(1 if heard or caught else 0, heard=heard, shortages=short, done=done), bool(caught)
     round_.pools.update(asked)
+    round_.done.update(complaints=heard, benefits_caught_up=caught)
     round_ = grade.classify(round_)
-    report = AccrueReport(
-        1,
-        points=earn.earn(round_) + earn.settle(round_, due=waiting.points),
-        referred=refer.convert(round_),
-        played=play.complete(round_) + play.close(round_),
-        graded=grade.place(round_, due=waiting.tiers),
-        heard=heard,
-    )
-    if round_.pools:
-        report = replace(report, shortages=reward.shortages(conn, force.project.vocabulary, round_.pools))
+    points = earn.earn(round_) + earn.settle(round_, due=waiting.points)
+    referred = refer.convert(round_)
+    challenges, draws = play.complete(round_), play.close(round_)
+    graded = grade.place(round_, due=waiting.tiers)
+    # What `place` changed and is no membership is a tier.
+    memberships = sum(n for name, n in round_.done.items() if name.startswith("membership"))
+    round_.done.update(challenges_done=challenges, draws_held=draws, tiers_changed=graded - memberships)
+    short = reward.shortages(conn, force.project.vocabulary, round_.pools) if round_.pools else ()
+    report = AccrueReport(1, points, challenges + draws, referred, graded, heard, short, round_.done)
     versions.set_settings(conn, {_SEEN: upto} | ({_WRITTEN: now} if since != now else {}))
     # What the clock, an edit and what was written since the last look ask for is done, but for what did not fit in.
     left = loyalty.waiting(conn, now)

@@ -48,6 +48,29 @@ def belong(parts: Iterable[Part]) -> int:
     )
 
 
+def leave(round_: Round, due: Mapping[Unit, Mapping[int, Member]]) -> int:
+    """Touched and due units that came into a class which nobody joins are no members any more. Returns how many."""
+    project, told = round_.project, list[dict[str, Any]]()
+    if all(program.membership is None for program in project.program.classes.values()):
+        return 0
+    for unit, theirs in due.items():
+        units = {**round_.among(unit), **theirs}
+        outside = [i for i, member in units.items() if not joins(project, member.class_name, unit)]
+        rows = {i: row for i, row in tiers.graded(round_.conn, unit, outside).items() if row.member is not None}
+        for i, row in rows.items():
+            told += [_event(round_, units[i], *what) for what in _between(_kept(row), _NOT_IN)]
+        loyalty.write(round_.conn, unit, dict.fromkeys(rows, tiers.NO_MEMBER), round_.now, there=rows)
+    record_events(round_.conn, told, now=round_.now)
+    round_.done.update(row["type"] for row in told)
+    return len(told)
+
+
+def joins(project: Project, class_name: str, unit: Unit) -> bool:
+    """Whether units of that kind can be members in a class."""
+    program = project.program.classes.get(class_name)
+    return program is not None and program.unit == unit and program.membership is not None
+
+
 class _Stay(NamedTuple):
     """Of one unit: the time that counts now (None: none yet), when it became known, and whether to look again though
     nothing new comes."""
@@ -89,7 +112,7 @@ class _Belonging:
             for kind, mark in _between(before, after) if after != before else ():
                 if silent and (kind == "membership_started" or before.state == "none"):
                     continue
-                told.append(self._event(member, kind, mark))
+                told.append(_event(self.round_, member, kind, mark))
                 if kind == "membership_started":
                     started.append(member)
             again = stay.wait or (after.state == "active" and after.until is not None)
@@ -105,6 +128,7 @@ class _Belonging:
         if idle := [i for i in self.members if (w := written.get(i)) and w["member"] != "active" and not w["tier_due"]]:
             tiers.rest(conn, unit, idle)
         record_events(conn, told, now=now)
+        self.round_.done.update(row["type"] for row in told)
         give_benefit(self.round_, self.program, started)
         return len(told)
 
@@ -113,15 +137,6 @@ class _Belonging:
 
     def _today(self, member: Member) -> date:
         return self.round_.now.astimezone(self._tz(member)).date()
-
-    def _event(self, member: Member, kind: str, mark: date) -> dict[str, Any]:
-        whose = {"customer_id": member.id, "account_id": member.account_id}
-        if member.unit == "account":
-            whose = {"customer_id": None, "account_id": member.id}
-        key = f"{self.program.class_name}:{member.unit}:{member.id}:{mark.isoformat()}"
-        now = self.round_.now
-        said_ = {"class_name": self.program.class_name}
-        return {"type": kind, "key": key, **whose, "occurred_at": now, "properties": said_}
 
     # ---- how one comes in
 
@@ -195,13 +210,25 @@ class _Kept(NamedTuple):
     until: date | None
 
 
+_NOT_IN: Final = _Kept("none", None, None)
+
+
+def _event(round_: Round, member: Member, kind: str, mark: date) -> dict[str, Any]:
+    whose = {"customer_id": member.id, "account_id": member.account_id}
+    if member.unit == "account":
+        whose = {"customer_id": None, "account_id": member.id}
+    key = f"{member.class_name}:{member.unit}:{member.id}:{mark.isoformat()}"
+    said = {"class_name": member.class_name}
+    return {"type": kind, "key": key, **whose, "occurred_at": round_.now, "properties": said}
+
+
 def _kept(row: Graded) -> _Kept:
     return _Kept(row.member or "none", row.member_since, row.member_until)
 
 
 def _as_kept(term: Term | None, today: date) -> _Kept:
     if term is None:
-        return _Kept("none", None, None)
+        return _NOT_IN
     return _Kept("active" if term.until is None or term.until >= today else "lapsed", term.since, term.until)
 
 

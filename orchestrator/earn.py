@@ -145,13 +145,15 @@ def take_in(conn: sa.Connection, grants: Sequence[Grant], now: datetime) -> int:
 
 @dataclass(slots=True)
 class _Books:
-    """The ledgers of the units that are written to in this transaction, locked; `members` and `entries` by unit id."""
+    """The ledgers of the units that are written to in this transaction, locked; `members` and `entries` by unit id.
+    `expired`: how many points were found to have."""
 
     conn: sa.Connection
     project: Project
     now: datetime
     members: dict[int, Member] = field(default_factory=dict)
     entries: dict[int, list[Entry]] = field(default_factory=dict)
+    expired: int = 0
 
     def open(self, unit: Unit, ids: Iterable[int], known: Mapping[int, Member] | None = None) -> None:
         """Read them. Three statements, and one less where who they are is known."""
@@ -223,6 +225,7 @@ class _Books:
         standing = {unit_id: self.standing(unit_id) for unit_id in self.entries}
         rows = [_expiry(unit, unit_id, c, self.now) for unit_id, found in standing.items() for c in found.corrections]
         points.add(self.conn, rows)
+        self.expired += sum(-row["points"] for row in rows)
         # A tier may hang on points: whoever's have changed is looked at by `grade` in this look, or the next one.
         rows_of = {unit_id: {**derived(found), "tier_due": self.now} for unit_id, found in standing.items()}
         loyalty.write(self.conn, unit, rows_of, self.now, there=rows_of)  # whoever is locked has a row
@@ -337,10 +340,17 @@ class _Earning:
         rows = [row for program, rule, deeds in found for row in self._rows(books, program, rule, deeds)]
         # In the order of arrival, so that however the events are divided into looks the ledger reads the same.
         rows.sort(key=lambda row: (row["event_id"], row["key"]))
-        written = len(books.write(self.unit, rows))
+        written = self._write(books, "points_earned", rows)
         for _case, refund, sides in cases:
-            written += len(books.write(self.unit, list(self._back(books, refund, sides))))
-        return written + books.close(self.unit)
+            written += self._write(books, "points_taken_back", list(self._back(books, refund, sides)))
+        written += books.close(self.unit)
+        self.round.done["points_expired"] += books.expired
+        return written
+
+    def _write(self, books: _Books, what: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        added = set(books.write(self.unit, rows))
+        self.round.done[what] += sum(abs(row["points"]) for row in rows if row["key"] in added)
+        return len(added)
 
     def _deeds(self, program: ClassProgram, rule: EarnRule) -> list[Deed]:
         r = self.round
@@ -542,6 +552,7 @@ def settle(round_: Round, *, due: bool) -> int:
         books = _Books(conn, round_.project, now)
         books.open(unit, ids)
         written += books.close(unit)
+        round_.done["points_expired"] += books.expired
         points.forget_due(conn, unit, ids - books.members.keys())
     return written
 

@@ -271,7 +271,9 @@ def convert(round_: Round) -> int:
     if programs:
         daily = _is_new_day(round_)
         for program in programs if news.newest else ():
-            done += _convert(round_, program, news)
+            converted = _convert(round_, program, news)
+            round_.done["referrals_converted"] += converted
+            done += converted
             done += _take_back(round_, program, news) if fresh or daily else 0
             if daily:
                 _lapse(round_, program)
@@ -280,7 +282,9 @@ def convert(round_: Round) -> int:
             versions.set_instant(conn, _LOOKED, round_.now)
     for program in project.program.classes.values():
         if program.commission is not None and fresh:
-            done += _commission(round_, program, news)
+            shares = _commission(round_, program, news)
+            round_.done["commissions"] += shares
+            done += shares
     if news.newest != seen:
         versions.set_number(conn, _SEEN, news.newest)
     return done

@@ -30,6 +30,24 @@ ROUNDS = 1000
 """More rounds than any journey has steps in a row: what is due after them is a loop, and the next tick's."""
 
 
+DONE = {
+    "points_earned": ("point earned", "points earned"),
+    "points_taken_back": ("point taken back", "points taken back"),
+    "points_expired": ("point expired", "points expired"),
+    "tiers_changed": ("tier changed", "tiers changed"),
+    "membership_started": ("membership begun", "memberships begun"),
+    "membership_renewed": ("membership renewed", "memberships renewed"),
+    "membership_ended": ("membership ended", "memberships ended"),
+    "benefits_caught_up": ("benefit that was owed given", "benefits that were owed given"),
+    "challenges_done": ("challenge done", "challenges done"),
+    "draws_held": ("draw held", "draws held"),
+    "referrals_converted": ("referral converted", "referrals converted"),
+    "commissions": ("commission", "commissions"),
+    "complaints": ("complaint case or task", "complaint cases and tasks"),
+}
+"""What the programme and complaints came to, in words: one of each, and several."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """So many messages of a journey ("" for none) and medium: held or denied, or what became of those handed over."""
@@ -48,7 +66,8 @@ class TickReport:
     `moves` counts moves, `planned` new messages, `ended` runs by why; `messages` says what became of messages.
     `problems`: what an operator should know; `paused`: journeys that `pause_if` or the guard stopped. `finished`:
     nothing was due any more at the end. `sealed`: rows of the ledgers sealed at the end; `seal_lag`: for how many
-    seconds the oldest that is not sealed has waited.
+    seconds the oldest that is not sealed has waited. `programme`: what loyalty and complaints came to, named as in
+    `DONE`.
     """
 
     id: int
@@ -65,6 +84,7 @@ class TickReport:
     paused: tuple[str, ...] = ()
     sealed: int = 0
     seal_lag: float = 0.0
+    programme: Mapping[str, int] = field(default_factory=dict)
 
     def by_verdict(self) -> dict[str, int]:
         """Messages by what became of them."""
@@ -81,16 +101,18 @@ class TickReport:
         verdicts = self.by_verdict()
         if verdicts.get("sent"):
             return "Dispatched"
-        return "Moved" if verdicts or self.moves or self.enrolled else "Idle"
+        return "Moved" if verdicts or self.moves or self.enrolled or self.programme else "Idle"
 
     @property
     def summary(self) -> str:
-        """One line: `12 entered, 30 moves, sent 9, held 2, denied 1`."""
+        """One line: `12 entered, 30 moves, sent 9, held 2, denied 1, 340 points earned, 2 tiers changed`."""
         parts = [f"{sum(self.enrolled.values())} entered"] if self.enrolled else []
         parts += [f"{self.moves} move{'' if self.moves == 1 else 's'}"] if self.moves else []
         words = {"hold": "held", "deny": "denied"}
         parts += [f"{words.get(verdict, verdict)} {n}" for verdict, n in sorted(self.by_verdict().items())]
         parts += [f"paused {journey}" for journey in self.paused]
+        done = [(self.programme.get(name, 0), *words) for name, words in DONE.items()]
+        parts += [f"{n:,} {one if n == 1 else many}" for n, one, many in done if n]
         text = ", ".join(parts) or "nothing was due"
         return text if self.finished else f"{text}; time is up, the next tick goes on"
 
@@ -112,6 +134,7 @@ class TickReport:
             "paused": list(self.paused),
             "sealed": self.sealed,
             "seal_lag": round(self.seal_lag, 3),
+            "programme": dict(self.programme),
         }
 
     def markdown(self) -> str:
@@ -162,6 +185,7 @@ def tick(
     lines: Counter[Line] = Counter()
     problems: dict[str, None] = {}
     paused: set[str] = set()
+    programme: Counter[str] = Counter()
     moves = planned = rounds = 0
     finished = False
     if erasures is not None and (restored := unreplayed(store, erasures)):
@@ -178,6 +202,7 @@ def tick(
         rounds += 1
         accrued = accrue(store, now=clock(), stop=over)
         problems.update(dict.fromkeys(accrued.shortages))
+        programme.update(accrued.done)
         entered = enroll(store, now=clock(), tell=held)
         enrolled.update(entered)
         moved = advance(store, now=clock(), reports=reports, stop=over)
@@ -219,6 +244,7 @@ def tick(
         tuple(sorted(paused)),
         sealed.sealed,
         sealed.lag,
+        dict(programme),
     )
     with store.write() as conn:
         _end(conn, report, clock())

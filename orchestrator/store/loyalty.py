@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -57,7 +58,8 @@ class Round:
 
     `customers`, `accounts`: by id, everybody touched, whatever the class; an account is touched by its contacts' deeds.
     `types`: of its events; `arrived`: when its events came to count for a unit (had happened and were received), where
-    that was before now. `kept`: what stood under the names that `accrue` asks for, when the look began.
+    that was before now. `kept`: what stood under the names that `accrue` asks for, when the look began. `done`: what
+    the verbs did, for an operator: how many of each kind (`tick.DONE`).
     """
 
     conn: sa.Connection
@@ -72,6 +74,7 @@ class Round:
     arrived: Mapping[Unit, Mapping[int, set[datetime]]] = field(default_factory=dict)
     kept: Settings = field(default_factory=lambda: Settings({}))
     pools: set[str] = field(default_factory=set)
+    done: Counter[str] = field(default_factory=Counter)
 
     def units(self) -> bool:
         return bool(self.customers or self.accounts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ def test_given_taken_and_shown(shop: World) -> None:
         refused = shop("points", "award", "ana", "5", "--reason", named, "--key", "y")
         assert refused.code == 2 and "--reason" in refused.err
     assert shop("points", "award", "ana", "5", "--reason", "x", "--key", "y", "--expires", "soon").code == 2
+
+
+def test_a_tick_tells_what_the_programme_came_to(shop: World, clock: At) -> None:
+    more = """    points: [ 1 per 1 EUR of order_placed.amount, 5 for challenge_completed ]
+    membership: { joins: purchase, event: order_placed, term: 1 year }
+    tier_by: points(365 days)
+    thresholds: { silver: 100 }
+    challenges: { first: { when: count(order_placed) >= 1, points: 10 } }
+"""
+    workspace = shop.folder / "journeys/workspace.yaml"
+    text = workspace.read_text(encoding="utf-8")
+    workspace.write_text(text.replace("    points: [ 1 per 1 EUR of order_placed.amount ]\n", more), encoding="utf-8")
+    assert shop("apply", "--yes", "-m", "more").code == 0
+    assert shop.tick().summary == "nothing was due"
+    clock.now += timedelta(minutes=1)
+    row = {"type": "order_placed", "occurred_at": clock.now.isoformat(), "amount": "1400.00", "amount_currency": "EUR"}
+    rows = [{**row, "customer": key} for key in ("ana", "ben")]
+    assert shop("import", "events", str(shop.write("orders.csv", rows))).code == 0
+    clock.now += timedelta(minutes=1)
+    report = shop.tick()
+    assert report.name == "Moved" and report.counts()["programme"] == report.programme
+    earned, *rest = report.summary.split(", ")
+    assert earned == "2,810 points earned"
+    assert rest == ["4 tiers changed", "2 memberships begun", "2 challenges done"]
+    clock.now += timedelta(days=32)
+    assert shop.tick().summary == "2,830 points expired"
+    clock.now += timedelta(minutes=1)
+    assert (shop.tick().name, shop.tick().summary) == ("Idle", "nothing was due")
 
 
 def test_a_balance_that_is_wrong_is_named_and_written_anew(shop: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.accrue import accrue
 from orchestrator.apply import in_force
 from orchestrator.condition import Scope, parse_expression
 from orchestrator.earn import MOST, Award, worth_of
@@ -54,6 +55,19 @@ def test_a_second_look_adds_nothing(shop: Shop):
     assert shop.look() == 3
     assert shop.look() == 0 and shop.look_again() == 0
     assert shop.points(ann) == (80, 0)
+
+
+def test_a_look_tells_how_many_points_it_was(shop: Shop):
+    ann, bob = shop.world.people(2)
+    shop.buys(ann, 5_000, "a")
+    shop.buys(bob, 2_000)
+    assert accrue(shop.store, now=shop.now).done == {"points_earned": 70}
+    assert accrue(shop.store, now=shop.now).done == {}
+    shop.go(1)
+    shop.returns(ann, 1_000, "a")
+    assert accrue(shop.store, now=shop.now).done == {"points_taken_back": 10}
+    shop.go(32)
+    assert accrue(shop.store, now=shop.now).done == {"points_expired": 60}
 
 
 def test_money_of_another_currency_earns_nothing(shop: Shop):
