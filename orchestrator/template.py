@@ -22,7 +22,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from channels.base import Attachment, Medium
-from orchestrator import attached, looks, mjml, source, tracking
+from orchestrator import attached, links, looks, mjml, source, tracking
 from orchestrator.gsm import outside, simplified, sms_segments
 from orchestrator.jinja import MissingValue, Sandbox, babel_locale, stored_names
 from orchestrator.model import Vocabulary
@@ -591,6 +591,7 @@ class Loader:
             return []
         if self.looked_at:
             looks.look(page, self.problems)
+            links.check_links(page, self.problems)
         text = made.text
         sibling = path.removesuffix(".mjml") + ".txt"
         if sibling in self.texts:

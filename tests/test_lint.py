@@ -49,6 +49,12 @@ def test_a_sound_workspace_is_warned_of_nothing() -> None:
     assert load_files(GOOD, lint=True).warnings == ()
 
 
+def _email(body: str) -> dict[str, str]:
+    """The welcome mail with something more in it."""
+    path = "templates/email/welcome.mjml"
+    return {path: GOOD[path].replace("<mj-text>Hello", f"{body}\n        <mj-text>Hello", 1)}
+
+
 NAMESAKE = GOOD["templates/email/welcome.mjml"]
 SOUND = {
     "alternatives of one name are one message": {
@@ -56,6 +62,23 @@ SOUND = {
         "journeys/other.yaml": "journey: other\nowner: crm@acme.example\ntrigger: { event: signed_up }\nsteps:\n"
         "  - first_of: [ { email: hello }, { sms: hello } ]\n    within: 2 days\n  - wait: 3 days\n"
         "  - enter: welcome\n",
+    },
+    "links that lead somewhere": _email(
+        '<mj-text><a href="mailto:a@acme.example">a</a> <a href="tel:030123">b</a></mj-text>'
+        '<mj-text><a href="sms:+4930123">c</a> <a href="#end">d</a> <a name="end">e</a></mj-text>'
+        """<mj-text><a href="{% if tier == 'gold' %}https://acme.example/g{% endif %}">f</a></mj-text>"""
+        '<mj-text><a href="{{ customer.favourite_store | default("https://acme.example") }}">g</a></mj-text>'
+        '<mj-button href="https://acme.example/{{ tier | default("x") }}">h</mj-button>'
+        '<mj-navbar base-url="https://acme.example"><mj-navbar-link href="/new">i</mj-navbar-link></mj-navbar>'
+        '<mj-image alt="" src="https://acme.example/a.png" /> <mj-text><img alt="" src="cid:logo"></mj-text>'
+        '<!-- <a href="acme.example">j</a> -->'
+    ),
+    "a button whose address is a default": _email("<mj-button>Go</mj-button>")
+    | {
+        "templates/email/welcome.mjml": _email("<mj-button>Go</mj-button>")["templates/email/welcome.mjml"].replace(
+            "<mj-body>",
+            '<mj-head><mj-attributes><mj-button href="https://acme.example" /></mj-attributes></mj-head><mj-body>',
+        )
     },
 }
 """What is laid over the sound workspace and is sound, too."""
