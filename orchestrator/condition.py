@@ -16,7 +16,7 @@ from lark import Token, Tree
 
 from channels.base import EventKind
 from orchestrator.grammar import Parsed
-from orchestrator.model import CustomerClass, Kind, Unit, Vocabulary
+from orchestrator.model import SCORES, CustomerClass, Kind, Score, Unit, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.scope import Env, Scope
 from orchestrator.terms import (
@@ -384,7 +384,7 @@ class _Checker(Values):
                 "type-mismatch",
                 f"`{self.slice(left)}` is {KIND_WORDS[one]}, `{self.slice(right)}` is {KIND_WORDS[two]}",
                 tree,
-                _mismatch_hint({one, two}),
+                _score_hint(a, b) or _mismatch_hint({one, two}),
             )
         if op not in ("==", "!=") and one not in ORDERED:
             return self.error("type-mismatch", f"{KIND_WORDS[one]} is not more or less than another", tree,
@@ -424,6 +424,15 @@ def _negated(part: Truth) -> Truth:
 def _is_day(a: Scalar, b: Scalar) -> bool:
     """An instant is compared with a day that is written out; with a date field it would be a riddle."""
     return isinstance(a, Literal_) or isinstance(b, Literal_)
+
+
+def _score_hint(a: Scalar, b: Scalar) -> str:
+    """Of money beside a score that is none, because some of those that may be meant score in no money."""
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Ref) and one.holder == "loyalty" and one.name in SCORES and isinstance(other, Amount):
+            plain = Score.of(other.minor, other.currency)
+            return f"not every class here scores in money: write the plain number, `{plain:f}`"
+    return ""
 
 
 def _mismatch_hint(kinds: set[Kind]) -> str:

@@ -29,7 +29,7 @@ from orchestrator.journey import (
     TierTrigger,
     Trigger,
 )
-from orchestrator.model import Enrollment
+from orchestrator.model import Enrollment, scored
 from orchestrator.occurrences import due_runs
 from orchestrator.stages import STAGE
 from orchestrator.store import explain, tiers, versions
@@ -369,7 +369,8 @@ class _Case:
             return self._expiring(trigger, row)
         if row is None or row["review_on"] is None:
             return False, ["the tier is not at risk"]
-        told = f"as things stand the tier would be lost on {row['review_on']}; {row['shortfall']:g} is missing"
+        missing = scored(row["shortfall"], row["score_currency"])
+        told = f"as things stand the tier would be lost on {row['review_on']}; {missing} is missing"
         if began := self._began("run_key", f"risk:{row['review_on']}"):
             return False, [f"{told}: {began}"]
         begins = day_after(row["review_on"], trigger.within, -1)

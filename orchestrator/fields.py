@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from channels.base import Skeleton
-from orchestrator.model import Vocabulary
+from orchestrator.model import Score, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.proof import Names
 
@@ -85,4 +85,5 @@ def _found(context: Mapping[str, Any], name: str) -> Any:
     value = context.get(root)
     if not dot:
         return value
-    return value.get(member) if isinstance(value, Mapping) else None
+    found = value.get(member) if isinstance(value, Mapping) else None
+    return found.minor if isinstance(found, Score) else found  # as all money in a call

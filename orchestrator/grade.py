@@ -29,7 +29,7 @@ from orchestrator.ladder import (
     reviews,
     said,
 )
-from orchestrator.model import Unit
+from orchestrator.model import Kind, Unit
 from orchestrator.program import ClassProgram
 from orchestrator.project import Project
 from orchestrator.rows import default_class, direction
@@ -47,7 +47,7 @@ STEPS = 64
 _FURTHEST: Final = timedelta(hours=14)
 """No local clock is further ahead of UTC."""
 _NOBODY: Final = Graded()
-_WRITTEN: Final = ("score", "next_tier", "missing", "shortfall", "review_on", "protected",
+_WRITTEN: Final = ("score", "score_currency", "next_tier", "missing", "shortfall", "review_on", "protected",
                    "tier_since", "below_since", "held_until", "held_below", "reviewed_on", "graded_tier")  # fmt: skip
 
 
@@ -369,7 +369,8 @@ class _Look:
     def write(self, known: Mapping[int, Graded], now: datetime, again: dict[datetime, list[int]]) -> None:
         """The tiers, their ledger, and the derived rows that are not as `known`: a fixed number of statements. Who of
         the others is to be looked at at another time than it says there goes into `again`."""
-        unit = self.program.unit
+        unit, score = self.program.unit, self.program.tier_by
+        currency = self.project.vocabulary.currency if score is not None and score.kind is Kind.MONEY else None
         risen = {i: s.tier for i, s in self.stands.items() if s.tier != self.members[i].tier}
         tiers.set_tiers(self.conn, unit, risen)
         people.add_tier_changes(self.conn, self.changes, now)
@@ -383,6 +384,7 @@ class _Look:
                 shortfall=told.shortfall,
                 review_on=told.review_on,
                 protected=told.protected,
+                score_currency=currency,
                 tier_since=self.since[i] or now,
                 below_since=stand.below_since,
                 held_until=stand.held_until,

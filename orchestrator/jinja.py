@@ -23,7 +23,7 @@ from jinja2.utils import missing, pass_context
 from jinja2.visitor import NodeTransformer
 from markupsafe import escape
 
-from orchestrator.model import minor_digits
+from orchestrator.model import SCORES, Score, minor_digits
 from orchestrator.zones import zone
 
 LOOPS = 10_000  # rounds of all loops of one message together
@@ -170,11 +170,20 @@ def money(context: Scope, value: Any, currency: Any = None) -> Any:
     """Minor units as an amount, "1.234,50 €"; without a currency the value's own, else the workspace's."""
     if isinstance(value, Undefined):
         return value
+    if isinstance(value, Score):
+        value, currency = value.minor, value.currency
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("money takes whole minor units")
     sandbox: Sandbox = context.environment  # type: ignore[assignment]
     code = currency if isinstance(currency, str) and currency else sandbox.currency
     return _grouped(context.locale or sandbox.locale, code)(value)
+
+
+@pass_context
+def _score(context: Scope, value: Any, currency: Any = None) -> Any:
+    """`money` of a score: an amount where the class scores in money, a number where it does not."""
+    written = isinstance(value, Undefined | Score) or (isinstance(currency, str) and currency)
+    return money(context, value, currency) if written else number(context, value)
 
 
 @pass_context
@@ -273,7 +282,7 @@ def _checked(name: str, limits: Callable[..., bool]) -> Callable[..., Any]:
 def _sandbox_filters() -> dict[str, Callable[..., Any]]:
     table = {name: FILTERS[name] for name in _FILTERS}
     table |= {"money": money, "number": number, "date": day, "default": default, "d": default}
-    table |= {"_bounded": _bounded, "_sized": _sized, "_address": address}
+    table |= {"_bounded": _bounded, "_sized": _sized, "_address": address, "_score": _score}
     table["join"] = _checked("join", lambda value, d="", attribute=None: len(str(d)) <= WIDE)
     table["batch"] = _checked("batch", lambda value, linecount, fill_with=None: linecount <= WIDE)
     table["round"] = _checked("round", lambda value, precision=0, method="common": abs(precision) <= 10)
@@ -535,6 +544,8 @@ class _Rewriter(NodeTransformer):
             own = nodes.Getattr(source.node, source.attr + "_currency", "load", lineno=node.lineno)
             own.environment = node.environment
             node.args = [own]
+            if dotted(source) in SCORES:
+                node.name = "_score"
         return self.generic_visit(node)
 
     def _wrap(self, node: nodes.Node, name: str) -> nodes.Expr:

@@ -8,9 +8,11 @@ order is time order); money in JSON as two members, `amount` in minor units (int
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
+from math import ceil
 from typing import Any, Literal
 
 from channels.base import Medium
@@ -376,6 +378,7 @@ class Loyalty:
     draws: Mapping[str, str] = field(default_factory=dict)
     badges: frozenset[str] = frozenset()
     purchase: str = ""  # the event that is an order, where `program.value` says so
+    scores: Mapping[str, Kind] = field(default_factory=dict)  # class → what its `tier_by` gives: a number, or money
 
     def title(self, name: str, locale: str) -> str:
         """What people read for a benefit, a reward, a challenge, a badge or a draw."""
@@ -491,6 +494,21 @@ LOYALTY_FIELDS: Mapping[str, Field] = {
     )
 }
 """What the programme knows of a unit (`store.tables.loyalty`), as conditions and texts name it."""
+SCORES: Mapping[str, Field] = {
+    name: LOYALTY_FIELDS[name] for name in ("progress.score", "progress.missing", "progress.shortfall")
+}
+"""What is in the unit of `tier_by`. Of a class that scores in money the rows have minor units, with `score_currency`
+beside them; what is named is money where every class that may be meant scores in it, else whole units."""
+
+
+def loyalty_field(vocabulary: Vocabulary, name: str, of: Unit) -> Field | None:
+    """A field that comes with the programme, of customers (and with them their accounts) or of accounts alone."""
+    found = LOYALTY_FIELDS.get(name)
+    if found is None or name not in SCORES:
+        return found
+    classes = vocabulary.classes
+    kinds = {kind for name, kind in vocabulary.loyalty.scores.items() if of in ("customer", classes[name].unit)}
+    return replace(found, kind=Kind.MONEY) if kinds == {Kind.MONEY} else found
 
 
 def _event(name: str, **kinds: Kind) -> EventType:
@@ -549,6 +567,29 @@ _MINOR_DIGITS = {  # ISO 4217: those that differ from two
 def minor_digits(currency: str) -> int:
     """How many decimals of a currency make its minor unit: EUR 2, JPY 0, KWD 3."""
     return _MINOR_DIGITS.get(currency, 2)
+
+
+class Score(Decimal):
+    """What somebody scores in money, or what is missing of it, as texts have it: in euros, say; `minor`: in cents,
+    rounded up."""
+
+    __slots__ = ("currency", "minor")
+    minor: int
+    currency: str
+
+    @classmethod
+    def of(cls, minor: float, currency: str) -> Score:
+        value = Decimal(ceil(minor)).scaleb(-minor_digits(currency))
+        found = cls(value if value % 1 else int(value))
+        found.minor, found.currency = ceil(minor), currency
+        return found
+
+
+def scored(value: float, currency: str | None) -> str:
+    """A score, or what is missing of it, as the command line writes it: `220,000.00 EUR`, `1,234.5`."""
+    if currency is None:
+        return f"{value:,.2f}".removesuffix("0").removesuffix("0").removesuffix(".")
+    return f"{value / 10 ** minor_digits(currency):,.{minor_digits(currency)}f} {currency}"
 
 
 MESSAGE_STATES = (

@@ -15,7 +15,7 @@ import msgspec
 from channels.base import Attachment, Medium, Outbound, Skeleton
 from orchestrator.fields import USUAL, Fields
 from orchestrator.gsm import Carried, simplified, sms_segments
-from orchestrator.model import LOYALTY_FIELDS, Json, Kind, Purpose, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, SCORES, Json, Kind, Purpose, Score, Vocabulary
 from orchestrator.problems import Problems, Span
 from orchestrator.template import (
     Compiled,
@@ -667,12 +667,12 @@ def _standing(root: str, row: Json | None) -> Json:
         value = row.get(column) if row else None
         if value is None and root == "points" and declared.kind is Kind.NUMBER:
             value = 0
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # a score of four is 4, as in conditions
+        currency = row.get("score_currency" if name in SCORES else f"{column}_currency") if row else None
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # four is 4, as in conditions
         if value is not None:
-            found[member] = plain(value)
-        if declared.kind is Kind.MONEY and row and row.get(f"{column}_currency"):
-            found[f"{member}_currency"] = row[f"{column}_currency"]
+            found[member] = Score.of(value, currency) if name in SCORES and currency else plain(value)
+        if currency:
+            found[f"{member}_currency"] = currency
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from orchestrator.jinja import DICT_METHODS, SURVEY, TEXT_METHODS, Sandbox, dotted, survey_named, used_names
-from orchestrator.model import LOYALTY_FIELDS, Kind, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, SCORES, Kind, Vocabulary
 from orchestrator.problems import Problems, Span, suggest
 
 Locate = Callable[[int, int], Span]
@@ -59,7 +59,7 @@ def loyalty_roots() -> dict[str, set[str]]:
         root, dot, member = name.partition(".")
         if dot:
             found.setdefault(root, set()).add(member)
-            if declared.kind is Kind.MONEY:
+            if declared.kind is Kind.MONEY or name in SCORES:
                 found[root].add(f"{member}_currency")
     return found
 

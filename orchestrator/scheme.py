@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from orchestrator import words
 from orchestrator.centre import Words, read_words, spoken
-from orchestrator.condition import Condition, Expression, Scope
+from orchestrator.condition import Condition, Expression, Scope, parse_expression
 from orchestrator.earning import read_commission, read_points, read_refunds
 from orchestrator.model import CustomerClass, Kind, Loyalty, Pool, Vocabulary, minor_digits
 from orchestrator.problems import Problems, Span, suggest
@@ -334,6 +334,19 @@ def _entries(node: Node | None) -> tuple[Entry, ...]:
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
+
+
+def read_scores(node: Node | None, vocabulary: Vocabulary) -> dict[str, Kind]:
+    """What each class's `tier_by` gives, read before all else: on it hangs what `progress.missing` is."""
+    found = {}
+    for entry in _entries(node):
+        said = entry.value.get("tier_by") if entry.value.kind == "map" else None
+        if entry.key in vocabulary.classes and said is not None and said.kind == "scalar" and not said.empty:
+            scope = Scope(vocabulary.classes[entry.key].unit)
+            score = parse_expression(said.text, said.span, scope, vocabulary, Problems())
+            if score is not None:
+                found[entry.key] = score.kind
+    return found
 
 
 def read_program(node: Node | None, vocabulary: Vocabulary, problems: Problems) -> Program:

@@ -16,7 +16,7 @@ from lark import Token
 
 from channels.base import Medium
 from orchestrator.grammar import Parsed, Stretch, Unreadable, read, stretch
-from orchestrator.model import LOYALTY_FIELDS, Field, Kind, Unit, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, Field, Kind, Unit, Vocabulary, loyalty_field
 from orchestrator.problems import Problems, Span, suggest
 from orchestrator.terms import Aggregate, And, Holder, IsSet, Literal_, OneOf, Owner, Ref, Rows, Scalar
 
@@ -136,16 +136,16 @@ class Names:
                 return self._loyal("unit", env.unit, name)
             found = self.fields(place[1], place[2]).get(rest)
             if found is None and place[0] in ("unit", "account"):
-                return self._loyal(place[0], place[1], rest)
+                return self._loyal(place[0], "customer" if place[1] == "customer" else "account", rest)
             return self.ref(*place, found) if found else None
         if env.subject is not None and (found := self.fields(*env.subject).get(name)):
             return self.ref("subject", *env.subject, found)
         found = self.fields(env.unit, env.unit).get(name)
         return self.ref("unit", env.unit, env.unit, found) if found else self._loyal("unit", env.unit, name)
 
-    def _loyal(self, owner: Owner, of: Holder, name: str) -> Ref | None:
+    def _loyal(self, owner: Owner, of: Unit, name: str) -> Ref | None:
         """What the programme knows of the unit, or of its account."""
-        found = LOYALTY_FIELDS.get(name) if self.words.loyalty.declared else None
+        found = loyalty_field(self.words, name, of) if self.words.loyalty.declared else None
         return self.ref(owner, "loyalty", of, found) if found else None
 
     def means_something(self, name: str, env: Env) -> bool:

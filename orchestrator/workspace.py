@@ -52,7 +52,7 @@ from orchestrator.reading import (
     read_value,
     schema,
 )
-from orchestrator.scheme import ClassEntry, VoucherEntry, read_loyalty
+from orchestrator.scheme import ClassEntry, VoucherEntry, read_loyalty, read_scores
 from orchestrator.source import Entry, Node
 from orchestrator.stages import with_stages
 from orchestrator.variants import TemplatesEntry, read_variant_by
@@ -245,7 +245,8 @@ def read_workspace(node: Node, segments: Node | None, problems: Problems) -> tup
         variant_by=variant_by,
         complaints=complaints,
     )
-    return vocabulary, sound
+    scores = read_scores(program, vocabulary)
+    return replace(vocabulary, loyalty=replace(loyalty, scores=scores)), sound
 
 
 def _inside(span: Span, outer: Span) -> bool:

@@ -120,8 +120,10 @@ class _Of:
             yield f"{self._title(offer.reward.name)}, {offer.reward.costs:,} points: {_WHY.get(offer.reason, 'now')}"
 
     def _ahead(self, row: Mapping[str, Any]) -> Iterator[str]:
+        from orchestrator.model import scored
+
         if row.get("next_tier") and row.get("missing"):
-            yield f"{row['next_tier']}, when {row['missing']:,.0f} more are there"
+            yield f"{row['next_tier']}, when {scored(row['missing'], row.get('score_currency'))} more are there"
         if row.get("review_on"):
             yield f"tier lost on {row['review_on']}, as things stand"
 

@@ -161,6 +161,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "next": "the next tier",
         "missing": "what is missing to it",
         "shortfall": "what is missing to keep the present one",
+        "currency": "of the score and what is missing, which are money in minor units; null: they are none",
         "lost_on": "the review that would take it, as things stand; null: none",
         "grace_since": "the review on which the grace began",
         "held_until": "until then a lower tier that was imported stays",

@@ -109,6 +109,7 @@ def _one(conn: sa.Connection, force: Force, unit: Unit, unit_id: int, name: str,
         "next": row.get("next_tier"),
         "missing": row.get("missing"),
         "shortfall": row.get("shortfall"),
+        "currency": row.get("score_currency"),
         "lost_on": row.get("review_on"),
         "grace_since": row.get("below_since"),
         "held_until": row.get("held_until"),
@@ -158,6 +159,8 @@ def _show(console: Console, one: Mapping[str, Any]) -> None:
 
 
 def _lines(one: Mapping[str, Any]) -> list[str]:
+    from orchestrator.model import scored
+
     lines = []
     if one["membership"] is not None:
         until = f" until {one['member_until']}" if one["member_until"] is not None else ""
@@ -167,13 +170,18 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
         return [*lines, "[dim]no rule: the tier is imported[/]"]
     if one["membership"] == "none":
         return [*lines, "[dim]no member: the tier begins to move with a membership[/]"]
+    if one["membership"] == "lapsed":
+        return [*lines, "[dim]the membership is over: the tier stays as it is until it is renewed[/]"]
     if one["score"] is None:
         return [*lines, f"[dim]{one['by']} is not known: nothing moves[/]"]
-    following = f"; {one['missing']:,g} more make {one['next']}" if one["next"] is not None else ""
-    lines.append(f"{one['by']} is {one['score']:,g}{following}")
+    following = (
+        f"; {scored(one['missing'], one['currency'])} more make {one['next']}" if one["next"] is not None else ""
+    )
+    lines.append(f"{one['by']} is {scored(one['score'], one['currency'])}{following}")
     if one["lost_on"] is not None:
         grace = f", the grace began on {one['grace_since']}" if one["grace_since"] is not None else ""
-        lines.append(f"[yellow]at risk[/]: {one['shortfall']:,g} missing; lost on {one['lost_on']}{grace}")
+        missing = scored(one["shortfall"], one["currency"])
+        lines.append(f"[yellow]at risk[/]: {missing} missing; lost on {one['lost_on']}{grace}")
     elif one["protected"]:
         lines.append("[green]protected[/]: not lost whatever the score")
     if one["held_until"] is not None:

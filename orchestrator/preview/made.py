@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from orchestrator.model import LOYALTY_FIELDS, Field, Json, Kind, Vocabulary
+from orchestrator.model import LOYALTY_FIELDS, SCORES, Field, Json, Kind, Vocabulary
 from orchestrator.outbound import About
 
 How = Literal["usual", "longest", "emptiest"]
@@ -125,6 +125,9 @@ class Maker:
             found[column] = self.value(declared, "usual")
             if declared.kind is Kind.MONEY:
                 found[f"{column}_currency"] = self.vocabulary.currency
+        if self.vocabulary.loyalty.scores.get(class_name) is Kind.MONEY:
+            found |= {str(declared.column): 4_990 for declared in SCORES.values()}
+            found["score_currency"] = self.vocabulary.currency
         kind = self.vocabulary.classes.get(class_name)
         found["next_tier"] = kind.tiers[-1] if kind is not None and kind.tiers else None
         return found
@@ -232,6 +235,8 @@ class Maker:
             return replace(about, event={**(about.event or {}), member: value})
         if root == "voucher":
             return replace(about, voucher={**(about.voucher or {}), member: value})
+        if name.removesuffix("_currency") in SCORES and name.endswith("_currency"):
+            return about  # a matter of the class, and there already
         if name.removesuffix("_currency") in LOYALTY_FIELDS:
             column = str(LOYALTY_FIELDS[name.removesuffix("_currency")].column)
             column += "_currency" if name.endswith("_currency") else ""

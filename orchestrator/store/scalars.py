@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from orchestrator.dates import after, before, day_after
-from orchestrator.model import Kind, Unit, Vocabulary
+from orchestrator.model import SCORES, Kind, Unit, Vocabulary, minor_digits
 from orchestrator.store.dialect import json_bool, json_date, json_instant, json_number, json_text, listed
 from orchestrator.store.tables import (
     UtcDateTime,
@@ -246,6 +246,14 @@ class Scalars:
 
     # ---- values
 
+    def _field(self, ref: Ref, rows: sa.FromClause) -> Sql:
+        """A field that is not money. A score in money is a number where other classes score in none: in whole units."""
+        found = _column(ref, rows)
+        if ref.name in SCORES and Kind.MONEY in self.vocabulary.loyalty.scores.values():
+            minor = 10 ** minor_digits(self.vocabulary.currency)
+            return sa.case((rows.c.score_currency.is_not(None), found / sa.literal(float(minor))), else_=found)
+        return found
+
     def scalar(self, node: Scalar, frame: Frame) -> Sql:
         """A value that is not money, in its native SQL type."""
         match node:
@@ -254,7 +262,7 @@ class Scalars:
             case Ref(kind=Kind.TIER):
                 return self.tier(node, frame)
             case Ref():
-                return self.place(node, frame).take(lambda rows: _column(node, rows))
+                return self.place(node, frame).take(lambda rows: self._field(node, rows))
             case Aggregate():
                 return self._aggregate(node, frame)
             case DaysSince(since):
@@ -589,7 +597,7 @@ def _in_currency(ref: Ref, rows: sa.FromClause, code: str) -> Sql:
 
 def _money_members(ref: Ref, rows: sa.FromClause) -> tuple[Sql, Sql]:
     if ref.column is not None:
-        return rows.c[ref.column], rows.c[f"{ref.column}_currency"]
+        return rows.c[ref.column], rows.c["score_currency" if ref.name in SCORES else f"{ref.column}_currency"]
     members = rows.c[_JSON[ref.holder]]
     return json_number(members, ref.name), json_text(members, f"{ref.name}_currency")
 

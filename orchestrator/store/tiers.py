@@ -155,7 +155,8 @@ def rest(conn: sa.Connection, unit: Unit, ids: Iterable[int]) -> None:
 
 @cache
 def _rest(dialect: str) -> sa.Update:
-    none = dict.fromkeys(("tier_due", "score", "next_tier", "missing", "shortfall", "review_on", "below_since"))
+    none = dict.fromkeys(("tier_due", "score", "score_currency", "next_tier", "missing", "shortfall", "review_on",
+                          "below_since"))  # fmt: skip
     return loyalty.update().where(_these(dialect)).values(**none, held_until=None, held_below=None, protected=None)
 
 
@@ -202,6 +203,7 @@ class Graded(NamedTuple):
     reviewed_on: date | None = None
     graded_tier: str | None = None
     tier_due: datetime | None = None
+    score_currency: str | None = None
 
 
 def graded(conn: sa.Connection, unit: Unit, ids: Sequence[int]) -> dict[int, Graded]:

@@ -170,6 +170,8 @@ def _fields(fields: Mapping[str, Field]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_SCORED = "; [money](tiers.md#scores-in-money) where all classes that may be meant score in it"
+
 LOYALTY_MEANS: Mapping[str, str] = {
     "points": "The balance: points that can be spent.",
     "points.balance": "The same.",
@@ -180,10 +182,10 @@ LOYALTY_MEANS: Mapping[str, str] = {
     "membership.state": "`none`, `active` or `lapsed`.",
     "membership.since": "Since when.",
     "membership.until": "Its last day, where it has a term.",
-    "progress.score": "What `tier_by` gives; money in minor units.",
+    "progress.score": f"What `tier_by` gives{_SCORED}.",
     "progress.next": "The next tier; unknown at the highest.",
-    "progress.missing": "How much is missing to the next tier.",
-    "progress.shortfall": "How much is missing to keep the present tier; 0 when it is kept.",
+    "progress.missing": f"How much is missing to the next tier{_SCORED}.",
+    "progress.shortfall": f"How much is missing to keep the present tier; 0 when it is kept{_SCORED}.",
     "progress.review_on": "The day on which the tier may be lost.",
     "progress.protected": "Whether the tier is protected.",
     "value.band": "Where in the pyramid: `top`, `big`, `medium`, `small`, `inactive`, `prospect`.",

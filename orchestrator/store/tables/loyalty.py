@@ -60,7 +60,8 @@ loyalty = Table(  # derived, one row a unit: what conditions and texts name (mod
     Column("member", Text),  # none, active, lapsed
     Column("member_since", sa.Date),
     Column("member_until", sa.Date),
-    Column("score", sa.Double),  # what `tier_by` gives
+    Column("score", sa.Double),  # what `tier_by` gives; money in minor units, as all that is missing of it
+    Column("score_currency", Text),  # … where it is money
     Column("next_tier", Text),
     Column("missing", sa.Double),  # to the next tier
     Column("shortfall", sa.Double),  # to keep the present one at the next review; 0: kept
