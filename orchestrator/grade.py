@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from orchestrator.belong import Part, belong, by_contract, next_midnight, parts
+from orchestrator.belong import Part, belong, by_contract, joins, leave, next_midnight, parts
 from orchestrator.condition import Condition, Expression
 from orchestrator.ladder import (
     Found,
@@ -86,6 +86,10 @@ def heed_edits(round_: Round) -> Round:
             tiers.begin_program(conn, name, force.at if force is not None else round_.now)
         if mine.tier_by is not None or mine.membership is not None:
             tiers.wake_class(conn, name, mine.unit, round_.now)
+    units: tuple[Unit, Unit] = ("customer", "account")
+    for unit in units:
+        outside = [name for name in project.vocabulary.classes if not joins(project, name, unit)]
+        tiers.leave_classes(conn, unit, outside, round_.now)
     versions.set_number(conn, _RULES, _rules(project))
     return replace(round_, kept=versions.settings(conn, *kept_names(project)))
 
@@ -147,8 +151,9 @@ def place(round_: Round, *, due: bool) -> int:
     passed = _passed_over(round_) if due and not edited else 0
     waiting = tiers.due(conn, round_.now, BATCH - passed)
     known = {unit: _members(round_, unit, ids) for unit, ids in waiting.items()}
+    left = leave(round_, known)
     some = parts(round_, known)
-    changed = belong(some) + climb(some)
+    changed = left + belong(some) + climb(some)
     for unit, ids in waiting.items():
         theirs = known[unit]
         if gone := [i for i in ids if i not in theirs or not _has_rules(round_.project, theirs[i])]:
@@ -379,12 +384,12 @@ class _Look:
             told, there = self.progress_of(i, now), known.get(i, _NOBODY)
             row = there._replace(
                 score=told.score,
+                score_currency=currency,
                 next_tier=told.next_tier,
                 missing=told.missing,
                 shortfall=told.shortfall,
                 review_on=told.review_on,
                 protected=told.protected,
-                score_currency=currency,
                 tier_since=self.since[i] or now,
                 below_since=stand.below_since,
                 held_until=stand.held_until,

@@ -359,6 +359,18 @@ def _look_again(dialect: str) -> sa.Update:
     return loyalty.update().where(_these(dialect)).values(tier_due=sa.bindparam("at"))
 
 
+NO_MEMBER: Final[Mapping[str, Any]] = dict.fromkeys(("member", "member_since", "member_until"))
+"""Columns of the derived row, of whoever is in a class that nobody joins."""
+
+
+def leave_classes(conn: sa.Connection, unit: Unit, names: Sequence[str], now: datetime) -> None:
+    """Nobody of these classes is a member any more: the programme says so."""
+    table = _table(unit)
+    theirs = sa.select(table.c.id).where(table.c["class"].in_(names))
+    was = loyalty.update().where(loyalty.c.unit == unit, loyalty.c.member.is_not(None), loyalty.c.unit_id.in_(theirs))
+    conn.execute(was.values(**NO_MEMBER, updated_at=now))
+
+
 def set_classes(conn: sa.Connection, unit: Unit, classes: Mapping[int, str]) -> None:
     """Another class, and no tier: the old one's says nothing in it."""
     rows = [{"id": i, "class": name, "tier": None} for i, name in classes.items()]
