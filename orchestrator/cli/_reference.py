@@ -188,6 +188,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "earned": "in all, net of what was taken back",
         "expiring": "how many go next",
         "expire_on": "at the end of which day; null: never",
+        "without_account": "true: a customer whose points are an account's, and who belongs to none: she earns nothing",
         "entries": "newest first: `at`, `kind`, `points` (signed), `what`, `active_at`, `expires_on` each",
     },
     "points award": {
@@ -200,6 +201,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "looked": "balances",
         "differences": "`unit`, `key`, `what`, `stored`, `ledger` each",
         "other_currency": "`rule`, `currency`, `events` each: money that earned nothing",
+        "without_account": "`class`, `customers` each: whose points are an account's, and who belong to none",
         "rebuilt": "whether they were written anew",
     },
     "challenges": {
@@ -616,6 +618,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "paused": "journeys that were stopped",
         "sealed": "rows of the ledgers, at the end",
         "seal_lag": "seconds for which the oldest that is not sealed has waited",
+        "programme": "what loyalty and complaints came to: such as `points_earned`, `tiers_changed` → how many",
     },
     "pause": {
         "journey": "its name or *",

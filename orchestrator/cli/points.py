@@ -53,7 +53,9 @@ def show(key: str, /, *, limit: int = 20) -> int:
         row = loyalty.standing(conn, unit, [unit_id]).get(unit_id, {})
         lines = points.history(conn, unit, unit_id, limit)
         name = points.names(conn, unit, [unit_id])[unit_id]
-    rules = {r.key: r.text for p in project.program.classes.values() for r in p.points}
+        class_name = loyalty.members(conn, unit, [unit_id])[unit_id].class_name
+    rules = _rules(project, unit, class_name)
+    declared = project.vocabulary.classes.get(class_name)
     told: dict[str, Any] = {
         "unit": unit,
         "key": name,
@@ -62,6 +64,7 @@ def show(key: str, /, *, limit: int = 20) -> int:
         "earned": row.get("points_earned") or 0,
         "expiring": row.get("points_expiring") or 0,
         "expire_on": row.get("points_expire_on"),
+        "without_account": unit == "customer" and declared is not None and declared.unit == "account",
         "entries": [
             {
                 "at": line["at"],
@@ -76,6 +79,18 @@ def show(key: str, /, *, limit: int = 20) -> int:
     }
     call.answer(lambda: told, lambda console: _show(console, told))
     return FINE
+
+
+def _rules(project: Project, unit: Unit, class_name: str) -> dict[str, str]:
+    """Key of a rule → its text. Classes may have rules of one key: her own class's comes first; what she earned in
+    another is named where only one of that unit's has it."""
+    found: dict[str, set[str]] = {}
+    for program in project.program.classes.values():
+        for rule in program.points if program.unit == unit else ():
+            found.setdefault(rule.key, set()).add(rule.text)
+    own = project.program.classes.get(class_name)
+    told = {key: min(texts) for key, texts in found.items() if len(texts) == 1}
+    return told | ({rule.key: rule.text for rule in own.points} if own is not None and own.unit == unit else {})
 
 
 def _owner(conn: sa.Connection, project: Project, key: str) -> Owner:
@@ -100,6 +115,13 @@ def _show(console: Console, told: Mapping[str, Any]) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if told["without_account"]:
+        console.print(
+            "[yellow]![/] her class's points are an account's, and she belongs to none: what she does earns nothing; "
+            "`orchestrator import customers` with her `account` attaches her, for what she does from then on",
+            soft_wrap=True,
+            highlight=False,
+        )
     if told["expire_on"] is not None:
         console.print(f"[dim]{told['expiring']:,} expire at the end of {told['expire_on']}[/]", highlight=False)
     if not told["entries"]:
@@ -198,6 +220,7 @@ def check(*, rebuild: Annotated[bool, FLAG] = False) -> int:
             now = as_of(conn, wired)
             looked, found = earn.check(conn, project, now)
             foreign = points.foreign(conn, project)
+            alone = points.without_account(conn, project)
             names: dict[Owner, str] = {}
             for unit in UNITS:
                 ids = [d.unit_id for d in found if d.unit == unit]
@@ -219,6 +242,7 @@ def check(*, rebuild: Annotated[bool, FLAG] = False) -> int:
             for d in found
         ],
         "other_currency": [{"rule": text, "currency": currency, "events": n} for text, currency, n in foreign],
+        "without_account": [{"class": name, "customers": n} for name, n in alone],
         "rebuilt": rebuild and bool(found),
     }
     call.answer(lambda: told, lambda console: _tell(console, told))
@@ -239,5 +263,11 @@ def _tell(console: Console, told: Mapping[str, Any]) -> None:
     for one in told["other_currency"]:
         console.print(
             f"[yellow]![/] {counted(one['events'], 'event')} in {one['currency']} earned nothing by `{one['rule']}`",
+            soft_wrap=True,
+        )
+    for one in told["without_account"]:
+        console.print(
+            f"[yellow]![/] {counted(one['customers'], 'customer')} of class {one['class']} without an account: what "
+            "they do earns nothing; `orchestrator import customers` with `account` attaches them",
             soft_wrap=True,
         )

@@ -94,6 +94,22 @@ _HELD: Final = (
 )
 
 
+def without_account(conn: sa.Connection, project: Project) -> list[tuple[str, int]]:
+    """(class, customers) of those whose points are an account's, and who belong to none: what they do earns nothing."""
+    rules = project.program.classes
+    shared = [name for name in _shared(project) if name in rules and rules[name].points]
+    if not shared:
+        return []
+    c = customer.c
+    query = (
+        sa.select(c["class"], sa.func.count())
+        .where(c["class"].in_(shared), c.account_id.is_(None), c.merged_into.is_(None), c.erased_at.is_(None))
+        .group_by(c["class"])
+        .order_by(c["class"])
+    )
+    return [(name, n) for name, n in conn.execute(query)]
+
+
 # ---- entries --------------------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,44 @@ def test_a_tick_tells_what_the_programme_came_to(shop: World, clock: At) -> None
     assert (shop.tick().name, shop.tick().summary) == ("Idle", "nothing was due")
 
 
+def test_each_is_shown_the_rules_of_her_class_and_who_earns_nothing_is_told(shop: World) -> None:
+    workspace = shop.folder / "journeys/workspace.yaml"
+    text = workspace.read_text(encoding="utf-8")
+    classes = "  club: { tiers: [one] }\n  b2b: { tiers: [std], unit: account }\n"
+    text = text.replace("gold] }\n", "gold] }\n" + classes, 1)
+    rules = (
+        "  club:\n    points: [ 1 per 10 EUR of order_placed.amount ]\n"
+        "  b2b:\n    points: [ 1 per 5 EUR of order_placed.amount ]\n"
+    )
+    workspace.write_text(text.replace("policies:", rules + "policies:", 1), encoding="utf-8")
+    assert shop("apply", "--yes", "-m", "more").code == 0
+    assert (
+        shop("import", "accounts", str(shop.write("a.csv", [{"key": "nord", "class": "b2b", "name": "Nord"}]))).code
+        == 0
+    )
+    people = [{"key": "cleo", "class": "club"}, {"key": "ida", "class": "b2b"}, {"key": "uma", "class": "b2b"}]
+    people = [{**one, "account": "nord" if one["key"] == "uma" else ""} for one in people]
+    assert shop("import", "customers", str(shop.write("more.csv", people))).code == 0
+    row = {"type": "order_placed", "occurred_at": "2027-03-01", "amount": "20.00", "amount_currency": "EUR"}
+    rows = [{**row, "customer": key} for key in ("ana", "cleo", "ida", "uma")]
+    assert shop("import", "events", str(shop.write("orders.csv", rows))).code == 0
+    shop.tick()
+    shown = {key: shop.json("points", "show", key) for key in ("ana", "cleo", "ida", "uma", "nord")}
+    what = {key: [(line["points"], line["what"]) for line in told["entries"]] for key, told in shown.items()}
+    nord = [(4, "1 per 5 EUR of order_placed.amount")]
+    assert what == {
+        "ana": [(20, "1 per 1 EUR of order_placed.amount")],
+        "cleo": [(2, "1 per 10 EUR of order_placed.amount")],
+        "ida": [],
+        "uma": nord,
+        "nord": nord,
+    }
+    assert [key for key, told in shown.items() if told["without_account"]] == ["ida"]
+    assert "she belongs to none" in " ".join(shop("points", "show", "ida").out.split())
+    said = shop("points", "check")
+    assert said.code == 0 and "1 customer of class b2b without an account" in " ".join(said.out.split())
+
+
 def test_a_balance_that_is_wrong_is_named_and_written_anew(shop: World) -> None:
     rows = [
         {"type": "order_placed", "customer": "ana", "occurred_at": "2027-03-01", "amount": amount, "amount_currency": c}
