@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from channels.base import Channel, Keeps, Medium, Misconfigured, Site
 from orchestrator.platforms import Parted
 from orchestrator.problems import Problems, ProjectError
+from orchestrator.project import WORKSPACE as WORKSPACE_FILE
 from orchestrator.settings import (
     FILE,
     ChannelSettings,
@@ -37,7 +38,7 @@ from orchestrator.settings import (
     parse_settings,
 )
 from orchestrator.store import versions
-from orchestrator.store.database import Store, insert_many
+from orchestrator.store.database import Store, StoreUnavailable, insert_many
 from orchestrator.store.keys import Keys, KeysUnusable, load_keys
 from orchestrator.store.tables import setting
 
@@ -220,7 +221,14 @@ def connected(
     except MissingSecret as error:
         raise Misconfigured(f"the database's address: {error}") from None
     # Opening says what is wrong with the path; the one kept has its statements compiled, a third of a small tick.
-    store = _stores.setdefault(url, Store.open(url, create=create))
+    try:
+        opened = Store.open(url, create=create)
+    except StoreUnavailable:
+        if any((folder / name).exists() for name in (FILE, WORKSPACE_FILE)):
+            raise
+        text = f"{folder} is no workspace; go to one, or name it with `-w`; `orchestrator init DIR` makes one"
+        raise StoreUnavailable(text) from None
+    store = _stores.setdefault(url, opened)
     try:
         if create:
             store.migrate()

@@ -26,6 +26,13 @@ FLAG = Parameter(negative=())
 _IGNORED = """# What runs leave behind: the database with people's data, the keys, the outbox.
 .orchestrator/
 *.quarantine-*
+
+# What commands write where one stands: drawings, pages of simulations; proofs and checkpoints of the log, its verifier.
+/*.svg
+/report.html
+*.tlog-proof
+*.note
+/verify.py
 """
 
 

@@ -112,6 +112,14 @@ def test_a_database_is_made_and_measured(small: World):
     assert (small.folder / ".orchestrator" / "orchestrator.db").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("words", ["run", "journeys", "why somebody", "db check", "pause --all"])
+def test_in_a_folder_that_is_no_workspace_a_command_says_how_to_begin_one(tmp_path: Path, small: World, words: str):
+    said = World(tmp_path, small.at)(*words.split())
+    assert said.code == 3
+    assert "is no workspace" in said.err and "`orchestrator init DIR`" in said.err
+    assert "db upgrade" not in said.err
+
+
 def test_check_finds_broken_promises(told: World, tmp_path: Path):
     assert told.json("db", "check")["ok"] is True
     world = World(tmp_path / "copy", told.at)

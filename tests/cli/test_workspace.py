@@ -34,7 +34,8 @@ def test_a_new_workspace_is_whole(starter: World):
     written = [p for p in (starter.folder / "journeys").glob("*/*.yaml") if not p.name.endswith(".test.yaml")]
     said = starter("check")
     assert said.code == 0 and f"no problems in {len(written)} journeys" in said.out and len(written) > 8
-    assert ".orchestrator/" in (starter.folder / ".gitignore").read_text()
+    ignored = (starter.folder / ".gitignore").read_text().splitlines()
+    assert {".orchestrator/", "*.tlog-proof", "*.note", "/*.svg", "/report.html"} <= set(ignored)
     assert not list(starter.folder.rglob("__pycache__"))
 
 

@@ -80,7 +80,7 @@ def test_what_fails_in_the_verb_fails_the_run(tmp_path: Path):
     from orchestrator import flows
     from orchestrator.store import StoreUnavailable
 
-    with pytest.raises(StoreUnavailable, match="there is no database"):
+    with pytest.raises(StoreUnavailable, match="is no workspace"):
         flows.run_tick(str(tmp_path), 30)
 
 

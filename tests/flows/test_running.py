@@ -49,6 +49,7 @@ def test_usage_is_2(capsys: pytest.CaptureFixture[str]):
 
 
 def test_no_database_is_3_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "orchestrator.toml").touch()
     assert cli.run(["-w", str(tmp_path), "run"]) == 3
     captured = capsys.readouterr()
     assert "orchestrator db upgrade" in captured.err
