@@ -14,6 +14,7 @@ from orchestrator.problems import Problems, Span
 from orchestrator.reading import described, option, unknown
 from orchestrator.slips import SOURCES
 from orchestrator.source import Entry, Node
+from orchestrator.words import names_a_field
 
 ANSWERED: Final = "survey_answered"
 """The event that an answered survey becomes."""
@@ -100,6 +101,9 @@ def read_preferences(
             problems.error(
                 "bad-locale", f"`{name}` is no language", _place(listed, name), "such as `en`, `de` or `fr-CA`"
             )
+    if (to := node.get("call_me")) is not None and names_a_field(entry.call_me.strip()):
+        hint = "write `account_manager`, a team or an internal e-mail address"
+        problems.error("wrong-type", f"`{entry.call_me.strip()}` is no team", to.span, hint)
     return Preferences(fields, labels, tuple(languages), entry.call_me.strip(), _overwrite(node, problems))
 
 

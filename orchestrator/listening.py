@@ -14,7 +14,7 @@ from orchestrator.problems import Problems
 from orchestrator.reading import option, unknown
 from orchestrator.source import Node
 from orchestrator.template import compile_text
-from orchestrator.words import Duration
+from orchestrator.words import Duration, names_a_field
 
 SENTIMENT: Final = "sentiment"
 """The property by which an event says how somebody feels: −1 to 1, or one of WORDS."""
@@ -79,9 +79,15 @@ def read_complaints(
         hint = "name the event that says it is settled"
         problems.error("complaint-closes-itself", "one event cannot open a case and close it", closed.span, hint)
         sound = False
+    task, own = entry.task, node.get("task")
+    for name, to in (("to", task.to), ("otherwise", task.otherwise)):
+        at = own.get(name) if own is not None else None
+        if at is not None and names_a_field(to):
+            hint = "write `account_manager`, a team or an internal e-mail address"
+            problems.error("wrong-type", f"`{to}` is no team: a complaint is about no record", at.span, hint)
+            sound = False
     if not sound:
         return None
-    task = entry.task
     return Complaints(
         entry.event, entry.closed_by, task.within, task.text, task.to, task.otherwise, task.title, entry.key,
         entry.pause == "yes",

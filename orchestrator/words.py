@@ -165,6 +165,11 @@ def nearest_duration(text: str) -> str:
     return f"{match[1]} {unit}{'' if int(match[1]) == 1 else 's'}" if unit else ""
 
 
+def names_a_field(text: str) -> bool:
+    """Whether it reads as a field, `opportunity.owner`, and not as a team's name or an address."""
+    return re.fullmatch(r"[a-z_]\w*(\.\w+)+", text) is not None
+
+
 def clock(text: str) -> time | None:
     """`09:00`, `9:00`; from 0:00 to 23:59."""
     match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip())

@@ -124,6 +124,45 @@ def test_a_change_begins_one_run_for_each_record_with_the_record_in_the_text(wor
     assert runs(world, "won") == 3, "won a second time"
 
 
+def test_a_task_is_its_owners_and_without_one_the_teams(bare: World) -> None:
+    call = '- task: deal.owner\n  otherwise: sales\n  message: "Call {{ account.name }} about {{ deal.deal_id }}"'
+    world = bare
+    world.apply(workspace({"won": journey("won", call, "{ stage_change: deal, to: [won] }", MORE)}))
+    imported(world, "accounts", {"key": "nord", "class": "b2b", "name": "Nord", "timezone": "Europe/Berlin"})
+    for key, owner in (("d1", "mara@small.example"), ("d2", "Mara Beck"), ("d3", None)):
+        deal(world, "lead", key, owner=owner)
+        world.pass_time(hours=1)
+        deal(world, "won", key)
+    world.tick(2)
+    found = world.rows(sa.select(t.message).order_by(t.message.c.id))
+    assert [(m.medium, m.state, m.payload["to"]) for m in found] == [
+        ("task", "sent", whose) for whose in ("mara@small.example", "Mara Beck", "sales")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ("- task: deal.owner", ""),
+        ("- task: account.name", ""),
+        ("- task: deal.ownr", "unknown-field"),
+        ("- task: deal.value", "type-mismatch"),
+        ("- task: sales.team", "unknown-field"),
+        ("- task: account_manager\n  otherwise: deal.owner", "wrong-type"),
+        ("- task: sales\n  otherwise: care", "unused-key"),
+        ("- task: J. Beck, sales", ""),
+    ],
+)
+def test_who_can_take_a_task(steps: str, code: str) -> None:
+    texts = workspace({"won": journey("won", steps + "\n  message: Call", "{ stage_change: deal, to: [won] }", MORE)})
+    try:
+        load_files(texts)
+        found = [""]
+    except ProjectError as error:
+        found = [p.code for p in error.problems]
+    assert found == [code]
+
+
 def test_new_ones_and_where_they_come_from(bare: World) -> None:
     world = bare
     both = {

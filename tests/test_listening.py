@@ -257,6 +257,12 @@ def test_what_cannot_be_a_complaint(line: str, code: str) -> None:
     assert codes(complaining(f"complaints: {{ {line}, task: {task} }}\n")) == [code]
 
 
+@pytest.mark.parametrize(("key", "other"), [("to: account_manager", "to: deal.owner"),
+                                            ("otherwise: customer-care", "otherwise: account.owner")])  # fmt: skip
+def test_a_complaint_goes_to_nobody_that_a_field_names(key: str, other: str) -> None:
+    assert codes(complaining(COMPLAINTS.replace(key, other))) == ["wrong-type"]
+
+
 @pytest.mark.parametrize("name", ["event.subjct", "event.order_id", "voucher.code"])
 def test_a_complaints_task_names_what_there_is(name: str) -> None:
     texts = complaining(COMPLAINTS.replace("event.subject", name))

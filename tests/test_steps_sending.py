@@ -5,14 +5,16 @@ from datetime import timedelta
 import pytest
 
 from channels.base import Medium
-from orchestrator.model import MESSAGE_STATES, SETTLED_STATES
+from orchestrator.condition import Expression
+from orchestrator.model import MESSAGE_STATES, SETTLED_STATES, Kind
 from orchestrator.steps import Addressee, Facts, Go, MessageState, Stay, kinds
 from orchestrator.steps.email import Email
 from orchestrator.steps.sms import Sms
 from orchestrator.steps.task import Task
 from orchestrator.steps.webhook import Webhook
+from orchestrator.terms import Scalar
 from orchestrator.words import Duration, Rate
-from tests.making import CUSTOMER, NOW, condition, contact, enrollment, here, message, sends, step
+from tests.making import CUSTOMER, NOW, SPAN, condition, contact, enrollment, here, message, sends, step
 
 EMAIL = step(Email, "email:hello", template="hello")
 A, B, C = contact(1, "boss"), contact(2, "buyer"), contact(3, "buyer")
@@ -179,6 +181,33 @@ def test_without_a_manager_another_takes_it(unit) -> None:
     assert send.addressee.kind == "staff" and send.payload == {"to": "customer-care", "text": "call"}
     (send,) = sends(task.arrive(here(Facts(staff=MANAGER), enrollment_=enrollment(unit))))
     assert send.addressee == MANAGER and send.payload == {"to": "account_manager", "text": "call"}
+
+
+OWNER = Expression("deal.owner", Scalar(), Kind.TEXT, "account", SPAN)
+
+
+@pytest.mark.parametrize(
+    ("said", "whose"),
+    [
+        ("mara@small.example", "mara@small.example"),
+        (" Mara\nBeck ", "Mara Beck"),
+        ("account_manager", "account_manager"),
+        *[
+            (nobody, "sales")
+            for nobody in (None, " ", "a@small.example, b@small.example", "a@b@c", "<m@small.example>")
+        ],
+    ],
+)
+def test_a_task_is_for_whoever_stands_in_the_field(said, whose) -> None:
+    task = step(Task, "t", task="deal.owner", otherwise="sales", field=OWNER)
+    assert task.asks() == (OWNER,)
+    (send,) = sends(task.arrive(here(Facts(values={"deal.owner": said}, staff=MANAGER))))
+    assert send.addressee.kind == "staff" and send.payload == {"to": whose}
+
+
+def test_nobody_in_the_field_no_task() -> None:
+    outcome = step(Task, "t", task="deal.owner", field=OWNER).arrive(here(Facts(values={"deal.owner": None})))
+    assert isinstance(outcome, Go) and outcome.note == {"because": "nobody stands in deal.owner"}
 
 
 def test_a_team_has_a_name() -> None:

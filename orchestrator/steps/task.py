@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from channels.base import Medium
+from orchestrator.condition import Condition, Expression, parse_expression
 from orchestrator.dates import day_after
-from orchestrator.model import Json
-from orchestrator.reading import Context, option
+from orchestrator.model import Json, Kind
+from orchestrator.problems import Problems, Span
+from orchestrator.reading import Context, option, place
 from orchestrator.source import Node
 from orchestrator.steps import Addressee, Here
 from orchestrator.steps.sending import MANAGER, NO_MANAGER, SendStep, internal
-from orchestrator.words import Duration
+from orchestrator.words import Duration, names_a_field
+
+_ADDRESS: Final = re.compile(r"[^\s@<>(),:;\"]+@[^\s@<>(),:;\"]+")
+_NAMES: Final = frozenset({Kind.TEXT, Kind.KEY, Kind.CHOICE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(SendStep):
     """Gives one of our own people something to do: a line in the task file, and an e-mail.
 
-    The value says who: `account_manager`, a team by its name, or an internal e-mail address. Where the account has no
-    manager it goes to `otherwise`; without that nobody gets it, and `why`, `run` and `doctor` say so. Consent and caps
+    The value says who: `account_manager`, a team by its name, an internal e-mail address, or a field that holds one of
+    these, such as `opportunity.owner`. Where the account has no manager, or nothing stands in the field, it goes to
+    `otherwise`; without that nobody gets it, and `why` says so, of managers also `run` and `doctor`. Consent and caps
     do not apply: nobody outside hears of it.
 
     A task that is a call to the customer says `call: yes`. It is given out only within calling hours where the
@@ -39,21 +46,30 @@ class Task(SendStep):
     medium = Medium.TASK
     by_number: ClassVar[bool] = True  # several tasks for one person are several steps: their text is not their name
 
-    task: str = option("who: account_manager, a team's name, or an internal e-mail address")
+    task: str = option("who: account_manager, a team's name, an internal e-mail address, or a field that names one")
     text: str = option("what to do; may name customer, account, the record and the event", key="message", default="")
-    otherwise: str = option("who, where the account has no manager: a team, or an internal e-mail address", default="")
+    otherwise: str = option(
+        "who, where the account has no manager or the field is empty: a team, or an internal e-mail address", default=""
+    )
     title: str = option("a short heading; without it, the journey's name", default="")
     due: Duration | None = option("by when, counted from today in the unit's zone: 2 business days", default=None)
     call: Literal["yes", "no"] = option(
         "yes: it is a call to the customer, and is given out in calling hours only", default="no"
     )
     to: tuple[str, ...] = option(skip=True, default=())
+    field: Expression | None = option(skip=True, default=None)
 
     def check(self, node: Node, context: Context) -> None:
+        said = node.get("task")
+        if said is not None and names_a_field(self.task):
+            object.__setattr__(self, "field", place(said, 0, said.text.rstrip(), context, _field))
         at = node.get("otherwise")
         if at is None:
             return
-        if self.otherwise == MANAGER:
+        if names_a_field(self.otherwise):
+            hint = "name a team, or an internal e-mail address; a field is for `task`"
+            context.problems.error("wrong-type", f"`{self.otherwise}` may be empty, too", at.span, hint)
+        elif self.otherwise == MANAGER:
             hint = "name a team, or an internal e-mail address"
             context.problems.error("unused-key", "`otherwise` is for where there is no manager", at.span, hint)
         elif not self.asks_for_somebody:
@@ -64,11 +80,20 @@ class Task(SendStep):
     @property
     def asks_for_somebody(self) -> bool:
         """Whether it goes to somebody whom there may not be."""
-        return self.task == MANAGER
+        return self.task == MANAGER or names_a_field(self.task)
+
+    def asks(self) -> tuple[Condition | Expression, ...]:
+        return (*SendStep.asks(self), *([self.field] if self.field else []))
 
     def whose(self, here: Here) -> str:
         """Who it is for, as the step says it; "" where there is nobody."""
-        return self.task if self.task != MANAGER or here.facts.staff else self.otherwise
+        if self.field is None:
+            return self.task if self.task != MANAGER or here.facts.staff else self.otherwise
+        named = " ".join(str(here.facts.values.get(self.field.text) or "").split())
+        if named == MANAGER and not here.facts.staff:
+            return self.otherwise
+        # Whoever keeps the record writes it: two addresses, or half a one, are nobody's.
+        return named if named and ("@" not in named or _ADDRESS.fullmatch(named)) else self.otherwise
 
     def elsewhere(self, here: Here) -> tuple[Addressee, ...]:
         whose = self.whose(here)
@@ -81,7 +106,7 @@ class Task(SendStep):
         return True
 
     def nobody(self, here: Here) -> str:
-        return NO_MANAGER
+        return f"nobody stands in {self.task}" if self.field else NO_MANAGER
 
     def payload(self, here: Here) -> Json:
         today = here.now.astimezone(here.zone()).date()
@@ -93,3 +118,7 @@ class Task(SendStep):
             "call": self.call == "yes",
         }
         return SendStep.payload(self, here) | {name: value for name, value in own.items() if value}
+
+
+def _field(text: str, span: Span, context: Context, problems: Problems) -> Expression | None:
+    return parse_expression(text, span, context.scope, context.vocabulary, problems, _NAMES)
