@@ -83,6 +83,15 @@ _WEAK: Final = _list("end quit cancel revoke remove td off ende beenden fin eind
 _OWN: Final[Mapping[str, frozenset[str]]] = {"es": _list("para"), "it": _list("fine"), "pt": _list("fim")}
 """These count as a whole text in their own language; elsewhere they are common words."""
 _YES: Final = _list("yes ja oui sí sim yep yeah")
+_AWAY: Final = re.compile(
+    r"unsub|optout|abmeld|abbestell|austrag|desabonn|desinscri|disiscri|uitschrij|afmeld|descadastr"
+)
+"""How words begin that lead out of a list."""
+_ANSWER: Final = re.compile(
+    r"reply|text|send|answer|respond|antwort\w*|sende\w*|sms|repond\w*|envoy\w*|respond\w*|envi\w*|mand\w*|"
+    r"rispond\w*|invi\w*|antwoord|stuur"
+)
+"""What stands before a word to answer with."""
 _START: Final = _list(
     "start unstop subscribe resume resubscribe restart anmelden starten abonnieren démarrer reprendre iniciar comenzar "
     "alta suscribir inizia avvia iscrivimi riprendi aanmelden hervatten começar assinar opt_in optin opt_me_in"
@@ -231,6 +240,18 @@ def says_yes(text: str) -> bool:
     """Whether a text is a bare yes: a START to who has stopped, and any other answer to everybody else."""
     words = _words(_folded(text[:100]))
     return len(words) == 1 and words[0] in _YES
+
+
+def shows_how_to_stop(text: str) -> bool:
+    """Whether one of our texts names a word that stops it (Reply STOP, Abmelden: STOP, to opt out text END)."""
+    words = _words(_folded(text[:2_000]))
+    if any(_AWAY.match(word) for word in words):
+        return True
+    said = [" ".join(words[at : at + many]) for many in (1, 2, 3) for at in range(len(words))]
+    if not _STRONG.isdisjoint(said):
+        return True
+    weak = _WEAK.union(*_OWN.values())
+    return any(_ANSWER.fullmatch(word) and not weak.isdisjoint(words[at : at + 4]) for at, word in enumerate(words))
 
 
 def _stops(whole: list[str], clauses: list[list[str]], languages: set[str]) -> bool:

@@ -6,7 +6,6 @@ does not pay for it: `check`, `plan` and `apply` ask for it.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Final
 from channels.base import EventKind, Medium
 from orchestrator.condition import Condition, Expression, Heard
 from orchestrator.gsm import simplified, sms_segments
+from orchestrator.imprint import WAYS_OUT, has_address, says_how_to_stop, way_out
 from orchestrator.jinja import MissingValue
 from orchestrator.journey import Journey, ScheduleTrigger, SegmentTrigger, TierTrigger
 from orchestrator.model import HouseHours, Kind, Topic, Vocabulary
@@ -411,24 +411,44 @@ def _place(path: str, text: str, start: int, end: int) -> Span:
 
 
 def _tell_way_out(template: Template, found: Checked, problems: Problems) -> None:
-    """Advertising by e-mail says how to have no more of it, and who sends it from where (CAN-SPAM 15 U.S.C. 7704(a)(3)
-    and (5); Directive 2002/58/EC art. 13(4))."""
+    """Advertising that does not say how to have no more of it, or who sends it from where."""
     topic = found.vocabulary.topics.get(template.topic)
-    if template.medium is not Medium.EMAIL or topic is None or topic.purpose != "marketing":
+    if topic is None or topic.purpose != "marketing" or template.medium not in (Medium.EMAIL, Medium.SMS):
         return
     address = found.vocabulary.sender.get("postal_address", "").strip()
     for locale in template.locales:
         made = template.compiled(locale)
-        path = next((p for p in template.files if p.endswith(f".{locale}.mjml")), template.span.file)
-        if not made.names & {"links.unsubscribe", "links.preferences"}:
+        suffix = "mjml" if template.medium is Medium.EMAIL else "txt"
+        path = next((p for p in template.files if p.endswith(f".{locale}.{suffix}")), template.span.file)
+        if template.medium is Medium.SMS:
+            if not says_how_to_stop(made):
+                message = "advertising without a way out: it does not say how to have no more of it"
+                hint = (
+                    "end it with `Reply STOP to opt out`: the answer is understood; or put in `{{ links.preferences }}`"
+                )
+                problems.warning("no-unsubscribe", message, Span.whole(path), hint)
+            continue
+        if (way := way_out(made)) == "not there":
             message = "advertising without a way out: there is no link to unsubscribe with"
             hint = "put `{{ links.unsubscribe }}` into it, best by a footer that all texts include"
             problems.warning("no-unsubscribe", message, Span.whole(path), hint)
-        fixed = html.unescape("".join(made.skeleton.parts.get("html", ())))
-        if address and " ".join(address.split()) not in " ".join(fixed.split()):
+        elif way == "sometimes":
+            message = "advertising without a way out for some: the link to unsubscribe with stands within a condition"
+            hint = "put it behind `{% endif %}`, where everybody gets it"
+            problems.warning("no-unsubscribe", message, _way_out_of(template, path, found), hint)
+        if not has_address(made, address):
             message = "advertising that does not say where it comes from: there is no postal address"
             hint = "put `{{ workspace.sender.postal_address }}` into it, best by a footer that all texts include"
             problems.warning("no-postal-address", message, Span.whole(path), hint)
+
+
+def _way_out_of(template: Template, path: str, found: Checked) -> Span:
+    """Where the link stands: in the text, or in what it includes."""
+    for file in (path, *template.files):
+        for name in sorted(WAYS_OUT):
+            if (at := found.files.get(file, "").find(name)) >= 0:
+                return _place(file, found.files[file], at, at + len(name))
+    return Span.whole(path)
 
 
 # ---- the length of texts --------------------------------------------------------------------------------------------

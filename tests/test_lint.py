@@ -49,10 +49,14 @@ def test_a_sound_workspace_is_warned_of_nothing() -> None:
     assert load_files(GOOD, lint=True).warnings == ()
 
 
-def _email(body: str) -> dict[str, str]:
-    """The welcome mail with something more in it."""
+FOOTER = '<a href="{{ links.unsubscribe }}">Unsubscribe</a> {{ workspace.sender.postal_address }}'
+
+
+def _email(body: str, footer: str = FOOTER) -> dict[str, str]:
+    """The welcome mail with something more in it, and with another footer."""
     path = "templates/email/welcome.mjml"
-    return {path: GOOD[path].replace("<mj-text>Hello", f"{body}\n        <mj-text>Hello", 1)}
+    text = GOOD[path].replace("<mj-text>Hello", f"{body}\n        <mj-text>Hello", 1)
+    return {path: text.replace(FOOTER, footer or "<a href='{{ links.unsubscribe }}'>x</a>" * ("links" not in body))}
 
 
 NAMESAKE = GOOD["templates/email/welcome.mjml"]
@@ -80,6 +84,19 @@ SOUND = {
             '<mj-head><mj-attributes><mj-button href="https://acme.example" /></mj-attributes></mj-head><mj-body>',
         )
     },
+    "a postal address by lines": _email(
+        "<mj-text>Acme GmbH &middot; Inc.<br/>Hauptstr.&nbsp;1<br /><b>10115</b> Berlin<br/>Germany</mj-text>", ""
+    ),
+    "a way out on each way": _email(
+        "<mj-text>{% if customer.birthday is defined %}<a href='{{ links.unsubscribe }}'>a</a>{% else %}"
+        """<a href="{{ links['preferences'] }}">b</a>{% endif %} {{ workspace.sender.postal_address }}</mj-text>""",
+        "",
+    ),
+    "a way out wherever there is one": _email(
+        "<mj-text>{% if links.unsubscribe is defined %}<a href='{{ links.unsubscribe }}'>a</a>{% endif %}"
+        "{{ workspace.sender.postal_address }} {% if tier == 'gold' %}Hello{% endif %}</mj-text>",
+        "",
+    ),
 }
 """What is laid over the sound workspace and is sound, too."""
 
@@ -87,3 +104,30 @@ SOUND = {
 @pytest.mark.parametrize("name", SOUND)
 def test_what_is_meant_is_not_warned_of(name: str) -> None:
     assert load_files(GOOD | SOUND[name], lint=True).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Reply STOP to opt out",
+        "Abmelden: STOP",
+        "Text END to stop all of it",
+        "keine Werbung mehr? Antwort mit ENDE",
+        "Pour ne plus en recevoir, répondez FIN",
+        "Rispondi FINE",
+        "To opt-out visit our site",
+        "No more? {{ links.preferences }}",
+        "STOP SMS 36180",
+        "https://acme.example/unsubscribe",
+    ],
+)
+def test_a_text_message_says_how_to_stop_in_whatever_words(words: str) -> None:
+    text = f"---\ntopic: loyalty\n---\nAcme: hello! {words}\n"
+    assert load_files(GOOD | {"templates/sms/hello.txt": text}, lint=True).warnings == ()
+
+
+@pytest.mark.parametrize("words", ["20% OFF at the weekend", "Sale ends today", "Mit uns: das Ende der Warterei"])
+def test_a_text_message_that_does_not_say_how_to_stop(words: str) -> None:
+    text = f"---\ntopic: loyalty\n---\nAcme: hello! {words}\n"
+    told = load_files(GOOD | {"templates/sms/hello.txt": text}, lint=True).warnings
+    assert [p.code for p in told] == ["no-unsubscribe"]
