@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from orchestrator.model import Enrollment, Json
 from orchestrator.problems import ProjectError
 from orchestrator.reward import Asked, give, shortages, take_back
 from orchestrator.steps import Addressee, Award, Cancel, Emit, EnterJourney, Facts, Give, Send, TakeBack, Update
+from orchestrator.steps.sending import NO_MANAGER
 from orchestrator.steps.split import Split
 from orchestrator.store import experiments, points, versions
 from orchestrator.store import journeys as running
@@ -39,12 +40,15 @@ _Lines = Mapping[tuple[int, str], Json]
 
 @dataclass(frozen=True, slots=True)
 class AdvanceReport:
-    """`problems`: what an operator should know, in words: voucher pools that are empty, or nearly."""
+    """`problems`: what an operator should know, in words: voucher pools that run short, tasks that nobody got.
+
+    `unmanaged`: by journey, messages for an account's manager that were passed over, as there is none."""
 
     moved: int = 0
     planned: int = 0
     ended: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    unmanaged: Mapping[str, int] = field(default_factory=dict)
 
 
 def advance(
@@ -61,6 +65,7 @@ def advance(
     """
     moved = planned = 0
     ended: Counter[str] = Counter()
+    unmanaged: Counter[str] = Counter()
     short: dict[str, str] = {}  # by pool: of several batches the last one's word
     more = store.written(lambda conn: _woken(conn, now))
     while more and not stop():
@@ -68,8 +73,15 @@ def advance(
             done, more = store.written(lambda conn: _batch(conn, reports, batch, now))
         moved, planned = moved + done.moved, planned + done.planned
         ended.update(done.ended)
+        unmanaged.update(done.unmanaged)
         short.update((problem.split("`")[1], problem) for problem in done.problems)
-    return AdvanceReport(moved, planned, ended, tuple(short.values()))
+    told = (*short.values(), *(_nobody(name, n) for name, n in sorted(unmanaged.items())))
+    return AdvanceReport(moved, planned, ended, told, unmanaged)
+
+
+def _nobody(journey: str, n: int) -> str:
+    todo = "import `manager_email`, or say who takes a task then: `otherwise: TEAM`"
+    return f"{journey}: skipped {n:,}, {'its account has' if n == 1 else 'their accounts have'} no manager; {todo}"
 
 
 def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> tuple[AdvanceReport, bool]:
@@ -83,8 +95,19 @@ def _batch(conn: sa.Connection, reports: Reports, batch: int, now: datetime) -> 
         return AdvanceReport(), bool(wake_new(conn, force, now))
     moves = _moves(conn, force, runs, reports, now)
     planned, problems = _write(conn, force, moves, now)
-    report = AdvanceReport(len(moves), planned, Counter(m.ended for _, m in moves if m.ended), problems)
+    ended = Counter(m.ended for _, m in moves if m.ended)
+    report = AdvanceReport(len(moves), planned, ended, problems, _unmanaged(m for _, m in moves))
     return report, _is_due(conn, now) or is_new(conn)
+
+
+def _unmanaged(moves: Iterable[engine.Move]) -> Counter[str]:
+    """By journey, what was passed over for want of a manager."""
+    return Counter(
+        move.enrollment.journey
+        for move in moves
+        for line in move.trace
+        if line.what == "skipped" and line.detail.get("because") == NO_MANAGER
+    )
 
 
 def _is_due(conn: sa.Connection, now: datetime) -> bool:

@@ -174,6 +174,11 @@ class Journey:
         """All steps in reading order, the sends within a `first_of` after it."""
         return iter(self._by_id.values())
 
+    @property
+    def needs_manager(self) -> bool:
+        """Whether it has something for an account's manager that nobody gets where there is none."""
+        return any(isinstance(step, SendStep) and step.needs_manager for step in self.every_step())
+
     def sends(self) -> Mapping[str, Medium]:
         """Every message the journey may plan: step id → medium."""
         return {sid: medium for s in self._by_id.values() for sid, medium in s.sends()}

@@ -19,7 +19,7 @@ from orchestrator.project import Project
 from orchestrator.resume import outlooks
 from orchestrator.store import versions
 from orchestrator.store.database import Store
-from orchestrator.store.explain import audience_size
+from orchestrator.store.explain import audience_size, without_manager
 from orchestrator.store.segments import Segments
 
 Change = Literal["added", "edited", "removed", "same"]
@@ -63,6 +63,7 @@ class JourneyPlan:
     entering: str = ""  # what its status means for those to come; "" where it is live and was so
     steps: tuple[StepPlan, ...] = ()  # what becomes of those inside, where anything does
     paused: str = ""  # what its resume would do, in words; "" where it is not paused by name
+    unmanaged: int = 0  # accounts in its audience without a manager, where something is for managers alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
                 replace(
                     _journey(conn, project, force, segments, name, found.inside, now),
                     paused=paused[name].in_words() if name in paused else "",
+                    unmanaged=_unmanaged(conn, segments, project.journeys.get(name), now),
                 )
                 for name in names
             ),
@@ -183,6 +185,12 @@ def _comes(new: Journey, old: Journey | None, inside: int) -> str:
     if old is not None and not old.admits:
         return "goes live: its triggers look from the apply on"
     return ""
+
+
+def _unmanaged(conn: sa.Connection, segments: Segments, journey: Journey | None, now: datetime) -> int:
+    if journey is None or not (journey.admits and journey.needs_manager):
+        return 0
+    return without_manager(conn, segments, [journey], now)
 
 
 def _audience(conn: sa.Connection, segments: Segments, journey: Journey, now: datetime) -> int | None:

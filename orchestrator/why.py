@@ -33,6 +33,7 @@ from orchestrator.journey import (
 )
 from orchestrator.model import Json
 from orchestrator.problems import ProjectError
+from orchestrator.steps.sending import MANAGER
 from orchestrator.store import consents, explain, log, versions
 from orchestrator.store.database import Store
 from orchestrator.store.explain import Row, Who
@@ -141,7 +142,8 @@ class Word:
 class Sent:
     """A message and everything about it. `file` and `line` are those of its step in the version it was sent by.
 
-    `next_at`: when it is looked at next, while it is planned or held. `to`: the addressee's key; "" for staff.
+    `next_at`: when it is looked at next, while it is planned or held. `to`: the addressee's key; "" for staff, of whom
+    `whom` says who is meant, as the journey names them: a team, the account's manager; no address of a person.
     """
 
     id: int
@@ -167,6 +169,7 @@ class Sent:
     decisions: tuple[Decision, ...]
     notices: tuple[Notice, ...]
     relied_on: tuple[Word, ...]
+    whom: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,7 +506,16 @@ def _one(row: Row, lines: Sequence[Json], words: Mapping[int, Row], place: _Line
         decisions=decisions,
         notices=tuple(_notice(line) for line in lines if line["kind"] != "decision"),
         relied_on=tuple(_word(word) for _, word in sorted(relied.items())),
+        whom=_whom(row),
     )
+
+
+def _whom(row: Row) -> str:
+    """Which of our own people a message is for, by the name that the step gives them."""
+    if row["addressee"] != "staff" or row["medium"] in ("sms", "push", "mail"):
+        return ""
+    to = str((row["payload"] or {}).get("to") or MANAGER)
+    return "the account's manager" if to == MANAGER else "an internal address" if "@" in to else to
 
 
 def _word(row: Row) -> Word:

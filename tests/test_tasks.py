@@ -11,11 +11,15 @@ import pytest
 import sqlalchemy as sa
 
 from channels.base import Medium
+from orchestrator.advance import advance
 from orchestrator.apply import in_force
+from orchestrator.enroll import enroll
 from orchestrator.importing import ImportReport, import_file
+from orchestrator.plan import plan
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
 from orchestrator.tasking import open_tasks, plan_digests
+from orchestrator.why import of_message
 from tests.channels.kits.taskfile import rows, taskfile
 from tests.outgoing import World, files, journey, world_of
 
@@ -177,3 +181,49 @@ def test_a_number_is_no_task_that_is_none(world: World, tmp_path: Path) -> None:
     [mail] = [m for m in world.messages() if m.medium == "email"]
     report = outcomes(world, tmp_path, f"m{mail.id}a1,done,,\n{task(world).replace('a1', 'a7')},done,,\n")
     assert (report.inserted, report.quarantined) == (0, 2)
+
+
+# ---- an account without a manager -----------------------------------------------------------------------------------
+
+FOR_MANAGERS = "- task: account_manager\n  message: Call"
+
+
+def unmanaged(world: World) -> list[int]:
+    company = {"key": "nord", "name": "Nord", "class": "b2b", "tier": "std", "manager_name": "Max", "attributes": {}}
+    with world.store.write() as conn:
+        [(company_id,)] = insert_ids(conn, t.account, [company | {"created_at": world.now, "updated_at": world.now}])
+    people = world.people(2, account_id=company_id, phone=NUMBER)
+    world.event(people)
+    enroll(world.store, now=world.now)
+    return people
+
+
+def test_without_a_manager_it_goes_to_the_team_that_is_named_and_why_says_so(world: World, tmp_path: Path) -> None:
+    world.apply(files({"j": journey("j", f"{FOR_MANAGERS}\n  otherwise: customer-care")}))
+    unmanaged(world)
+    world.tick(2)
+    assert [row["for"] for row in rows(tmp_path / "tasks")] == ["customer-care"] * 2
+    with world.store.read() as conn:
+        assert {one.whose for one in open_tasks(conn, world.now)} == {"customer-care"}
+    found = of_message(world.store, world.keys, world.messages()[0].id)
+    assert found is not None and found.whom == "customer-care"
+
+
+def test_the_manager_is_named_as_such_and_not_by_an_address(world: World) -> None:
+    started(world)
+    found = of_message(world.store, world.keys, int(task(world)[1:].partition("a")[0]))
+    assert found is not None and found.whom == "the account's manager"
+
+
+def test_what_nobody_gets_is_told_by_the_tick_and_by_a_plan(world: World) -> None:
+    texts = files({"j": journey("j", FOR_MANAGERS)})
+    project = world.apply(texts)
+    assert advance(world.store, now=world.now).unmanaged == {}
+    people = unmanaged(world)
+    report = advance(world.store, now=world.now)
+    assert report.unmanaged == {"j": len(people)} and not world.messages()
+    assert [p.partition(" no manager")[0] for p in report.problems] == ["j: skipped 2, their accounts have"]
+    told = {one.name: one.unmanaged for one in plan(world.store, project, now=world.now).journeys}
+    assert told == {"j": 1}
+    taken = world.apply(files({"j": journey("j", f"{FOR_MANAGERS}\n  otherwise: sales")}))
+    assert [one.unmanaged for one in plan(world.store, taken, now=world.now).journeys] == [0]

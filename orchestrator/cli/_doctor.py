@@ -137,6 +137,7 @@ def _database(workspace: Path) -> Iterator[Finding]:
                 _places,
                 _vouchers,
                 _complaints,
+                _managers,
             ):
                 with _reading(wired.store) as conn:
                     yield look(conn, wired)
@@ -244,6 +245,23 @@ def _complaints(conn: sa.Connection, wired: Wired) -> Finding:
             "complaints", "look", f"{text}, {late:,} overdue, the oldest since {since}", "orchestrator tasks"
         )
     return Finding("complaints", "ok", f"{text}, none overdue")
+
+
+def _managers(conn: sa.Connection, wired: Wired) -> Finding:
+    from orchestrator.apply import in_force
+    from orchestrator.store import explain
+
+    force = in_force(conn)
+    journeys = [] if force is None else [j for j in force.project.journeys.values() if j.admits and j.needs_manager]
+    if force is None or not journeys:
+        return Finding("managers", "ok", "no journey in force has anything for managers alone")
+    n = explain.without_manager(conn, force.segments, journeys, wired.clock())
+    named = listed(sorted(journey.name for journey in journeys))
+    if not n:
+        return Finding("managers", "ok", f"every account has one that {named} may be about")
+    has = "account has no manager" if n == 1 else "accounts have no manager"
+    text = f"{n:,} {has}, and {named} give tasks to managers: of these accounts nobody gets them"
+    return Finding("managers", "look", text, "import `manager_email`, or `otherwise: TEAM` at the task")
 
 
 def _sender(conn: sa.Connection, wired: Wired) -> Finding:

@@ -99,10 +99,17 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
         for j in shown
         if j.enters_now
     ]
+    said += [f"[bold]{j.name}[/]: {_unmanaged(j)}" for j in shown if j.unmanaged]
     if said:
         console.print()
     for line in said:
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
+
+
+def _unmanaged(journey: JourneyPlan) -> str:
+    """Whose tasks nobody would get."""
+    many = counted(journey.unmanaged, "account has", "accounts have")
+    return f"{many} no manager, and nobody gets their tasks: a task may say `otherwise: TEAM`"
 
 
 def _show_inside(console: Console, journeys: Sequence[JourneyPlan]) -> None:

@@ -262,7 +262,8 @@ def _at(value: object) -> datetime | None:
 
 def show_message(console: Console, sent: Sent, *, indent: int, step: bool = True) -> None:
     """What became of one message: its state, then each decision with every rule's word, then what was heard."""
-    to = f" to {sent.to}" if sent.to else f" to {sent.addressee}" if sent.addressee != "customer" else ""
+    whom = sent.to or sent.whom or (sent.addressee if sent.addressee != "customer" else "")
+    to = f" to {whom}" if whom else ""
     head = fate(sent.state)
     head.append(f"  {sent.medium} {sent.template}".rstrip() + to, style="default")
     if sent.state in ("planned", "held") and sent.next_at is not None:

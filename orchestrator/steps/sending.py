@@ -99,7 +99,7 @@ class SendStep(Step):
 
     def elsewhere(self, here: Here) -> tuple[Addressee, ...]:
         """The one addressee that is no recipient of the journey: a manager, an internal address, a machine."""
-        if self.to == ("account_manager",):
+        if self.to == (MANAGER,):
             return (here.facts.staff,) if here.facts.staff else ()
         return (internal(here, "staff"),)
 
@@ -119,9 +119,14 @@ class SendStep(Step):
             return next(iter(self.elsewhere(here)), None)
         return recipient if recipient is not None and recipient in self.candidates(here) else None
 
+    @property
+    def needs_manager(self) -> bool:
+        """Whether nobody gets it where the account has no manager."""
+        return self.to == (MANAGER,)
+
     def nobody(self, here: Here) -> str:
         """Why there is nobody, for `why`."""
-        if self.to == ("account_manager",):
+        if self.needs_manager:
             return NO_MANAGER
         return "no contact of the account can be reached by this medium in one of the roles"
 

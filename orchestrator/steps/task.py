@@ -102,6 +102,10 @@ class Task(SendStep):
         return (internal(here, "staff"),) if whose else ()
 
     @property
+    def needs_manager(self) -> bool:
+        return self.task == MANAGER and not self.otherwise
+
+    @property
     def goes_elsewhere(self) -> bool:
         return True
 

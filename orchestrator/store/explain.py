@@ -49,6 +49,29 @@ def audience_size(conn: sa.Connection, segments: Segments, journey: Journey, now
     about = None if journey.audience is None else subject_of(journey.audience)
     if journey.audience is None or about is None:
         return segments.count(conn, journey.audience, journey.unit, now)
+    among = _audience(segments, journey, now).subquery()
+    return int(conn.execute(sa.select(sa.func.count()).select_from(among)).scalar_one())
+
+
+def without_manager(conn: sa.Connection, segments: Segments, journeys: Iterable[Journey], now: datetime) -> int:
+    """How many accounts in these journeys' audiences, or of customers in them, have no manager with an address."""
+    told = []
+    for journey in journeys:
+        ids: Any = _audience(segments, journey, now)
+        if journey.unit == "customer":
+            ids = sa.select(customer.c.account_id).where(customer.c.id.in_(ids))
+        told.append(account.c.id.in_(ids))
+    if not told:
+        return 0
+    query = sa.select(sa.func.count()).select_from(account).where(account.c.manager_email.is_(None), sa.or_(*told))
+    return int(conn.execute(query).scalar_one())
+
+
+def _audience(segments: Segments, journey: Journey, now: datetime) -> sa.Select[tuple[int]]:
+    """The ids of the units it is true of."""
+    about = None if journey.audience is None else subject_of(journey.audience)
+    if journey.audience is None or about is None:
+        return segments.audience(journey.audience, journey.unit, now)
     unit = customer if journey.unit == "customer" else account
     subject = record if about == "record" else event
     kind = journey.record if about == "record" else journey.event
@@ -57,8 +80,7 @@ def audience_size(conn: sa.Connection, segments: Segments, journey: Journey, now
     where = [subject.c.type == kind, segments.predicate(journey.audience, unit, now=now, **place)]
     if unit is customer:
         where += [customer.c.merged_into.is_(None), customer.c.erased_at.is_(None)]
-    query = sa.select(sa.func.count(unit.c.id.distinct())).select_from(subject.join(unit, unit.c.id == owner))
-    return int(conn.execute(query.where(*where)).scalar_one())
+    return sa.select(unit.c.id).distinct().select_from(subject.join(unit, unit.c.id == owner)).where(*where)
 
 
 def subject_of(condition: Condition) -> Literal["record", "event"] | None:

@@ -158,10 +158,30 @@ def test_all_is_looked_at(told: World):
     assert list(found) == [
         "workspace", "settings", "sending", "safety", "database", "keys", "erasures", "channels", "in force",
         "sender", "ruleset", "pauses", "ticks", "queue", "seal",
-        "uncertain", "people inside", "zones", "places", "vouchers", "complaints", "zone data",
+        "uncertain", "people inside", "zones", "places", "vouchers", "complaints", "managers", "zone data",
     ]  # fmt: skip
     assert "tzdata" in found["zone data"]["text"]
     assert told("doctor").code == 0
+
+
+def test_accounts_without_a_manager_are_told_where_a_journey_has_tasks_for_one(small: World):
+    call = "journey: calls\nunit: account\ntrigger: api\nsteps: [ { task: account_manager, message: Call } ]\n"
+    path = small.folder / "journeys" / "calls.yaml"
+    path.write_text(call)
+    declared = small.folder / "journeys" / "workspace.yaml"
+    declared.write_text(
+        declared.read_text().replace("classes:\n", "classes:\n  b2b: { tiers: [std], unit: account }\n")
+    )
+    assert small("apply", "-m", "calls", "--yes").code == 0
+    rows = [{"key": "nord", "class": "b2b"}, {"key": "south", "class": "b2b", "manager_email": "mara@example.com"}]
+    assert small("import", "accounts", str(small.write("accounts.csv", rows))).code == 0
+    found = findings(small)["managers"]
+    assert found["state"] == "look"
+    assert found["text"].startswith("1 account has no manager, and calls give tasks to managers")
+    assert "1 account has no manager, and nobody gets their tasks" in " ".join(small("plan", "--all").out.split())
+    path.write_text(call.replace("message:", "otherwise: customer-care, message:"))
+    assert small("apply", "-m", "calls", "--yes").code == 0
+    assert findings(small)["managers"]["state"] == "ok"
 
 
 def test_what_is_amiss_is_found(told: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
