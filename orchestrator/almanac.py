@@ -479,13 +479,17 @@ def _steps(rows: Sequence[tuple[str, int, int]]) -> str:
     return f'<table class="funnel"><tbody>{"".join(found)}</tbody></table>'
 
 
-def _meaning(verdict: str, reason: str) -> str:
-    """What a reason says, as HTML: in the rules' own words, or why a run ended."""
+def meaning(verdict: str, reason: str) -> str:
+    """What a reason says: in the rules' own words, or why a run ended. "" for one that no list explains."""
     known = [*rules.reasons().values(), outbound.REASONS, outcome.REASONS]
     for codes in [_ENDS, *reversed(known)] if verdict == "cancelled" else known:
         if reason in codes:
-            return re.sub("`([^`]*)`", r"<code>\1</code>", escape(codes[reason]))
+            return codes[reason]
     return ""
+
+
+def _meaning(verdict: str, reason: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(meaning(verdict, reason)))
 
 
 def _head(names: Iterable[str]) -> str:

@@ -169,7 +169,7 @@ def next_steps(found: Made) -> tuple[tuple[str, str], ...]:
     return (
         (f"orchestrator preview {found.journey}", "look at its texts"),
         (f"orchestrator test {found.path.replace('.yaml', '.test.yaml')}", "see it pass its tests"),
-        (f"orchestrator simulate {found.journey}", "play it with your audience, ahead of time"),
+        (f"orchestrator simulate {found.journey}", "play it ahead of time, with people made up; --sample 500: yours"),
         ("orchestrator plan", "what an apply would change"),
     )
 

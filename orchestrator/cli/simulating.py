@@ -371,8 +371,8 @@ def _calendar(console: Console, played: Simulation, first: date, last: date) -> 
             line.append(sign, style=style)
         console.print(line)
     if most:
-        upto = dict.fromkeys((most * n // quarters, n) for n in range(1, quarters + 1))
-        legend = "  ".join(f"{_SHADES[n][0]} {count:,}" for count, n in upto if count)
+        upto = {ceil(count * quarters / most): count for n in range(1, quarters + 1) if (count := most * n // quarters)}
+        legend = "  ".join(f"{_SHADES[n][0]} {count:,}" for n, count in upto.items())
         console.print(f"    [dim]on a day, up to  {legend}[/]", highlight=False)
 
 
@@ -403,7 +403,7 @@ def _money(cost: int, currency: str) -> str:
 
 
 def _refusals(console: Console, played: Simulation) -> None:
-    from orchestrator.why import meaning
+    from orchestrator.almanac import meaning
 
     counts: Counter[tuple[str, str]] = Counter()
     for refusal in played.refusals:
@@ -412,7 +412,7 @@ def _refusals(console: Console, played: Simulation) -> None:
         return
     shown = table("Held and refused", "", "reason", "messages", "means", right=("messages",), wrap=("means",))
     for (verdict, reason), n in sorted(counts.items(), key=lambda item: (list(_VERDICTS).index(item[0][0]), -item[1])):
-        shown.add_row(_VERDICTS[verdict], reason, f"{n:,}", meaning(reason, reason))
+        shown.add_row(_VERDICTS[verdict], reason, f"{n:,}", meaning(verdict, reason))
     console.print()
     console.print(shown)
 

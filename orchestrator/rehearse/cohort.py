@@ -20,6 +20,7 @@ from orchestrator.model import LOYALTY_EVENTS, CustomerClass, EventType, Field, 
 from orchestrator.project import Project
 from orchestrator.rehearse.chance import draw, how_many, pick, whole
 from orchestrator.rehearse.inventing import Inventor, at
+from orchestrator.rehearse.lapsing import Silence, lapses, silences
 from orchestrator.rehearse.seeing import Seen, seen_by
 from orchestrator.rows import ImportKind
 from orchestrator.sample import invented_name
@@ -242,6 +243,7 @@ class MadeUp:
     rates: Mapping[str, float] = field(default_factory=dict)
     scale: float = 1.0
     keys: Keys = KEYS
+    _silent: Mapping[tuple[str, str], Silence] = field(default_factory=dict, init=False, repr=False)
 
     def fill(self, store: Store, begin: datetime, played: Project) -> tuple[str, ...]:
         """Everybody who is there when the clock begins, and what they did before."""
@@ -448,6 +450,7 @@ class MadeUp:
         seen: Seen,
     ) -> Iterator[Told]:
         kinds = [replace(k, fields=seen.of(k.type.fields)) for k in _kinds(self.project, self.rates)]
+        self._silent = self._silences(people, begin)
         of: dict[tuple[Unit, str], list[_Kind]] = {}
         for one in people:
             if not seen.has(one.class_name):
@@ -461,6 +464,15 @@ class MadeUp:
                     yield from self._course(kind, mine, one, inventor, begin, first, last)
                 elif kind.follows in self.project.vocabulary.records:
                     yield from self._of_record(kind, one, inventor, begin, first, last)
+
+    def _silences(self, people: Sequence[_Person], begin: datetime) -> dict[tuple[str, str], Silence]:
+        segments, known = self.project.segments, self.project.vocabulary.classes
+        found = []
+        for lapse in lapses(self.project):
+            classes = classes_of(segments[lapse.segment], known)
+            mine = {name for name in classes if lapse.unit == "customer" or known[name].unit == "account"}
+            found.append((lapse, frozenset(mine)))
+        return silences(found, people, begin.date(), self.seed)
 
     def _course(
         self,
@@ -485,7 +497,7 @@ class MadeUp:
                 if draw(self.seed, "follows", after.type.name, name) < (0.03 if rare else 0.8):
                     days = whole(1, _LATER, self.seed, "later", after.type.name, name)
                     later = self._hour(when + timedelta(days=days))
-                    if first < later <= last:
+                    if first < later <= last and not self._is_silent(one, after, later):
                         told = self._event(after, one, inventor, f"{name}-{after.type.name}", later)
                         yield Told(later, "events", told | {after.key: row[after.key]})
 
@@ -509,6 +521,10 @@ class MadeUp:
         if kind.once:
             yield 0, came
             return
+        silence = self._silent.get((one.key, kind.type.name))
+        for n, when in enumerate(silence.lasts if silence is not None else (), 1):
+            if first < when <= last:
+                yield -n, when
         # Some do it often and most seldom: of the same mean, spread as widely as buyers are in every shop.
         keen = 2 * draw(self.seed, "keen", kind.type.name, one.key)
         number, since, until = 0, first.date() - _DAY, last.date() + _DAY
@@ -524,9 +540,13 @@ class MadeUp:
                 day = about.date()
                 if day < one.joined or (day == one.joined and self._hour(about, *name, n) <= came):
                     continue
-                if since <= day <= until:
+                if since <= day <= until and not self._is_silent(one, kind, self._hour(about, *name, n)):
                     yield number, self._hour(about, *name, n)
                 number += 1
+
+    def _is_silent(self, one: _Person, kind: _Kind, when: datetime) -> bool:
+        silence = self._silent.get((one.key, kind.type.name))
+        return silence is not None and silence.since < when < silence.until
 
     def _hour(self, when: datetime, *name: object) -> datetime:
         return at(when.date(), pick(HOURS, self.seed, "hour", when.date(), *name))

@@ -37,9 +37,10 @@ from orchestrator.program import ClassProgram, Program
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
-from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, Told
+from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, MadeUp, Told
 from orchestrator.rehearse.converting import Converting
 from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh, Waiting
+from orchestrator.rehearse.missing import missing
 from orchestrator.rehearse.playing import REPORTS
 from orchestrator.rehearse.seeing import LOOKS, classes, listened
 from orchestrator.rehearse.sketching import Sketching
@@ -176,7 +177,7 @@ class _Run:
         self._tell()
         return simulation(
             self.store, self.project, self.asked.hash, self.cohort, self.begin, self.until, self.seed, self.heard,
-            tuple(self.notes),
+            tuple(self.notes), only=bool(self.names),
         )  # fmt: skip
 
     def _begin(self) -> None:
@@ -388,6 +389,9 @@ class _Run:
         entered = {name for j in self.project.journeys.values() for step in j.every_step() for name in step.enters()}
         for name in sorted(set(called) - entered):
             self.notes[f"nobody enters {name}: it waits for a call, and nobody calls here"] = None
+        invented = isinstance(self.cohort, MadeUp)
+        whys = missing(self.store, self.project, self.names, self.begin, self.now, made_up=invented)
+        self.notes.update(dict.fromkeys(whys))
         for name, times in self.paused.items():
             if times > 1:
                 self.notes[f"{name} would have been paused {times} times in all"] = None

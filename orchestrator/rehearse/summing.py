@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, tzinfo
 from typing import Final, NamedTuple
 
@@ -42,13 +42,26 @@ def simulation(
     seed: int,
     heard: Mapping[Heard, int],
     notes: tuple[str, ...],
+    *,
+    only: bool = False,
 ) -> Simulation:
-    """All of it since `begin`. `name`: the hash of the workspace as it was asked for."""
+    """All of it since `begin`. `name`: the hash of the workspace as it was asked for. `only`: messages of no journey,
+    such as the task that a complaint becomes, are not counted; a note tells of them."""
     tz = zone(project.vocabulary.timezone) or UTC
     with store.write() as conn:
         # Runs that were over before are kept in a sample so that nobody enters twice; here they are no traffic.
         conn.execute(enrollment.delete().where(enrollment.c.ended_at < begin))
     with store.read() as conn:
+        volumes = _volumes(conn, project, begin, tz)
+        refusals = _refusals(conn, begin)
+        replies = _replies(conn, begin, heard, tz)
+        if only:
+            played = project.journeys
+            besides = [v for v in volumes if v.journey not in played]
+            volumes = tuple(v for v in volumes if v.journey in played)
+            refusals = tuple(r for r in refusals if r.journey in played)
+            replies = tuple(r for r in replies if r.journey in played)
+            notes += _besides(besides)
         return Simulation(
             project=name,
             began=begin,
@@ -57,12 +70,23 @@ def simulation(
             customers=cohort.customers,
             scale=cohort.scale,
             traffic={journey: traffic(conn, journey) for journey in sorted(project.journeys)},
-            volumes=_volumes(conn, project, begin, tz),
-            refusals=_refusals(conn, begin),
-            replies=_replies(conn, begin, heard, tz),
+            volumes=volumes,
+            refusals=refusals,
+            replies=replies,
             messages=hashed(conn, begin),
             notes=notes,
         )
+
+
+def _besides(volumes: Sequence[Volume]) -> tuple[str, ...]:
+    """A note on what went out besides the journeys that were asked for."""
+    counts: Counter[str] = Counter()
+    for volume in volumes:
+        counts[volume.journey] += volume.count
+    if not counts:
+        return ()
+    told = ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items()))
+    return (f"not counted here: messages of no journey, which went out besides ({told})",)
 
 
 def _volumes(conn: sa.Connection, project: Project, begin: datetime, tz: tzinfo) -> tuple[Volume, ...]:

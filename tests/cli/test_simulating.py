@@ -71,3 +71,27 @@ def test_what_cannot_be_is_said(folder: Path, capsys: pytest.CaptureFixture[str]
     (folder / "how.yaml").write_text("email: { opened: 140% }\nfax: {}\n", encoding="utf-8")
     got, _, err = _said(capsys, "-w", folder, "simulate", "--behaviour", folder / "how.yaml")
     assert got == 1 and "`140%` is no share" in err and "`fax` is no medium" in err
+
+
+COMPLAINTS = "complaints: { event: left, closed_by: signed_up, task: { to: care, within: 2 days, text: Call } }\n"
+
+
+def test_signs_of_the_calendar_are_told_once_and_reasons_in_words(folder: Path, capsys: pytest.CaptureFixture[str]):
+    _, out, _ = _said(capsys, "-w", folder, "simulate", "--from", "2027-03-01", "--days", "1", "--customers", "4")
+    [legend] = [line for line in out.splitlines() if "on a day, up to" in line]
+    told = legend.split("up to")[1].split()
+    assert len(set(told[1::2])) == len(told[1::2]), legend
+    _, out, _ = _said(capsys, "-w", folder, "simulate", *SOON)
+    assert "There is no record that the customer ever said yes" in " ".join(out.split())
+
+
+def test_messages_of_no_journey_do_not_count_for_one_that_was_asked_for(tmp_path: Path, capsys):
+    exits = WEEKLY.replace("reentry: always", "reentry: always\nexit_when: [ { event: left } ]")
+    texts = _written(tmp_path, {"weekly": exits}) / "journeys" / "workspace.yaml"
+    texts.write_text(texts.read_text(encoding="utf-8") + COMPLAINTS, encoding="utf-8")
+    _, out, _ = _said(
+        capsys, "-w", tmp_path, "--json", "simulate", "weekly", *SOON[:2], "--days", "60", "--customers", "60"
+    )
+    told = json.loads(out)
+    assert {v["journey"] for v in told["volumes"]} == {"weekly"}
+    assert any("messages of no journey" in note and "complaint" in note for note in told["notes"])
