@@ -34,8 +34,8 @@ from orchestrator.occurrences import date_windows
 from orchestrator.problems import Conflict, Problem, Problems, ProjectError
 from orchestrator.project import WORKSPACE, Project, load_files
 from orchestrator.source import parse
+from orchestrator.store import bygone, proposals, versions
 from orchestrator.store import journeys as running
-from orchestrator.store import proposals, versions
 from orchestrator.store import triggers as entering
 from orchestrator.store.database import Store
 from orchestrator.store.segments import Segments
@@ -201,6 +201,8 @@ def apply(
         migrated, exited = carry(conn, project, outlook(conn, project, was, inside), apply_id, now)
         running.wake_parked(conn, now)
         baselines = _baselines(conn, project, now)
+        if project.program.classes:
+            bygone.begin(conn, now)
         _audiences(conn, project, old, now)
     return ApplyReport(
         True,
@@ -311,8 +313,10 @@ def _baselines(conn: sa.Connection, project: Project, now: datetime) -> dict[str
             by_event = isinstance(trigger, EventTrigger | MilestoneTrigger | StageTrigger)
             seen = events if by_event else tiers if isinstance(trigger, TierTrigger) else 0
             versions.add_watermark(conn, *key, seen, now)
-            if isinstance(trigger, SegmentTrigger) and not trigger.include_existing:
-                members[name] = take_baseline(conn, segments, journey, trigger, key[1], now)
+            if isinstance(trigger, SegmentTrigger) and (not trigger.include_existing or trigger.direction == "exit"):
+                count = take_baseline(conn, segments, journey, trigger, key[1], now)
+                if not trigger.include_existing:
+                    members[name] = count
     versions.drop_watermarks(conn, known.keys() - wanted)
     return members
 
@@ -329,16 +333,18 @@ def _audiences(conn: sa.Connection, project: Project, old: Mapping[str, str], no
             key = trigger_key(project, trigger)
             if (name, key) in known and old.get(name) == journey.version:
                 continue
-            units = _would_find(conn, entry, trigger, project.vocabulary.timezone)
+            units = _would_find(conn, entry, trigger, key, project.vocabulary.timezone)
             if units is not None:
                 versions.set_audience(conn, name, key, units, now)
 
 
-def _would_find(conn: sa.Connection, entry: Entry, trigger: Trigger, home: str) -> int | None:
+def _would_find(conn: sa.Connection, entry: Entry, trigger: Trigger, key: str, home: str) -> int | None:
     """None for triggers that the guard does not heed."""
     match trigger:
         case SegmentTrigger():
-            return entering.members_count(conn, entry, trigger) if trigger.direction == "entry" else 0
+            if trigger.direction == "exit":  # those who are out already, where they are to enter
+                return entering.leavers_count(conn, entry, trigger, key)[0]
+            return entering.members_count(conn, entry, trigger)
         case AtTrigger() | ScheduleTrigger():
             return entering.audience_count(conn, entry)
         case RiskTrigger():

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import sqlalchemy as sa
 
-from orchestrator.apply import Force, drafts_with_people, in_force
+from orchestrator.apply import Force, drafts_with_people, in_force, trigger_key
 from orchestrator.carry import Inside, TextChange, outlook
-from orchestrator.journey import Journey, SegmentTrigger
+from orchestrator.edit import Difference, differences
+from orchestrator.journey import Journey
 from orchestrator.problems import Problem
 from orchestrator.project import Project
 from orchestrator.resume import outlooks
 from orchestrator.store import versions
 from orchestrator.store.database import Store
-from orchestrator.store.explain import audience_size, without_manager
+from orchestrator.store.explain import audience_size, entering_size, without_manager
 from orchestrator.store.segments import Segments
+from orchestrator.trigger import AtTrigger, SegmentTrigger, Trigger
 
 Change = Literal["added", "edited", "removed", "same"]
 
@@ -44,7 +46,8 @@ class StepPlan:
 class JourneyPlan:
     """One journey. `audience` counts who matches now (`before`: by the version in force); None where it has none.
 
-    `members`: who is in the trigger's segment now; `enters_now`: how many of them would enter at the next tick.
+    `members`: who is in the trigger's segment now; `enters_now`: how many of those who are in it (or out of it) already
+    would enter at the next tick. `how`: what an edit changes, in reading order.
     `inside`: live runs of any version by step; `becomes` says what an apply does to them. A change of `status` alone
     is an edit, and no new version.
     """
@@ -64,6 +67,7 @@ class JourneyPlan:
     steps: tuple[StepPlan, ...] = ()  # what becomes of those inside, where anything does
     paused: str = ""  # what its resume would do, in words; "" where it is not paused by name
     unmanaged: int = 0  # accounts in its audience without a manager, where something is for managers alone
+    how: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,13 @@ def plan(store: Store, project: Project, *, now: datetime) -> Plan:
         before = {} if force is None else dict(force.applied.files)
         files = _compare({p: versions.file_hash(t) for p, t in project.files.items()}, before)
         names = sorted(project.journeys.keys() | (force.project.journeys.keys() if force else set()))
+        known = versions.watermarks(conn)
         return Plan(
             project.hash,
             None if force is None else force.applied.id,
             tuple(
                 replace(
-                    _journey(conn, project, force, segments, name, found.inside, now),
+                    _journey(conn, project, force, segments, known, name, found.inside, now),
                     paused=paused[name].in_words() if name in paused else "",
                     unmanaged=_unmanaged(conn, segments, project.journeys.get(name), now),
                 )
@@ -147,6 +152,7 @@ def _journey(
     project: Project,
     force: Force | None,
     segments: Segments,
+    known: Container[tuple[str, str]],
     name: str,
     everybody: Sequence[Inside],
     now: datetime,
@@ -165,26 +171,38 @@ def _journey(
     change: Change = "added" if old is None else "same"
     if old is not None and (old.version, old.status) != (new.version, new.status):
         change = "edited"
-    members, enters = _entering(conn, segments, new, old, now)
+    members, enters = _entering(conn, project, segments, new, known, now)
     edited = old is not None and old.version != new.version
     becomes = _becomes(inside) if edited or any(not one.current for one in inside) else ""
     audience = _audience(conn, segments, new, now)
     was = None if old is None else old.status
-    status = (new.status, was, _comes(new, old, sum(steps.values())))
+    status = (new.status, was, _comes(new, old, sum(steps.values()), now))
+    how: tuple[Difference, ...] = ()
+    if change == "edited" and force and old:
+        how = differences(old, new, force.project.files[old.path], project.files[new.path])
     return JourneyPlan(
-        name, change, new.unit, audience, before, members, enters, steps, becomes, *status, _by_step(inside)
+        name, change, new.unit, audience, before, members, enters, steps, becomes, *status, _by_step(inside), how=how
     )
 
 
-def _comes(new: Journey, old: Journey | None, inside: int) -> str:
-    """What the status means for those to come."""
+def _comes(new: Journey, old: Journey | None, inside: int, now: datetime) -> str:
+    """What the status, or a moment that is over, means for those to come."""
     if new.status == "draft":
         return "draft: nobody enters"
     if new.status == "archived":
         return f"archived: nobody new enters; {inside:,} inside finish" if inside else "archived: nobody enters"
+    if (old is None or old.version != new.version) and all(_over(t, now) for t in new.triggers):
+        return "its moment is over, so nobody enters: give it one to come"
     if old is not None and not old.admits:
         return "goes live: its triggers look from the apply on"
     return ""
+
+
+def _over(trigger: Trigger, now: datetime) -> bool:
+    """Whether a broadcast's moment has gone by, in the last zone too: twelve hours west of Greenwich."""
+    if not isinstance(trigger, AtTrigger):
+        return False
+    return trigger.at + timedelta(hours=12 * trigger.local) <= now
 
 
 def _unmanaged(conn: sa.Connection, segments: Segments, journey: Journey | None, now: datetime) -> int:
@@ -198,17 +216,24 @@ def _audience(conn: sa.Connection, segments: Segments, journey: Journey, now: da
 
 
 def _entering(
-    conn: sa.Connection, segments: Segments, new: Journey, old: Journey | None, now: datetime
+    conn: sa.Connection,
+    project: Project,
+    segments: Segments,
+    new: Journey,
+    known: Container[tuple[str, str]],
+    now: datetime,
 ) -> tuple[int | None, int]:
     """(members of the triggering segment, how many enter at once because the trigger includes existing ones)."""
     found = [t for t in new.triggers if isinstance(t, SegmentTrigger)]
     if not found or not new.admits:
         return None, 0
-    condition = segments.named(found[0].segment)
-    members = segments.count(conn, condition, new.unit, now)
-    known = {t.key for t in old.triggers} if old and old.admits else set()
-    enters = members if any(t.include_existing and t.key not in known for t in found) else 0
-    return members, enters
+    members = segments.count(conn, segments.named(found[0].segment), new.unit, now)
+    sizes = (
+        entering_size(conn, segments, new, t, now)
+        for t in found
+        if t.include_existing and (new.name, trigger_key(project, t)) not in known
+    )
+    return members, sum(sizes)
 
 
 def _by_step(inside: Sequence[Inside]) -> tuple[StepPlan, ...]:

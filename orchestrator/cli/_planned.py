@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.apply import ApplyReport
+    from orchestrator.edit import Difference
     from orchestrator.plan import JourneyPlan, Plan
     from orchestrator.project import Project
     from orchestrator.store.versions import Applied
     from orchestrator.wiring import Wired
 
 _SIGN = {"added": ("+", "green"), "edited": ("~", "yellow"), "removed": ("-", "red"), "same": ("=", "dim")}
+STYLE = {"+": "green", "-": "red", "~": "yellow"}
 _WORDS = {"added": "new", "edited": "edited", "removed": "removed", "same": "as before"}
 _GOES = {
     "finishes": "= on by their version, to its end",
@@ -91,14 +93,11 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
         console.print(rows)
     if same:
         console.print(f"  [dim]= {counted(same, 'journey')} as before[/]")
+    _show_how(console, [j for j in shown if j.how])
     _show_inside(console, [j for j in shown if j.steps])
     said = [f"[bold]{j.name}[/]: {j.entering}" for j in shown if j.entering]
     said += [f"[bold]{j.name}[/] is paused: {j.paused}" for j in found.journeys if j.paused]
-    said += [
-        f"[bold]{j.name}[/]: up to {counted(j.enters_now, j.unit)} of its segment enter at the next tick"
-        for j in shown
-        if j.enters_now
-    ]
+    said += [f"[bold]{j.name}[/]: {_existing(j)}" for j in shown if j.enters_now]
     said += [f"[bold]{j.name}[/]: {_unmanaged(j)}" for j in shown if j.unmanaged]
     if said:
         console.print()
@@ -106,10 +105,40 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
+def _existing(journey: JourneyPlan) -> str:
+    """Who was there before and is let in all the same."""
+    verb = "enters" if journey.enters_now == 1 else "enter"
+    return f"{counted(journey.enters_now, journey.unit)} {verb} at the next tick: `include_existing`"
+
+
 def _unmanaged(journey: JourneyPlan) -> str:
     """Whose tasks nobody would get."""
     many = counted(journey.unmanaged, "account has", "accounts have")
     return f"{many} no manager, and nobody gets their tasks: a task may say `otherwise: TEAM`"
+
+
+def _show_how(console: Console, journeys: Sequence[JourneyPlan]) -> None:
+    """What an edit changes, as `diff --words` tells it."""
+    for journey in journeys:
+        console.print(f"\n  [bold]{journey.name}[/]", highlight=False)
+        show_differences(console, journey.how)
+
+
+def show_differences(console: Console, how: Sequence[Difference]) -> None:
+    """`~ audience: class == b2c → class == b2c and tier >= gold`, each on a line."""
+    from rich.text import Text
+
+    for one in how:
+        console.print(Text.assemble("    ", (one.kind, STYLE[one.kind]), " ", in_words(one)), soft_wrap=True)
+
+
+def in_words(one: Difference) -> str:
+    """`audience: class == b2c → class == b2c and tier >= gold`."""
+    if one.kind == "+":
+        return f"{one.what}" + (f": {one.now}" if one.now else "")
+    if one.kind == "-":
+        return f"{one.what}" + (f" (was: {one.was})" if one.was else "")
+    return f"{one.what}: {one.was or '—'} → {one.now or '—'}"
 
 
 def _show_inside(console: Console, journeys: Sequence[JourneyPlan]) -> None:

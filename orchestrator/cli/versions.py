@@ -9,7 +9,18 @@ from cyclopts import App, Parameter
 
 from orchestrator.cli._look import counted, listed, table, when
 from orchestrator.cli._opening import opened
-from orchestrator.cli._planned import agreed, in_force, may_ask, me, plan_document, put, show_done, show_plan
+from orchestrator.cli._planned import (
+    STYLE,
+    agreed,
+    in_force,
+    may_ask,
+    me,
+    plan_document,
+    put,
+    show_differences,
+    show_done,
+    show_plan,
+)
 from orchestrator.cli.terminal import FINE, CannotRun, Usage, terminal
 
 if TYPE_CHECKING:
@@ -23,7 +34,6 @@ if TYPE_CHECKING:
 FLAG = Parameter(negative=())
 MESSAGE = Parameter(name=["--message", "-m"])
 YES = Parameter(name=["--yes", "-y"], negative=())
-_STYLE = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def register(app: App) -> None:
@@ -98,7 +108,7 @@ def _changed(one: Mapping[str, Any]) -> str:
     for kind, sign in (("added", "+"), ("edited", "~"), ("removed", "-")):
         names = one[kind]
         if names:
-            style = _STYLE[sign]
+            style = STYLE[sign]
             told = ", ".join(names) if len(names) <= 2 else counted(len(names), "journey")
             parts.append(f"[{style}]{sign}[/] {told}")
     return listed([*parts, counted(one["files"], "file")])
@@ -246,20 +256,10 @@ def _show_words(console: Console, told: Mapping[str, tuple[str, tuple[Difference
 
     for name, (change, how) in told.items():
         sign = {"added": "+", "removed": "-", "edited": "~"}[change]
-        console.print(Text.assemble((sign, _STYLE[sign]), " ", (name, "bold"), f"  {change}"), soft_wrap=True)
-        for one in how:
-            console.print(Text.assemble("    ", (one.kind, _STYLE[one.kind]), " ", in_words(one)), soft_wrap=True)
+        console.print(Text.assemble((sign, STYLE[sign]), " ", (name, "bold"), f"  {change}"), soft_wrap=True)
+        show_differences(console, how)
         if change == "edited" and not how:
             console.print("    a segment that it names is another", style="dim")
-
-
-def in_words(one: Difference) -> str:
-    """`audience: class == b2c → class == b2c and tier >= gold`."""
-    if one.kind == "+":
-        return f"{one.what}" + (f": {one.now}" if one.now else "")
-    if one.kind == "-":
-        return f"{one.what}" + (f" (was: {one.was})" if one.was else "")
-    return f"{one.what}: {one.was or '—'} → {one.now or '—'}"
 
 
 def _show_lines(console: Console, lines: Mapping[str, list[str]]) -> None:

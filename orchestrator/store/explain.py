@@ -37,6 +37,7 @@ from orchestrator.store.tables import (
     trace,
 )
 from orchestrator.terms import And, Node, Ref, text, walk
+from orchestrator.trigger import SegmentTrigger
 
 Row = Mapping[str, Any]
 
@@ -81,6 +82,29 @@ def _audience(segments: Segments, journey: Journey, now: datetime) -> sa.Select[
     if unit is customer:
         where += [customer.c.merged_into.is_(None), customer.c.erased_at.is_(None)]
     return sa.select(unit.c.id).distinct().select_from(subject.join(unit, unit.c.id == owner)).where(*where)
+
+
+def entering_size(
+    conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, now: datetime
+) -> int:
+    """How many of those in it (or out) already the next look lets in: of the audience, and kept out by no run."""
+    unit, cond = customer if journey.unit == "customer" else account, segments.named(trigger.segment)
+    within = segments.predicate(cond, unit, now=now)
+    where = [within if trigger.direction == "entry" else ~within]
+    if unit is customer:
+        where += [customer.c.merged_into.is_(None), customer.c.left_at.is_(None)]
+    if journey.audience is not None:
+        where.append(segments.predicate(journey.audience, unit, now=now))
+    run = enrollment.c
+    kept_out = [run.live_key == ""] if journey.overlap != "allow" else []
+    if journey.reentry.kind == "once":
+        kept_out.append(run.run_key == "once")
+    if journey.reentry.kind == "after" and journey.reentry.after is not None:
+        kept_out.append(run.entered_at > now - journey.reentry.after)
+    if kept_out:
+        theirs = (run.journey == journey.name, run.unit == journey.unit, run.unit_id == unit.c.id)
+        where.append(~sa.exists().where(*theirs, sa.or_(*kept_out)))
+    return int(conn.execute(sa.select(sa.func.count()).select_from(unit).where(*where)).scalar_one())
 
 
 def subject_of(condition: Condition) -> Literal["record", "event"] | None:

@@ -65,6 +65,7 @@ _ENTERED = (
 )
 _NOW: Final = sa.bindparam("now", type_=UtcDateTime())
 _FIRING: Final = sa.bindparam("firing", type_=sa.Text())
+_INSTANT: Final = timedelta(microseconds=1)  # a look takes those for new whose `since` is its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +212,19 @@ def _still(entry: Entry, trigger: SegmentTrigger) -> Any:
 
 
 def _mark_members(
-    conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str, since: datetime | None = None
+    conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str, since: datetime, everybody: bool = False
 ) -> int:
-    """Record those who came in since the last look; their `since` is now, unless it is given."""
+    """Record those who came in since the last look, or everybody."""
 
     def make() -> sa.Insert:
         unit, texts = _unit(entry), [sa.bindparam(name, type_=sa.Text()) for name in ("of_journey", "of_trigger")]
         member = sa.exists().where(_MINE, segment_member.c.unit_id == unit.c.id).correlate(unit)
         came = sa.select(*texts, unit.c.id, sa.bindparam("came", type_=UtcDateTime()))
-        select = came.where(_live(entry), ~member, _in_segment(entry, trigger))
+        select = came.where(_live(entry), ~member, sa.true() if everybody else _in_segment(entry, trigger))
         return insert_new(entry.segments.dialect, segment_member, ("journey", "trigger", "unit_id", "since"), select)
 
-    parts = ("mark", *meant(entry.segments.named(trigger.segment)))
-    return int(_asked(conn, entry, parts, make, of_trigger=key, came=since or entry.now).rowcount)
+    parts = ("mark", everybody, *meant(entry.segments.named(trigger.segment)))
+    return int(_asked(conn, entry, parts, make, of_trigger=key, came=since).rowcount)
 
 
 def _forget_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> list[int]:
@@ -240,22 +241,22 @@ def _forget_members(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, 
 def take_baseline(
     conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, key: str, now: datetime
 ) -> int:
-    """Who is in the segment when the trigger is first put in force: they have not entered it, they were there."""
-    # A look at this very instant takes those for new whose `since` it is.
-    return _mark_members(conn, Entry(journey, segments, now), trigger, key, now - timedelta(microseconds=1))
+    """Who is in the segment at first, and does not enter it; where who is out is to enter as a leaver, everybody."""
+    everybody = trigger.include_existing and trigger.direction == "exit"
+    return _mark_members(conn, Entry(journey, segments, now), trigger, key, now - _INSTANT, everybody)
 
 
 def retake_baseline(
     conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, key: str, now: datetime
 ) -> None:
     """Who came into the segment, or left it, since the last look: written down, and nobody enters for it."""
-    take_baseline(conn, segments, journey, trigger, key, now)
-    _forget_members(conn, Entry(journey, segments, now), trigger, key)
+    _forget_members(conn, entry := Entry(journey, segments, now), trigger, key)
+    _mark_members(conn, entry, trigger, key, now - _INSTANT)
 
 
 def enter_by_segment(conn: sa.Connection, entry: Entry, trigger: SegmentTrigger, key: str) -> int:
     """Recorded transitions since the last look, and the runs they start."""
-    came = _mark_members(conn, entry, trigger, key)
+    came = _mark_members(conn, entry, trigger, key, entry.now)
     left = _forget_members(conn, entry, trigger, key)
     unit, firing = _unit(entry), f"{trigger.direction}:{entry.now.isoformat()}"
     if trigger.direction == "entry":
