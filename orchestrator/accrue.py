@@ -97,9 +97,7 @@ def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool
     referred = refer.convert(round_)
     challenges, draws = play.complete(round_), play.close(round_)
     graded = grade.place(round_, due=waiting.tiers)
-    # What `place` changed and is no membership is a tier.
-    memberships = sum(n for name, n in round_.done.items() if name.startswith("membership"))
-    round_.done.update(challenges_done=challenges, draws_held=draws, tiers_changed=graded - memberships)
+    round_.done.update(challenges_done=challenges, draws_held=draws)
     short = reward.shortages(conn, force.project.vocabulary, round_.pools) if round_.pools else ()
     report = AccrueReport(1, points, challenges + draws, referred, graded, heard, short, round_.done)
     versions.set_settings(conn, {_SEEN: upto} | ({_WRITTEN: now} if since != now else {}))

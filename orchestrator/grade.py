@@ -207,7 +207,9 @@ def climb(some: Iterable[Part]) -> int:
     for part in some:
         if part.program.tier_by is not None:
             conn = part.round_.conn
-            changed += _climbed(part, again.setdefault(part.program.unit, {}))
+            climbed = _climbed(part, again.setdefault(part.program.unit, {}))
+            part.round_.done["tiers_changed"] += climbed
+            changed += climbed
     for unit, due in again.items():
         assert conn is not None
         tiers.look_again(conn, unit, due)
