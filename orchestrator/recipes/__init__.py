@@ -18,11 +18,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from orchestrator.model import Unit, Vocabulary
+from orchestrator.possible import Known, Possible
 from orchestrator.problems import Problem, Problems, ProjectError, suggest
 from orchestrator.project import SEGMENTS, WORKSPACE, Project, load_files
 from orchestrator.recipes.inserting import CannotInsert, block, inserted, lacking
 from orchestrator.recipes.texts import LAYOUT, layout_files, text_files
 from orchestrator.source import parse
+from orchestrator.trigger import SegmentTrigger
 
 BLANK: Final = "blank"
 LINES: Final = 60
@@ -371,15 +373,36 @@ class _Fitting:
             raise CannotMake(message, error.problems, self._yourself()) from None
         known = {(p.code, p.message, p.span.file) for p in self.before.warnings}
         warnings = tuple(p for p in after.warnings if (p.code, p.message, p.span.file) not in known)
-        return Made(name, path, class_name, topic, new, edited, warnings, self._notes(new), after)
+        return Made(name, path, class_name, topic, new, edited, warnings, self._notes(new, name, after), after)
 
-    def _notes(self, new: Mapping[str, str]) -> tuple[str, ...]:
-        found = []
+    def _notes(self, new: Mapping[str, str], name: str, after: Project) -> tuple[str, ...]:
+        found = _together(after, name)
         if not self.vocabulary.sender.get("website") and any(_SITE in text for text in new.values()):
             found.append(f"its links lead to {_SITE}: workspace.yaml names no `website` of the sender, so put in yours")
         if self.languages[0].partition("-")[0] not in _TITLED:
             found.append(f"its texts are in English: translate them into `{self.languages[0]}`")
         return tuple(found)
+
+
+def _together(project: Project, name: str) -> list[str]:
+    """Journeys that let in the same people at the same moment as this one."""
+    mine, found = project.journeys[name], []
+    began = {(t.segment, t.direction) for t in mine.triggers if isinstance(t, SegmentTrigger)}
+    roots = {n: (c.unit, c.root) for n, c in project.segments.items() if c.unit == mine.unit}
+    can = Possible(project.vocabulary, roots)
+    for other in project.journeys.values():
+        same = [t for t in other.triggers if isinstance(t, SegmentTrigger) and (t.segment, t.direction) in began]
+        if other.name == name or other.unit != mine.unit or not other.admits or not same:
+            continue
+        known: Known | None = Known()
+        for audience in (mine.audience, other.audience):
+            if audience is not None and known is not None:
+                known = can.after(known, audience.root)
+        if known is not None:
+            turn = "comes into" if same[0].direction == "entry" else "leaves"
+            message = f"`{other.name}` begins with the same segment, `{same[0].segment}`: whoever {turn} it enters both"
+            found.append(f"{message}; change the segment or audience of one, or end one with `status: archived`")
+    return found
 
 
 def _whole(wanted: dict[str, Any], text: str) -> dict[str, Any]:

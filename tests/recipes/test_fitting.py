@@ -134,6 +134,19 @@ def test_a_language_that_no_recipe_has_is_written_in_english() -> None:
     assert fitted("win-back", workspace(SHOP)).notes == ()
 
 
+def test_another_journey_that_begins_with_the_same_segment_is_named() -> None:
+    first = in_minimal("win-back")
+    (told,) = [note for note in fitted("win-back", first.project).notes if "same segment" in note]
+    assert told.startswith(
+        "`win-back` begins with the same segment, `lapsed-buyers`: whoever comes into it enters both"
+    )
+    ended = first.files[first.path].replace("\ntrigger:", "\nstatus: archived\ntrigger:")
+    others = first.files[first.path].replace("audience: class == ", "audience: class != ")
+    for text in (ended, others):
+        before = load_files({**first.project.files, first.path: text})
+        assert not [note for note in fitted("win-back", before).notes if "same segment" in note]
+
+
 def test_snippets_of_another_make_are_not_used() -> None:
     footer = {"templates/snippets/footer.mjml": "<mj-section><mj-column><mj-text>{{ event.title }}</mj-text>"
               "</mj-column></mj-section>\n"}  # fmt: skip
