@@ -40,6 +40,8 @@ _PARTS: Final = {
 }
 _OPEN: Final = 3
 """So many journeys show their picture at once; the others when they are asked."""
+_NARROW: Final = 4
+"""Columns that a phone shows at once; a wider table says there that it scrolls."""
 _HEARD: Final = {
     "delivered": "delivered", "opened": "opened", "clicked": "clicked", "converted": "led to the goal",
     "bounced": "bounced", "failed": "failed", "complained": "complained of", "unsubscribed": "unsubscribed",
@@ -210,7 +212,7 @@ class _Page:
 
         def told(side: _Side) -> str:
             k, n = of(side)
-            return f"{k / n:.1%}" if n else "·"
+            return f"{k / n:.1%}" if n else "—"
 
         if self.that is None:
             return told(self.this)
@@ -247,7 +249,7 @@ class _Page:
         this = self.this
         scale = this.played.scale
         real = f"some {this.total * scale:,.0f} for all of yours" if scale != 1 and self.that is None else ""
-        goal = "of runs that could"
+        goal = "of runs that could" if this.goals[1] else "no run had a goal to reach"
         found = [
             ("messages went out", self.number(lambda s: s.total), real),
             ("for each customer", self.number(lambda s: s.each, lambda n: f"{n:,.1f}"), ""),
@@ -270,7 +272,10 @@ class _Page:
     def real_cost(self) -> str:
         side = self.this
         if not side.cost:
-            return "no medium has a price"
+            priced = [MEDIA[m.value] for m, price in side.project.vocabulary.policies.prices.items() if price]
+            if not priced:
+                return "no medium has a price"
+            return f"{' and '.join(priced)} {'has' if len(priced) == 1 else 'have'} a price, and none of it went out"
         return f"some {side.money(side.cost * side.played.scale)} for all" if side.played.scale != 1 else ""
 
     def days(self) -> str:
@@ -498,7 +503,8 @@ def _head(names: Iterable[str]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     """Of numbers: it scrolls in a box of its own where it is too wide."""
-    return f'<div class="scroll"><table class="numbers">{_head(head)}<tbody>{"".join(rows)}</tbody></table></div>'
+    hint = '<small class="swipe">more to the right →</small>' if len(head) > _NARROW else ""
+    return f'{hint}<div class="scroll"><table class="numbers">{_head(head)}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def _anchor(name: str) -> str:

@@ -55,7 +55,8 @@ def calendar(counts: Mapping[date, int], first: date, last: date, most: int | No
     steps = "".join(f'<i class="h{n}"></i>' for n in range(_LEVELS + 1))
     fullest = max(counts, key=lambda day: (counts[day], -day.toordinal()), default=None)
     told = f"the most on one day: {counts[fullest]:,}, on {on(fullest)}" if fullest is not None else "no message at all"
-    legend = f'<p class="legend heat">none {steps} {top:,} a day; {told}.</p>'
+    scale = f"none {steps} {top:,} a day" if top >= _LEVELS else ""
+    legend = f'<p class="legend heat">{"; ".join(part for part in (scale, told) if part)}.</p>'
     return f'<div class="months">{"".join(months)}</div>{legend}'
 
 
@@ -295,7 +296,11 @@ tbody th{font-weight:600}
 td small{display:block}
 .sum th,.sum td{border-bottom:0;font-weight:700}
 .none{color:var(--soft)}
-.scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
+.scroll{overflow-x:auto;-webkit-overflow-scrolling:touch;
+background:linear-gradient(270deg,var(--page) 40%,transparent) right/2.5rem 100% no-repeat local,
+linear-gradient(270deg,var(--line),transparent) right/1.2rem 100% no-repeat}
+.scroll .numbers th:first-child{position:sticky;left:0;background:var(--page)}
+.swipe{display:none}@media(max-width:560px){.swipe{display:block;text-align:right}}
 .mark{display:inline-block;border:1px solid currentColor;border-radius:99px;padding:0 .5rem;font-size:.8rem;
 font-weight:600;color:var(--no)}
 .mark.hold{color:var(--held)}.mark.cancelled,.mark.expired{color:var(--soft)}

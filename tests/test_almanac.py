@@ -175,6 +175,19 @@ def test_nothing_at_all():
     read(page(played(), project(), nothing))
 
 
+def test_few_messages_are_told_without_a_scale_and_prices_as_they_are():
+    few = played(volumes=(volume(0, 3),), traffic={"idle": Traffic(2, {"push:ping": 2})})
+    texts = files({"greet": journey("greet", STEPS), "idle": journey("idle", "- push: ping")})
+    texts["journeys/workspace.yaml"] += "  prices: { sms: 0.08 EUR, mail: 1 EUR }\n"
+    html = page(few, load_files(texts))
+    text = read(html).text
+    assert "a day" not in text and "the most on one day: 3, on 1 March 2027" in text
+    assert "SMS and letter have a price, and none of it went out" in text and "no medium has a price" not in text
+    assert "— reached a goal no run had a goal to reach" in text
+    assert "more to the right →" in text
+    assert "no medium has a price" in read(page(few, project())).text
+
+
 @pytest.mark.parametrize("days", [1, 2, 62, 63, 400, 401, 800])
 def test_columns_are_days_weeks_or_months_and_lose_nothing(days: int):
     first, last = MARCH, MARCH + timedelta(days=days - 1)
