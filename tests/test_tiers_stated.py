@@ -149,3 +149,24 @@ def test_without_reviews_a_status_match_stays_for_good_and_more_is_reached_yet(w
     assert tier(world, ann) == "gold"
     buy(world, ann, times=8)
     assert (tier(world, ann), replayed(world, ann)) == ("platinum", "platinum")
+
+
+@pytest.mark.parametrize("program", [B2C, NEVER], ids=["monthly", "never"])
+@pytest.mark.parametrize("looked", [True, False], ids=["a look between", "one look"])
+def test_the_tier_that_somebody_came_with_is_judged_as_of_then(world: World, looked: bool, program: str) -> None:
+    """Customers, then what they have bought: it does not hang on whether a tick ran between the two files."""
+    project = world.apply(texts(program))
+    world.pass_time(hours=1)
+    line = {"key": "a", "class": "b2c", "tier": "bronze"}
+    import_rows(world.store, world.keys, project.vocabulary, "customers", [line], now=world.now)
+    if looked:
+        accrue(world.store, now=world.now)
+    world.pass_time(minutes=5)
+    ann = whose(world)
+    world.event([ann, ann], "bought", order_id="o", amount=100)
+    world.event([ann], "bought", order_id="p", amount=100)
+    world.pass_time(minutes=5)
+    accrue(world.store, now=world.now)
+    assert (tier(world, ann), replayed(world, ann)) == ("silver", "silver")
+    assert ledger(world, ann, "customer") == [(None, "bronze", ""), ("bronze", "silver", "score")]
+    assert (row(world, ann).held_until, row(world, ann).held_below) == (None, None)
