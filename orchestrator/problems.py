@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -88,6 +89,29 @@ def suggest(word: str, known: Iterable[str], called: Mapping[str, str] | None = 
     if choices and len(choices) <= 12:
         return "one of: " + ", ".join(f"`{c}`" for c in choices)
     return ""
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether one of two names is most likely a slip for the other: `custmer-care` or `customer care` for
+    `customer-care`. Names that differ in a number, or in words (`sales-austria`, `sales-australia`), are two."""
+    parts = [re.split(r"[\s_.-]+", name.strip().casefold()) for name in (one, other)]
+    whole = ["".join(of) for of in parts]
+    if one == other or re.findall(r"\d+", whole[0]) != re.findall(r"\d+", whole[1]):
+        return False
+    if whole[0] == whole[1]:
+        return True
+    pairs = list(zip(*parts, strict=True)) if len(parts[0]) == len(parts[1]) else [(whole[0], whole[1])]
+    return all(a == b or (max(len(a), len(b)) > 4 and _one_slip(a, b)) for a, b in pairs)
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether a letter too many, one too few, a wrong one, or two that changed places are all that differs."""
+    short, long = sorted((one, other), key=len)
+    if len(short) == len(long):
+        at = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+        turned = len(at) == 2 and at[1] == at[0] + 1 and (one[at[0]], one[at[1]]) == (other[at[1]], other[at[0]])
+        return len(at) == 1 or turned
+    return len(long) == len(short) + 1 and any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
 
 
 def render(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:

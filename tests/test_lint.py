@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.problems import render
+from orchestrator.problems import alike, render
 from orchestrator.project import load_files
 from tests.golden.workspace import GOOD
 
@@ -131,3 +131,42 @@ def test_a_text_message_that_does_not_say_how_to_stop(words: str) -> None:
     text = f"---\ntopic: loyalty\n---\nAcme: hello! {words}\n"
     told = load_files(GOOD | {"templates/sms/hello.txt": text}, lint=True).warnings
     assert [p.code for p in told] == ["no-unsubscribe"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "slip"),
+    [
+        ("custmer-care", "customer-care", True),
+        ("cutsomer-care", "customer-care", True),
+        ("customer care", "customer-care", True),
+        ("Customer-Care", "customer-care", True),
+        ("customercare", "customer-care", True),
+        ("sales", "sale", True),
+        ("account_managers", "account_manager", True),
+        ("customer-care", "customer-care", False),
+        ("sales-north", "sales-south", False),
+        ("sales-austria", "sales-australia", False),
+        ("desk-a", "desk-b", False),
+        ("team-1", "team-2", False),
+        ("region10", "region11", False),
+        ("inbound", "outbound", False),
+        ("crm", "crn", False),
+        ("manager", "account_manager", False),
+    ],
+)
+def test_a_slip_is_told_from_another_name(one: str, other: str, slip: bool) -> None:
+    assert alike(one, other) is slip is alike(other, one)
+
+
+@pytest.mark.parametrize(
+    "date", ["every year 10 days before birthday", "every year on birthday", "6574 days after birthday"]
+)
+def test_a_birthday_that_may_come_is_not_warned_of(date: str) -> None:
+    text = GOOD["journeys/welcome.yaml"].replace("trigger: { event: signed_up }", f"trigger: {{ date: {date} }}")
+    assert load_files(GOOD | {"journeys/welcome.yaml": text}, lint=True).warnings == ()
+
+
+def test_a_slip_in_the_workspace_is_told_at_its_place() -> None:
+    declared = GOOD["journeys/workspace.yaml"] + "preferences: { call_me: acount_manager }\n"
+    (told,) = load_files(GOOD | {"journeys/workspace.yaml": declared}, lint=True).warnings
+    assert (told.code, told.span.line) == ("misspelt-team", declared.count("\n"))

@@ -100,6 +100,8 @@ MORE: dict[str, dict[str, str]] = {
     | {
         "templates/sms/hello.txt": '---\ntopic: contract-notices\n---\nTell us: {{ links.survey("npss") }}\n',
     },
+    "misspelt-team": _journey("  - task: account_manger\n    message: Call\n"),
+    "never-comes": _journey(trigger="{ date: 10 days before birthday, at: 09:00 }"),
     "day-and-date": _journey(trigger="{ date: on birthday, at: 2027-03-01 09:00 }"),
     "else-with-if": _journey("  - branch:\n      - if: tier >= gold\n        else: [ { sms: hello } ]\n"),
     "empty-update": _journey("  - update: {}\n"),
