@@ -1,20 +1,23 @@
 """Whether a condition can ever be true, as far as its words tell without anybody's data.
 
-Known is kept by what is asked: classes with their tiers, fields compared with written values, numbers between bounds.
-All else is let pass, so that "never" is never said of what may be. Missing data is a value, too: what is asked of it is
-not true.
+Known is kept by what is asked: classes with their tiers, fields compared with written values, numbers between bounds;
+what a call such as `count(order_placed, 30 days)` gives is one number wherever the same is written. All else is let
+pass, so that "never" is never said of what may be. Missing data is a value, too: what is asked of it is not true.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from typing import Final, Literal, TypeVar
 
 from orchestrator.model import Kind, Vocabulary
 from orchestrator.terms import (
+    Aggregate,
     Amount,
     And,
+    Any_,
     Compare,
     InSegment,
     Is,
@@ -28,12 +31,14 @@ from orchestrator.terms import (
     Ref,
     Scalar,
     TierIs,
+    When,
 )
+from orchestrator.words import Duration
 
 Mode = Literal["true", "false", "not true"]
 _Place = tuple[str | None, str | None]  # class and tier; None: has none
 _Value = str | bool | None
-_Key = tuple[str, ...]
+_Key = tuple[object, ...]
 _V = TypeVar("_V")
 _MIRROR: Final[Mapping[Operator, Operator]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _AGAINST: Final[Mapping[Operator, Operator]] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
@@ -168,7 +173,13 @@ class Possible:
             case Is(Ref() as ref):
                 return _narrowed(known, ref, frozenset([True]), mode)
             case IsSet(Ref() as ref):
-                return _set(known, ref, mode == "true")
+                return _set(known, _key(ref), mode == "true")
+            case Any_(rows, False):
+                some = Aggregate("count", rows, None, Kind.NUMBER)
+                return _bounded(known, some, "", ">" if mode == "true" else "<=", 0, mode)
+            case When(value) if mode == "true":
+                age = _age(node)
+                return _within(known, ("age", value), age, _key_of(value), mode) if age is not None else known
         return known
 
     # ---- classes and tiers ----------------------------------------------------------------------------------------
@@ -201,10 +212,8 @@ class Possible:
     def _compared(self, known: Known, op: Operator, left: Scalar, right: Scalar, mode: Mode) -> Known | None:
         if isinstance(left, Literal_ | Amount):
             left, right, op = right, left, _MIRROR[op]
-        if not isinstance(left, Ref):
-            return known
-        if isinstance(right, Literal_) and isinstance(right.value, str | bool) and left.kind is not Kind.DATE:
-            if op not in ("==", "!="):
+        if isinstance(right, Literal_) and isinstance(right.value, str | bool) and isinstance(left, Ref):
+            if op not in ("==", "!=") or left.kind is Kind.DATE:
                 return known
             same = op == "=="
             if mode == "not true" and not same:
@@ -216,7 +225,7 @@ class Possible:
         unit = right.currency if isinstance(right, Amount) else ""
         if isinstance(number, str) or (mode == "false" and op == "==") or (mode != "false" and op == "!="):
             return known
-        return _bounded(known, (*_key(left), unit), op if mode == "true" else _AGAINST[op], float(number), left, mode)
+        return _bounded(known, left, unit, op if mode == "true" else _AGAINST[op], float(number), mode)
 
 
 def _is_class(ref: Ref) -> bool:
@@ -239,8 +248,11 @@ def _of_event(known: Mapping[_Key, _V]) -> dict[_Key, _V]:
     return {key: value for key, value in known.items() if key[0] == _LASTING}
 
 
-def _set(known: Known, ref: Ref, there: bool) -> Known | None:
-    key = _key(ref)
+def _key_of(value: Scalar) -> _Key:
+    return _key(value) if isinstance(value, Ref) else (value,)
+
+
+def _set(known: Known, key: _Key, there: bool) -> Known | None:
     if known.there.get(key, there) is not there:
         return None
     return replace(known, there={**known.there, key: there})
@@ -256,10 +268,14 @@ def _narrowed(known: Known, ref: Ref, values: frozenset[_Value], mode: Mode) -> 
     if left.empty:
         return None
     narrowed = replace(known, values={**known.values, key: left})
-    return narrowed if mode == "not true" else _set(narrowed, ref, True)
+    return narrowed if mode == "not true" else _set(narrowed, key, True)
 
 
-def _bounded(known: Known, key: _Key, op: Operator, number: float, ref: Ref, mode: Mode) -> Known | None:
+def _bounded(known: Known, value: Scalar, unit: str, op: Operator, number: float, mode: Mode) -> Known | None:
+    """A number on one side of another one. What is counted is whole, never less than none, and always known."""
+    counted = isinstance(value, Aggregate) and value.fold == "count"
+    if counted and op in ("<", ">"):
+        op, number = (">=", floor(number) + 1) if op == ">" else ("<=", ceil(number) - 1)
     asked = {
         "<": _Between(high=(number, True)),
         "<=": _Between(high=(number, False)),
@@ -267,11 +283,48 @@ def _bounded(known: Known, key: _Key, op: Operator, number: float, ref: Ref, mod
         ">=": _Between(low=(number, False)),
         "==": _Between((number, False), (number, False)),
     }.get(op, _Between())
+    if counted:
+        return _within(known, (value, unit), asked & _Between(low=(0, False)), None, "true")
+    key = _key_of(value)
+    return _within(known, (*key, unit), asked, key, mode)
+
+
+def _within(known: Known, key: _Key, asked: _Between, there: _Key | None, mode: Mode) -> Known | None:
+    """A number between bounds; "not true": if it is set at all. `there` tells whether it is; None: it always is."""
     left = known.bounds.get(key, _Between()) & asked
     if left.empty:
-        return None
+        return _set(known, there, False) if mode == "not true" and there is not None else None
     narrowed = replace(known, bounds={**known.bounds, key: left})
-    return narrowed if mode == "not true" else _set(narrowed, ref, True)
+    return narrowed if mode == "not true" or there is None else _set(narrowed, there, True)
+
+
+def _age(node: When) -> _Between | None:
+    """How many days ago a date is (less than none: to come), with a day to spare, as days end elsewhere at other hours.
+    None: not told."""
+    if node.span is None:
+        return _Between(low=(-1, False)) if node.how == "past" else _Between(high=(1, False))
+    days = _days(node.span)
+    if days is None:
+        return None
+    least, most = days[0] - 1, days[1] + 1
+    match node.how:
+        case "more":
+            return _Between(low=(least, False))
+        case "less":
+            return _Between(high=(most, False))
+        case "last":
+            return _Between((-1, False), (most, False))
+        case "next":
+            return _Between((-most, False), (1, False))
+    return None
+
+
+def _days(span: Duration) -> tuple[float, float] | None:
+    """How many days a length has at least and at most; None where that hangs on weekends."""
+    if span.business:
+        return None
+    exact = span.days + span.seconds / 86_400
+    return floor(span.months * 30.4) - 3 * bool(span.months) + exact, span.months * 31 + exact
 
 
 def _joined(ways: list[Known | None]) -> Known | None:
