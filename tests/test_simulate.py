@@ -7,16 +7,19 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from channels.base import EventKind, Medium
 from channels.null import Null
+from orchestrator.model import Window
 from orchestrator.project import Project, load_files
 from orchestrator.rehearse.behaving import USUAL, Behaving, Sent, learned, read_behaviour
+from orchestrator.rehearse.closing import Closings
 from orchestrator.rehearse.cohort import KEYS, MadeUp, made_up
 from orchestrator.rehearse.sampling import sampled
 from orchestrator.rehearse.simulating import simulate
@@ -84,7 +87,8 @@ def _played(project: Project, folder: Path, seed: int = 1, days: float = 3, **mo
 
 
 def test_a_simulation_and_real_ticks_send_the_same(project: Project, folder: Path) -> None:
-    """Ticks at every hour, whether there is anything to do or not: no message is missed, and none comes otherwise."""
+    """Ticks at every hour and before hours close, whether there is anything to do or not: no message is missed, and
+    none comes otherwise."""
     cohort = _people(project)
     looks: list[datetime] = []
     _played(project, folder / "played", days=2, cohort=cohort, progress=looks.append)
@@ -111,7 +115,8 @@ def _ticked(project: Project, path: Path) -> list[tuple[object, ...]]:
             tick(store, reports.channels, KEYS, clock=lambda: run.now, budget_seconds=60, worker="test")
             if not run._gone_out():
                 break
-        run.now += timedelta(hours=1)
+        soon, hour = run.now + timedelta(microseconds=1), run._grid(run.now + timedelta(microseconds=1))
+        run.now = run.closings.before(soon, hour) or hour
     store.close()
     return _messages(path.parent / "by-hand" / "simulation.db")
 
@@ -138,6 +143,32 @@ def _messages(path: Path) -> list[tuple[object, ...]]:
         found = sorted((tuple(row) for row in conn.execute(query)), key=str)
     store.close()
     return found
+
+
+@pytest.mark.parametrize("hop", [1, 6])
+def test_what_is_due_shortly_before_hours_close_goes_out_before(folder: Path, hop: int) -> None:
+    """At 19:32, and texts rest from 20:00 on: a tick every minute sends it, and so does a simulation by hours."""
+    daily = journey("daily", "- sms: short", '{ schedule: "32 19 * * *", timezone: Europe/Berlin }', "reentry: always")
+    project = load_files(files({"daily": daily}))
+    cohort = made_up(project, 30, 5, rates={})
+    _played(project, folder / "played", days=5, cohort=cohort, hop=timedelta(hours=hop))
+    texts = [line for line in _messages(folder / "played" / "simulation.db") if line[6] != "denied"]
+    assert len(texts) > 20
+    home = [at.astimezone(ZoneInfo("Europe/Berlin")) for line in texts if isinstance(at := line[5], datetime)]
+    assert any(f"{at:%H:%M}" == "19:59" for at in home) and not any("20:00" <= f"{at:%H:%M}" < "24" for at in home)
+
+
+def test_the_minute_before_hours_close(project: Project) -> None:
+    at = datetime(2027, 3, 28, 12, tzinfo=UTC)  # the clock has been put forward this night
+    house = (Window(time(8), time(20)),)
+    found = Closings([((house, "Europe/Berlin"),), ((house, "America/New_York"),), ()])
+    berlin, new_york = datetime(2027, 3, 28, 17, 59, tzinfo=UTC), datetime(2027, 3, 28, 23, 59, tzinfo=UTC)
+    assert found.before(at, at + timedelta(hours=6)) == berlin
+    assert found.before(at, at + timedelta(hours=5)) is None
+    assert found.before(berlin, at + timedelta(hours=6)) == berlin
+    assert found.before(berlin + timedelta(seconds=1), at + timedelta(hours=6)) is None, "too late for another look"
+    assert found.before(berlin + timedelta(hours=1), at + timedelta(hours=12)) == new_york
+    assert found.before(at - timedelta(hours=7), at - timedelta(hours=1)) is None, "closed in New York, open in Berlin"
 
 
 # ---- the same again -------------------------------------------------------------------------------------------------

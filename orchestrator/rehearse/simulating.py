@@ -37,6 +37,7 @@ from orchestrator.program import ClassProgram, Program
 from orchestrator.project import Project
 from orchestrator.rehearse.ahead import is_ranked
 from orchestrator.rehearse.behaving import Back, Behaving, Sent
+from orchestrator.rehearse.closing import Closings
 from orchestrator.rehearse.cohort import HOURS, ORDER, Cohort, MadeUp, Told
 from orchestrator.rehearse.converting import Converting
 from orchestrator.rehearse.due import POINTS, PROGRESS, RANK, Due, Fresh, Waiting
@@ -142,6 +143,7 @@ class _Run:
     behaving: Behaving = field(init=False)
     converting: Converting = field(init=False)
     due: Due = field(init=False)
+    closings: Closings = field(init=False)
     fresh: Fresh = field(default_factory=Fresh)
     before: datetime = field(init=False)
     heard: Counter[Heard] = field(default_factory=Counter)
@@ -205,6 +207,7 @@ class _Run:
         self._listened = {} if self._seeks else {j.version: listened(j) for j in self.project.journeys.values()}
         with self.store.read() as conn:
             self._seen = conn.execute(sa.select(sa.func.coalesce(sa.func.max(log.c.id), 0))).scalar_one()
+            self.closings = Closings.found(conn, self.project)
 
     def _apply(self, project: Project) -> None:
         remember(project)
@@ -213,13 +216,16 @@ class _Run:
     # ---- time
 
     def _next(self) -> datetime:
-        """The next instant of the hop's grid at which there may be something to do."""
+        """The next instant of the hop's grid at which there may be something to do; before hours close, if it comes
+        sooner."""
         soonest = [self.until, self.due.next(self.now, self._waiting or self._ask())]
         if self._told < len(self._life):
             soonest.append(self._life[self._told].at)
         if self.backs:
             soonest.append(self.backs[0][0])
-        return self._grid(max(min(soonest), self.now + timedelta(microseconds=1)))
+        at = max(min(soonest), self.now + timedelta(microseconds=1))
+        grid = self._grid(at)
+        return self.closings.before(at, grid) or grid
 
     def _ask(self) -> Waiting:
         """What is waited for, as it stands; and what has been written since it was asked last."""
