@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 
 from orchestrator import belong, earn, grade, listen, play, refer, reward
-from orchestrator.apply import in_force
-from orchestrator.store import loyalty, people, versions
+from orchestrator.apply import Force, in_force
+from orchestrator.enroll import take_history
+from orchestrator.store import bygone, loyalty, people, versions
 from orchestrator.store import points as points_of
 from orchestrator.store.database import Store
 
@@ -45,12 +47,15 @@ class AccrueReport:
 
 def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: False) -> AccrueReport:
     """Take what is new and what is due, until there is nothing or `stop()` says so. Of complaints also where no
-    programme is in force."""
+    programme is in force. What was there when the programme came in force is no news to journeys."""
     looks = points = played = referred = graded = heard = 0
     short: dict[str, None] = {}
     all_done: Counter[str] = Counter()
     while not stop() and looks < LOOKS:
-        done, more = store.written(lambda conn: _look(conn, now))
+        done, more, history = store.written(lambda conn: _look(conn, now))
+        if history is not None and not more:
+            # Apart from the look: it locks triggers, which whoever lets people in locks before anything else.
+            store.written(partial(take_history, since=history, now=now))
         if done is None:
             break
         looks += done.looks
@@ -64,18 +69,26 @@ def accrue(store: Store, *, now: datetime, stop: Callable[[], bool] = lambda: Fa
     return AccrueReport(looks, points, played, referred, graded, heard, tuple(short), +all_done)
 
 
-def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool]:
-    """One look, None when there is nothing to look at; and whether there is something for another one."""
+def _look(conn: sa.Connection, now: datetime) -> tuple[AccrueReport | None, bool, datetime | None]:
+    """One look, None when there is nothing to look at; whether there is something for another one; and, while the
+    programme goes through what was there before it, the apply that brought it."""
     force = in_force(conn)
     if force is None:
-        return None, False
+        return None, False, None
     # Complaints are seen with a programme and without one, by a watermark of their own.
     heard = listen.complaints(conn, force, now)
     if not (force.project.program.classes or force.project.class_rules):
-        return (AccrueReport(1, heard=heard, done={"complaints": heard}) if heard else None), False
+        return (AccrueReport(1, heard=heard, done={"complaints": heard}) if heard else None), False, None
     people.take_turns(conn, "accrue")
     names = [name for verb in (grade, belong, refer, play) for name in verb.kept_names(force.project)]
-    kept = versions.settings(conn, _SEEN, _WRITTEN, *names)
+    kept = versions.settings(conn, _SEEN, _WRITTEN, *bygone.KEPT, *names)
+    return *_taken(conn, force, kept, heard, now), bygone.pending_of(kept)
+
+
+def _taken(
+    conn: sa.Connection, force: Force, kept: versions.Settings, heard: int, now: datetime
+) -> tuple[AccrueReport | None, bool]:
+    """One look of the programme, and whether there is something for another. `heard`: complaints seen before it."""
     caught, asked = belong.catch_up(conn, force.project, kept, now)
     seen, since = kept.number(_SEEN), kept.instant(_WRITTEN)
     waiting = loyalty.waiting(conn, now)

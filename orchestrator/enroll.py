@@ -30,8 +30,8 @@ from orchestrator.journey import (
 )
 from orchestrator.occurrences import Window, date_windows, days_fired, due_runs
 from orchestrator.stages import CHANGED
+from orchestrator.store import bygone, versions
 from orchestrator.store import triggers as entering
-from orchestrator.store import versions
 from orchestrator.store.database import Store
 from orchestrator.store.triggers import AtRisk, Due, Entry
 from orchestrator.store.versions import Watermark
@@ -66,7 +66,12 @@ def enroll(
         force = in_force(conn)
         if force is None:
             return counts
-        looks = list(_looks(force, versions.watermarks(conn), unchanged, now))
+        history = bygone.pending(conn) if force.project.program.classes else None
+        looks = [
+            look
+            for look in _looks(force, versions.watermarks(conn), unchanged, now)
+            if history is None or not waits_for_history(look.trigger, look.mark, history)
+        ]
         sight = _sight(conn, force, looks)
     idle: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
     for journey, trigger, key, mark in looks:
@@ -331,6 +336,48 @@ class _Guard:
 
     def _people(self, n: int) -> str:
         return f"{n:,} {self.entry.journey.unit}s"
+
+
+# ---- what is taken for known ----------------------------------------------------------------------------------------
+
+
+def waits_for_history(trigger: Trigger, mark: Watermark, since: datetime) -> bool:
+    """Whether a trigger, put in force by the apply of that instant or later, finds out only what the programme has
+    made of all that was there before: points and tiers of old orders are no news."""
+    if isinstance(trigger, SegmentTrigger):
+        return mark.baseline_at >= since and not trigger.include_existing
+    return isinstance(trigger, TierTrigger) and mark.baseline_at >= since
+
+
+def take_history(conn: sa.Connection, since: datetime, now: datetime) -> None:
+    """The programme has gone through what was there at the apply of that instant: what came of it begins no run."""
+    versions.hold_triggers(conn)
+    if bygone.pending(conn) is None or (force := in_force(conn)) is None:
+        return  # another worker was here meanwhile
+    look_away(conn, force, now, lambda _, trigger, mark: waits_for_history(trigger, mark, since))
+    bygone.end(conn, now)
+
+
+def look_away(
+    conn: sa.Connection, force: Force, now: datetime, meant: Callable[[Journey, Trigger, Watermark], bool]
+) -> None:
+    """These triggers look from now on, and take their segments as they are for known."""
+    marks = versions.watermarks(conn)
+    events, tiers = versions.newest_event(conn), versions.newest_tier_change(conn)
+    for _, journey in sorted(force.project.journeys.items()):
+        for trigger in journey.triggers:
+            key = trigger_key(force.project, trigger)
+            mark = marks.get((journey.name, key))
+            if mark is None or not meant(journey, trigger, mark):
+                continue
+            if isinstance(trigger, SegmentTrigger):
+                entering.retake_baseline(conn, force.segments, journey, trigger, key, now)
+                if force.project.vocabulary.policies.growth is not None and trigger.direction == "entry":
+                    members = entering.members_count(conn, Entry(journey, force.segments, now), trigger)
+                    versions.set_audience(conn, journey.name, key, members, now)
+            by_event = isinstance(trigger, EventTrigger | MilestoneTrigger | StageTrigger)
+            seen = events if by_event else tiers if isinstance(trigger, TierTrigger) else None
+            versions.move_watermark(conn, journey.name, key, now, seen)
 
 
 # ---- dates and schedules --------------------------------------------------------------------------------------------

@@ -14,16 +14,14 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from orchestrator.apply import Force, in_force, journey_version, trigger_key
-from orchestrator.journey import EventTrigger, MilestoneTrigger, SegmentTrigger, StageTrigger, TierTrigger
+from orchestrator.apply import Force, in_force, journey_version
+from orchestrator.enroll import look_away
 from orchestrator.problems import Conflict, ProjectError
 from orchestrator.steps.first_of import FirstOf
 from orchestrator.steps.wait import Wait
 from orchestrator.steps.wait_for import WaitFor
 from orchestrator.store import pauses, versions
-from orchestrator.store import triggers as entering
 from orchestrator.store.database import Store
-from orchestrator.store.triggers import Entry
 
 How = Literal["catch_up", "shift"]
 _COUNTED = (Wait, WaitFor, FirstOf)
@@ -168,24 +166,7 @@ def _nothing(scope: str, now: datetime) -> Outlook:
 
 def _look_away(conn: sa.Connection, force: Force, names: Collection[str], now: datetime) -> None:
     """Every trigger of these journeys looks from now on, and takes its segments as they are for known."""
-    marks = versions.watermarks(conn)
-    events, tiers = versions.newest_event(conn), versions.newest_tier_change(conn)
-    for journey in (force.project.journeys[name] for name in sorted(names) if name in force.project.journeys):
-        for trigger in journey.triggers:
-            key = trigger_key(force.project, trigger)
-            if (journey.name, key) not in marks:
-                continue
-            seen: int | None = None
-            if isinstance(trigger, EventTrigger | MilestoneTrigger | StageTrigger):
-                seen = events
-            elif isinstance(trigger, TierTrigger):
-                seen = tiers
-            elif isinstance(trigger, SegmentTrigger):
-                entering.retake_baseline(conn, force.segments, journey, trigger, key, now)
-                if force.project.vocabulary.policies.growth is not None and trigger.direction == "entry":
-                    members = entering.members_count(conn, Entry(journey, force.segments, now), trigger)
-                    versions.set_audience(conn, journey.name, key, members, now)
-            versions.move_watermark(conn, journey.name, key, now, seen)
+    look_away(conn, force, now, lambda journey, trigger, mark: journey.name in names)
 
 
 # ---- in words -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,37 @@
+"""What was there before the programme came in force: points and tiers of it are no news."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestrator.store.points import WRITTEN
+from orchestrator.store.tables import account, customer
+from orchestrator.store.versions import Settings, set_instant, settings
+
+_BEFORE, _TAKEN = "history_before", "history_taken"
+KEPT: Final = (_BEFORE, _TAKEN)
+
+
+def begin(conn: sa.Connection, now: datetime) -> None:
+    """A programme comes in force that has never looked; where people are there already, they have a history."""
+    if settings(conn, WRITTEN, *KEPT).kept:
+        return
+    if any(conn.execute(sa.select(sa.exists().select_from(table))).scalar_one() for table in (customer, account)):
+        set_instant(conn, _BEFORE, now)
+
+
+def pending(conn: sa.Connection) -> datetime | None:
+    """See `pending_of`."""
+    return pending_of(settings(conn, *KEPT))
+
+
+def pending_of(kept: Settings) -> datetime | None:
+    """The apply before which all is history, as long as the programme is still going through it."""
+    return None if _TAKEN in kept.kept else kept.instant(_BEFORE)
+
+
+def end(conn: sa.Connection, now: datetime) -> None:
+    set_instant(conn, _TAKEN, now)
