@@ -12,7 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from operator import mul
@@ -481,13 +481,21 @@ class Contract:
     begins: date | None = None
     renews: bool = False
 
+    def days(self) -> int:
+        """How long its term is, at least a day."""
+        begins = self.begins
+        whole = (self.ends - begins).days + 1 if begins is not None and begins <= self.ends else self.term
+        return max(1, whole)
+
+    def start(self) -> date:
+        """The first day of its term."""
+        return self.ends - timedelta(days=self.days() - 1)
+
     def to_the_end(self, today: date) -> float:
         """What of its value is still to come."""
         if today > self.ends:
             return 0.0
-        begins = self.begins
-        whole = max(1, (self.ends - begins).days + 1) if begins is not None and begins <= self.ends else self.term
-        return self.value * min(1.0, ((self.ends - today).days + 1) / max(1, whole))
+        return self.value * min(1.0, ((self.ends - today).days + 1) / self.days())
 
 
 def share_renewed(renewed: int, lost: int) -> float:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from orchestrator.clv import Past
 from orchestrator.dates import day_after
 from orchestrator.decide import Standing, standings
 from orchestrator.metrics import (
+    YEAR,
     Cohort,
     Figure,
     JourneyTally,
@@ -199,7 +200,8 @@ class _Measuring:
         if not classes:
             return
         conn, span = self.conn, self.span
-        found = measures.facts(conn, classes, unit, self.value, self.currency, span)
+        refunds = [refund for one in self.project.program.classes.values() for refund in one.refunds]
+        found = measures.facts(conn, classes, unit, self.value, refunds, self.currency, span)
         meant = [one for one in found if self.only.fits(one)]
         self.firsts[unit] = {one.id: self._floored(one.month) for one in meant if one.month is not None}
         contracts = _Contracts.read(conn, self, unit)
@@ -232,6 +234,9 @@ class _Measuring:
             units=1,
             active_before=int(before),
             kept=int(before and still),
+            active=int(still),
+            active_spent=one.spent * one.kept if still else 0.0,
+            active_contracts=contracts.yearly(one.id, last),
             buyers=int(one.orders > 0),
             repeaters=int(one.orders > 0 and one.days > 1),
             new=int(new or (one.first is None and contracts.is_new(one.id))),
@@ -239,18 +244,29 @@ class _Measuring:
             spent=one.spent,
             renewed=renewed,
             lost=lost,
-            buyers_year=int(one.orders_year > 0),
-            orders_year=one.orders_year,
-            spent_year=one.spent_year,
         )
         if one.clv is not None and one.band not in (None, "prospect"):
             tally.valued, tally.expected = 1, one.clv
-        if one.first is not None and one.last is not None:
-            past = Past(one.orders_ever, one.days, one.first.date(), one.last.date(), round(one.spent_ever), 0)
-            history = clv.historic([(past, self._recent(one.last, last))], last)
-            assert history is not None
-            tally.past, tally.lifespans, tally.yearlies = 1, history.lifespan, history.yearly
+        self._lived(tally, one, contracts.life(one.id, last), last, still)
         return tally
+
+    def _lived(self, tally: Tally, one: Facts, life: Life | None, last: date, active: bool) -> None:
+        """What a unit was worth until the last day, and how long: by its purchases, net, and by its contracts."""
+        begins, ends = [], []
+        if one.first is not None and one.last is not None:
+            begins, ends = [one.first.date()], [one.last.date()]
+            spent = round(one.spent_ever * one.kept)
+            past = Past(one.orders_ever, one.days, begins[0], ends[0], spent, 0)
+            tally.yearlies += past.yearly(last, self._recent(one.last, last))
+        if life is not None:
+            begins, ends = [*begins, life.first], [*ends, life.last]
+            tally.yearlies += life.yearly
+        if begins:
+            until = last if active else max(ends)
+            tally.past, tally.lifespans = 1, max(1.0, (until - min(begins)).days / clv.YEAR)
+        recent = 0.0 if life is None else life.lately
+        tally.buyers_year = int(one.orders_year > 0 or recent > 0)
+        tally.spent_year = one.spent_year * one.kept + recent
 
     def _recent(self, at: datetime | None, day: date) -> bool:
         return at is not None and at.date() >= day_after(day, self.inactive, -1)
@@ -331,6 +347,15 @@ def _add_answers(tally: Tally, scores: Iterable[float]) -> None:
 # ---- contracts ------------------------------------------------------------------------------------------------------
 
 
+class Life(NamedTuple):
+    """A unit's time under contract: its first and last day, and what it brought a year, and in the last 365 days."""
+
+    first: date
+    last: date
+    yearly: float
+    lately: float
+
+
 @dataclass(slots=True)
 class _Contracts:
     """The contracts of each unit, and what was decided about them. Records say how a contract is now; that it went on
@@ -361,11 +386,34 @@ class _Contracts:
 
     def runs(self, unit_id: int, day: date) -> bool:
         """Whether one ran on that day: by its dates; or before it went on, later, as an event says."""
-        for one in self.held.get(unit_id, ()):
-            began = one.contract.begins
-            if one.contract.ends >= day and (began is None or began <= day):
-                return True
+        if any(_runs(one, day) for one in self.held.get(unit_id, ())):
+            return True
         return any(renewed > day for _, renewed in self.renewed.get(unit_id, ()))
+
+    def yearly(self, unit_id: int, day: date) -> float:
+        """What the contracts that run on that day come to in a year; one that has gone on since, as it is now."""
+        later = {key for key, renewed in self.renewed.get(unit_id, ()) if renewed > day}
+        running = (one for one in self.held.get(unit_id, ()) if _runs(one, day) or later & {"", one.key})
+        return sum((one.contract.value * YEAR / one.contract.days() for one in running), 0.0)
+
+    def life(self, unit_id: int, day: date) -> Life | None:
+        """All of the time under contract until that day; None where none had begun."""
+        spans = [(self._start(unit_id, one), min(one.contract.ends, day), one.contract.value / one.contract.days())
+                 for one in self.held.get(unit_id, ())]  # fmt: skip
+        spans = [span for span in spans if span[0] <= span[1]]
+        if not spans:
+            return None
+        first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        earned = sum(worth * ((end - start).days + 1) for start, end, worth in spans)
+        since = day - timedelta(days=int(YEAR) - 1)
+        lately = sum(worth * max(0, (end - max(start, since)).days + 1) for start, end, worth in spans)
+        return Life(first, last, earned * YEAR / ((last - first).days + 1), lately)
+
+    def _start(self, unit_id: int, one: Held) -> date:
+        """The first day that is known of. A renewal that was told of came a term after another had begun."""
+        told = [day for key, day in self.renewed.get(unit_id, ()) if key in ("", one.key)]
+        before = [day - timedelta(days=one.contract.days() - 1) for day in told]
+        return min([one.contract.start(), *before])
 
     def began_before(self, unit_id: int, day: date) -> bool:
         begins = (one.contract.begins for one in self.held.get(unit_id, ()))
@@ -394,6 +442,11 @@ class _Contracts:
             if went_on is None or (ends - went_on).days > one.contract.term:
                 lost[one.key] = None
         return len(renewed), len(lost)
+
+
+def _runs(one: Held, day: date) -> bool:
+    """By its dates. Where it is not said when it began, it has run for as long as anybody knows."""
+    return one.contract.ends >= day and (one.contract.begins is None or one.contract.begins <= day)
 
 
 # ---- costs taken in -------------------------------------------------------------------------------------------------

@@ -56,13 +56,15 @@ MEASURES: Final[Mapping[str, Measure]] = {
                 "of those who bought in the period, the share that had bought on another day by its end"),
         Measure("purchase_frequency", "Purchase frequency", "number", "buyers",
                 "orders in the period ÷ those who bought in it"),
-        Measure("order_value", "Average order value", "money", "orders", "revenue of the period ÷ its orders"),
+        Measure("order_value", "Average order value", "money", "orders",
+                "revenue of the period ÷ its orders, before refunds"),
         Measure("expected_value", "Lifetime value, expected", "money", "ranked, prospects left out",
                 "mean of `value.clv` as of the last refresh"),
-        Measure("value_by_year", "Lifetime value, by year", "money", "who ever bought",
-                "mean yearly value × mean lifespan × margin"),
+        Measure("value_by_year", "Lifetime value, by year", "money", "who ever bought or had a contract",
+                "mean yearly value × mean lifespan × margin; net of refunds, and with contracts' yearly value"),
         Measure("value_by_parts", "Lifetime value, by parts", "money", "buyers of the last 365 days",
-                "orders ÷ buyers × revenue ÷ orders × mean lifespan × margin"),
+                "orders ÷ buyers × revenue ÷ orders × mean lifespan × margin; net of refunds, and of contracts what "
+                "falls into these days"),
         Measure("nps", "Net promoter score", "score", "answers",
                 "share of answers 9 and 10 − share of 0 to 6, × 100; each person's latest in the period, each "
                 "anonymous one for itself"),
@@ -182,6 +184,9 @@ class Tally:
     units: int = 0
     active_before: int = 0
     kept: int = 0
+    active: int = 0  # at the end; of these:
+    active_spent: float = 0  # in the period, net of refunds
+    active_contracts: float = 0  # the yearly value of contracts that run at the end
     buyers: int = 0
     repeaters: int = 0
     new: int = 0
@@ -189,12 +194,11 @@ class Tally:
     spent: float = 0
     valued: int = 0
     expected: float = 0
-    past: int = 0  # who ever bought; sums over them:
+    past: int = 0  # who ever bought or had a contract; sums over them:
     lifespans: float = 0
     yearlies: float = 0
-    buyers_year: int = 0
-    orders_year: int = 0
-    spent_year: float = 0
+    buyers_year: int = 0  # of the last 365 days, and who had a contract in them
+    spent_year: float = 0  # net, and of contracts what falls into these days
     answers: int = 0
     promoters: int = 0
     detractors: int = 0
@@ -223,9 +227,8 @@ def figures(t: Tally, margin: float = 1.0) -> dict[str, Figure]:
     """Every measure of MEASURES."""
     lifespan = t.lifespans / t.past if t.past else 0.0
     by_parts = NOTHING
-    if t.buyers_year and t.orders_year:
-        parts = t.orders_year / t.buyers_year * (t.spent_year / t.orders_year) * lifespan * margin
-        by_parts = Figure(parts, t.buyers_year)
+    if t.buyers_year:  # how many orders it was cancels out
+        by_parts = Figure(t.spent_year / t.buyers_year * lifespan * margin, t.buyers_year)
     both = t.acquisition is not None and t.retention is not None and t.acquisition > 0
     return {
         "churn_rate": share(t.active_before - t.kept, t.active_before),
@@ -289,11 +292,12 @@ def journey_figures(t: JourneyTally, margin: float = 1.0) -> dict[str, Figure]:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What more retention would come to. Rates are a year's; money in minor units.
+    """What more retention would come to in one class. Rates are a year's; money in minor units.
 
-    `lifetime` 1 ÷ (1 − retention), in years; `value` yearly value × margin × lifetime; `revenue` of a year from those
-    who are kept: active × retention × yearly value; `worth`: how many new customers would bring as much more, and
-    `saved`: what winning these would cost (None without costs of acquisition).
+    `active` at the end of the period; `yearly` what each of them brings in a year; `lifetime` 1 ÷ (1 − retention), in
+    years; `value` yearly value × margin × lifetime; `revenue` of the next year from those who stay: active × retention
+    × yearly value; `worth`: how many new customers would bring as much more, and `saved`: what winning these would cost
+    (None without costs of acquisition).
     """
 
     active: int
@@ -313,24 +317,27 @@ class WhatIf:
 def what_if(t: Tally, points: float, days: float, margin: float = 1.0) -> WhatIf | str:
     """The effect of so many percentage points (0.05: five) more of a year's retention; or why it cannot be told.
 
-    A period's rate is taken to the year: rate ^ (365 ÷ days).
+    A period's rate is taken to the year: rate ^ (365 ÷ days). So is what those brought who are active at its end; their
+    contracts count by the year.
     """
     if not t.active_before:
         return "nobody was active at the start of the period: there is no retention rate to change"
-    if not t.orders or not t.buyers:
-        return "nobody bought in the period: there is no yearly value"
+    if not t.active:
+        return "nobody is active at the end of the period: there is nobody to keep"
+    yearly = (t.active_spent * YEAR / days + t.active_contracts) / t.active
+    if yearly <= 0:
+        return "nobody of those who are active bought in the period, or has a contract: there is no yearly value"
     rate = (t.kept / t.active_before) ** (YEAR / days)
     then = rate + points
     if rate >= 1:
         return "nobody left in the period: a lifetime without an end cannot be made longer; take a longer period"
     if not 0 <= then < 1:
         return f"retention is {rate:.1%} a year: {points:+.1%} would make it {then:.1%}, and it must stay below 100 %"
-    yearly = t.spent / t.buyers * YEAR / days
-    before, after = t.kept * rate * yearly, t.kept * then * yearly
+    before, after = t.active * rate * yearly, t.active * then * yearly
     worth = (after - before) / yearly
     cost = t.acquisition / t.new if t.acquisition is not None and t.new else None
     return WhatIf(
-        active=t.kept,
+        active=t.active,
         yearly=yearly,
         retention=rate,
         retention_then=then,
@@ -342,6 +349,39 @@ def what_if(t: Tally, points: float, days: float, margin: float = 1.0) -> WhatIf
         revenue_then=after,
         worth=worth,
         saved=None if cost is None else worth * cost,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfs:
+    """The same by class, and what adds up of it: rates and lifetimes of unlike customers do not. `without`: classes of
+    which it cannot be told, and why; they are in no sum. `saved` None: what new customers cost is not known of all."""
+
+    classes: Mapping[str, WhatIf]
+    without: Mapping[str, str]
+    active: int
+    revenue: float
+    revenue_then: float
+    worth: float
+    saved: float | None
+
+
+def what_ifs(whole: Tally, classes: Mapping[str, Tally], points: float, days: float, margin: float = 1.0) -> WhatIfs:
+    """By class. Where a class has no costs of its own, the whole's are asked what a new customer costs."""
+    told = {name: what_if(tally, points, days, margin) for name, tally in classes.items()}
+    found = {name: one for name, one in told.items() if isinstance(one, WhatIf)}
+    worth = sum(one.worth for one in found.values())
+    known = [one.saved for one in found.values() if one.saved is not None]
+    cost = whole.acquisition / whole.new if whole.acquisition is not None and whole.new else None
+    saved = sum(known) if known and len(known) == len(found) else None if cost is None else worth * cost
+    return WhatIfs(
+        found,
+        {name: why for name, why in told.items() if isinstance(why, str)},
+        sum(one.active for one in found.values()),
+        sum(one.revenue for one in found.values()),
+        sum(one.revenue_then for one in found.values()),
+        worth,
+        saved,
     )
 
 

@@ -74,25 +74,49 @@ def test_net_promoters_by_hand() -> None:
 
 
 def test_what_if_by_hand() -> None:
-    """100 active, 80 kept in a year; 50 bought for 10,000 minor units each; ten new ones for 500 each."""
-    tally = Tally(active_before=100, kept=80, buyers=50, orders=60, spent=500_000, new=10, acquisition=5_000)
+    """100 active, 80 kept in a year; 90 active at its end, ten of them new, who paid 4,500 EUR and have contracts for
+    as much a year; ten new ones for 5 EUR each."""
+    tally = Tally(active_before=100, kept=80, active=90, active_spent=450_000, active_contracts=450_000, new=10,
+                  acquisition=5_000)  # fmt: skip
     found = metrics.what_if(tally, 0.05, 365, margin=0.5)
     assert not isinstance(found, str)
+    assert (found.active, found.yearly) == (90, 10_000)
     assert (found.retention, found.retention_then) == pytest.approx((0.8, 0.85))
     assert (found.lifetime, found.lifetime_then) == pytest.approx((5, 20 / 3))
     assert (found.value, found.value_then) == pytest.approx((25_000, 100_000 / 3))
-    assert (found.revenue, found.revenue_then) == pytest.approx((64 * 10_000, 680_000))
-    assert (found.worth, found.saved) == pytest.approx((4, 2_000))
-    half = metrics.what_if(Tally(active_before=100, kept=90, buyers=1, orders=1, spent=1), 0.05, 365 / 2)
-    assert not isinstance(half, str) and half.retention == pytest.approx(0.81) and half.saved is None
+    assert (found.revenue, found.revenue_then) == pytest.approx((90 * 0.8 * 10_000, 765_000))
+    assert (found.worth, found.saved) == pytest.approx((4.5, 2_250))
+    # Half a year: what was paid in it counts twice, contracts once.
+    half = Tally(active_before=100, kept=90, active=50, active_spent=25_000, active_contracts=5_000)
+    whole = metrics.what_if(half, 0.05, 365 / 2)
+    assert not isinstance(whole, str) and whole.retention == pytest.approx(0.81) and whole.saved is None
+    assert whole.yearly == pytest.approx(1_100)
     for wrong, why in (
         (Tally(), "nobody was active"),
-        (Tally(active_before=5, kept=4), "nobody bought"),
-        (Tally(active_before=5, kept=5, buyers=1, orders=1), "nobody left"),
-        (Tally(active_before=100, kept=99, buyers=1, orders=1), "below 100 %"),
+        (Tally(active_before=5), "nobody is active at the end"),
+        (Tally(active_before=5, kept=4, active=4), "no yearly value"),
+        (Tally(active_before=5, kept=5, active=5, active_spent=1), "nobody left"),
+        (Tally(active_before=100, kept=99, active=99, active_spent=1), "below 100 %"),
     ):
         said = metrics.what_if(wrong, 0.05, 365)
         assert isinstance(said, str) and why in said
+
+
+def test_what_if_of_unlike_classes_adds_up() -> None:
+    people = Tally(active_before=100, kept=60, active=100, active_spent=100_000, new=10, acquisition=1_000)
+    firms = Tally(active_before=10, kept=9, active=10, active_contracts=10_000_000)
+    nobody = Tally(units=3)
+    whole = Tally()
+    for one in (people, firms, nobody):
+        whole.add(one)
+    found = metrics.what_ifs(whole, {"b2c": people, "b2b": firms, "club": nobody}, 0.05, 365)
+    assert list(found.classes) == ["b2c", "b2b"] and "nobody was active" in found.without["club"]
+    assert found.active == 110
+    assert found.revenue == pytest.approx(0.6 * 100_000 + 0.9 * 10_000_000)
+    assert found.revenue_then == pytest.approx(0.65 * 100_000 + 0.95 * 10_000_000)
+    assert found.worth == pytest.approx(5 + 0.5) and found.saved == pytest.approx(5.5 * 100)  # the whole's costs
+    firms.new, firms.acquisition = 2, 100_000
+    assert metrics.what_ifs(whole, {"b2c": people, "b2b": firms}, 0.05, 365).saved == pytest.approx(500 + 25_000)
 
 
 def test_returns_by_hand() -> None:
@@ -145,6 +169,7 @@ surveys:
   happy: { title: Happy?, questions: { how: { kind: nps, ask: How likely? } } }
   secret: { title: Happy?, anonymous: yes, questions: { how: { kind: nps, ask: How likely? } } }
 events:
+  gave_back: { order_id: key, amount: money }
   deal_renewed: { deal_id: key }
   deal_cancelled: { deal_id: key }
   course_begun: { course: text }
@@ -153,7 +178,9 @@ events:
 ).removesuffix("policies:\n")  # fmt: skip
 PROGRAM = """
 program:
-  b2c: { membership: { joins: free } }
+  b2c:
+    membership: { joins: free }
+    refunds: [ "gave_back takes back bought by order_id of amount" ]
   value:
     orders: bought.amount
     contracts: { value: deal.worth, ends: deal.ends, begins: deal.begins, renewed: deal_renewed,
@@ -233,6 +260,7 @@ def test_customers_by_hand(world: World) -> None:
     assert found.total.new == 1  # Cleo
     figure = found.figures()["churn_rate"]
     assert figure.of == 1 and (figure.low, figure.high) == pytest.approx(metrics.wilson(1, 3))
+    assert (found.total.active, found.total.active_spent) == (3, 24_000)  # Cleo is new
     # Lifespans at 31 December: Ann 578 days, Dan 425, both active; Cleo, and Bob who is gone, a year.
     lifespan = (578 / 365.25 + 425 / 365.25 + 1 + 1) / 4
     yearly = (22_000 / (578 / 365.25) + 4_000 / (425 / 365.25) + 9_000 + 50_000) / 4
@@ -243,6 +271,20 @@ def test_customers_by_hand(world: World) -> None:
     spent = 22_000 / (593 / 365.25) + 9_000
     value, n = said(found, "expected_value")
     assert n == 4 and value == pytest.approx(spent / 2 / 4, abs=1)
+
+
+def test_refunds_by_hand(world: World) -> None:
+    """Of Ann's 220 EUR, of which 120 in 2027, 55 went back in 2027, a quarter; of Dan's 40, 10 in 2028: too late."""
+    ann, _, _, dan, _ = shop(world)
+    for who, at, euros in ((ann, "2027-10-01T10:00", 55), (dan, "2028-01-03T10:00", 10)):
+        event(world, "gave_back", at, customer=who, order_id="o", amount=euros * 100, amount_currency="EUR")
+    found = report(world)
+    assert said(found, "order_value") == (pytest.approx(24_000 / 5), 5)  # before refunds
+    lifespan = (578 / 365.25 + 425 / 365.25 + 1 + 1) / 4
+    yearly = (16_500 / (578 / 365.25) + 4_000 / (425 / 365.25) + 9_000 + 50_000) / 4
+    assert said(found, "value_by_year") == (pytest.approx(yearly * lifespan / 2), 4)
+    assert said(found, "value_by_parts") == (pytest.approx((9_000 + 9_000 + 3_000) / 3 * lifespan / 2), 3)
+    assert found.total.active_spent == pytest.approx(9_000 + 9_000 + 3_000)
 
 
 def test_groups_add_up_to_the_whole(world: World) -> None:
@@ -322,6 +364,21 @@ def test_companies_by_hand(world: World) -> None:
     assert said(found, "churn_rate") == (pytest.approx(2 / 3), 3)  # Süd and Ost; West was not there at the start
     assert found.total.new == 1
     assert said(report(world, Period(date(2027, 1, 1), date(2027, 5, 31))), "renewal_rate") == (0, 1)
+    # 1,000 EUR a term. Nord's earlier one, of 366 days as well, is taken to have ended on 20 June 2027, when it was
+    # told to go on: it began on 20 June 2026, 560 days until 31 December. Süd and Ost had a year each; West 245 days.
+    nord_a_day, west_a_day = 100_000 / 366, 100_000 / 366
+    yearly = (nord_a_day * 365 + 2 * 100_000 + west_a_day * 365) / 4
+    lifespan = (559 / 365.25 + 1 + 1 + 1) / 4
+    assert said(found, "value_by_year") == (pytest.approx(yearly * lifespan / 2), 4)
+    # In 2027: Nord all year, Süd 90 days, Ost 273, West 245.
+    lately = nord_a_day * 365 + (90 + 273) * 100_000 / 365 + west_a_day * 245
+    assert said(found, "value_by_parts") == (pytest.approx(lately / 4 * lifespan / 2), 4)
+    # A third was kept; Nord and West run at the end. Nobody ever bought.
+    what = metrics.what_ifs(found.total, report(world, by="class").groups, 0.05, 365, found.margin)
+    assert (what.active, list(what.classes)) == (2, ["b2b"])
+    one = what.classes["b2b"]
+    assert (one.retention, one.yearly) == (pytest.approx(1 / 3), pytest.approx(100_000 * 365 / 366))
+    assert what.revenue == pytest.approx(2 / 3 * one.yearly) and one.value == pytest.approx(one.yearly / 2 * 1.5)
 
 
 def test_costs_by_hand(world: World) -> None:
@@ -353,9 +410,10 @@ def test_costs_by_hand(world: World) -> None:
     assert any("CHF" in note for note in found.notes)
     assert said(report(world, by="class"), "acquisition_cost", "b2c") == (pytest.approx(10_000), 1)
     assert said(report(world, by="tier"), "acquisition_cost", "b2c silver") == (None, 0)
-    what = metrics.what_if(found.total, 0.05, 365, found.margin)
+    what = metrics.what_if(found.total, 0.05, 365, found.margin)  # Ann, Cleo and Dan are active at the end
     assert not isinstance(what, str)
-    assert what.retention == pytest.approx(2 / 3) and what.saved == pytest.approx(2 * 0.05 * 28_100)
+    assert what.retention == pytest.approx(2 / 3) and what.saved == pytest.approx(3 * 0.05 * 28_100)
+    assert what.yearly == pytest.approx(24_000 / 3)
 
 
 def test_members_by_hand(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.measure import By, Only, Report
-    from orchestrator.metrics import Cohort, Figure, Measure, Period, Size, WhatIf
+    from orchestrator.metrics import Figure, Measure, Period, Size, WhatIf, WhatIfs
     from orchestrator.model import Vocabulary
 
 CLASS = Parameter(name="--class")
 _BAR = 5
-_COHORTS = 12
-"""As many of the newest are shown; `--json` has all."""
+_COHORTS = 24
+"""As many of the newest are shown, and more where the period is longer; `--json` has all."""
+_CELL = 7
+"""Columns of the screen that a cohort's cell takes: `100%█`, and two between."""
 
 
 def register(app: App) -> None:
@@ -91,7 +93,8 @@ def what_if(
     """What another rate of retention would do to a customer's lifetime, value and revenue.
 
     Lifetime is 1 ÷ (1 − retention), value is yearly value × margin × lifetime, revenue that of next year from those who
-    stay: active × retention × yearly value. Set beside what it costs to win as much by new customers.
+    stay: active at the end × retention × yearly value, contracts by the year. By class, and in sum what can be added.
+    Set beside what it costs to win as much by new customers.
 
     Parameters
     ----------
@@ -112,10 +115,11 @@ def what_if(
         force, now = ruling(conn, wired), as_of(conn, wired)
         vocabulary = force.project.vocabulary
         span = _period(period, vocabulary, now)
-        found = measure(conn, force, span, now=now, only=_only(vocabulary, class_, None, None, None))
-    told = worked_out.what_if(found.total, points, span.days, found.margin)
-    if isinstance(told, str):
-        raise CannotRun(told)
+        found = measure(conn, force, span, now=now, only=_only(vocabulary, class_, None, None, None), by="class")
+    told = worked_out.what_ifs(found.total, found.groups, points, span.days, found.margin)
+    if not told.classes:
+        said = told.without if len(told.without) > 1 else {"": next(iter(told.without.values()), "there is nobody yet")}
+        raise CannotRun("; ".join(f"{name}: {why}" if name else why for name, why in said.items()))
     document = {"period": asdict(span), "points": points, "currency": vocabulary.currency, **asdict(told)}
     call.answer(lambda: document, lambda console: _show_what_if(console, told, points, span, vocabulary.currency))
     return FINE
@@ -215,7 +219,7 @@ def _show(console: Console, found: Report, by: By | None, size: Size, currency: 
         _show_all(console, found, currency)
     else:
         _show_groups(console, found, by, currency)
-    _show_cohorts(console, found.cohorts, size)
+    _show_cohorts(console, found, size)
     _show_journeys(console, found, currency)
     _show_experiments(console, found, currency)
     for note in found.notes:
@@ -267,18 +271,28 @@ def _show_groups(console: Console, found: Report, by: By, currency: str) -> None
     console.print(shown)
 
 
-def _show_cohorts(console: Console, cohorts: Sequence[Cohort], size: Size) -> None:
-    if not cohorts:
+def _show_cohorts(console: Console, found: Report, size: Size) -> None:
+    """As many columns as there are, side by side as far as the screen is wide, the others below."""
+    from orchestrator.metrics import MONTHS
+
+    cohorts, span = found.cohorts, found.period
+    months = (span.last.year - span.first.year) * 12 + span.last.month - span.first.month + 1
+    some = [cohort for cohort in cohorts if cohort.cells][-max(_COHORTS, months // MONTHS[size]) :]
+    if not some:
         return
-    some = [cohort for cohort in cohorts if cohort.cells][-_COHORTS:]
-    width = max((len(cohort.cells) for cohort in some), default=0)
-    heads = [str(n) for n in range(min(width, _COHORTS))]
-    shown = table(f"Retention: who bought again, {size}s after the first", "cohort", "n", *heads, right=("n", *heads))
-    for cohort in some:
-        cells = [_shade(figure.value) for figure in cohort.cells[: len(heads)]]
-        shown.add_row(cohort.name, f"{cohort.n:,}", *cells, *[""] * (len(heads) - len(cells)))
-    console.print()
-    console.print(shown)
+    width = max(len(cohort.cells) for cohort in some)
+    names = max(len(cohort.name) for cohort in some) + max(len(f"{cohort.n:,}") for cohort in some) + 4
+    fit = max(1, (console.width - names) // _CELL)
+    for begin in range(0, width, fit):
+        heads = [str(n) for n in range(begin, min(width, begin + fit))]
+        title = f"{size}s from {begin} on" if begin else f"Retention: who bought again, {size}s after the first"
+        shown = table(title, "cohort", "n", *heads, right=("n", *heads))
+        for cohort in some:
+            cells = [_shade(figure.value) for figure in cohort.cells[begin : begin + fit]]
+            if cells:
+                shown.add_row(cohort.name, f"{cohort.n:,}", *cells, *[""] * (len(heads) - len(cells)))
+        console.print()
+        console.print(shown)
     if len(some) < len(cohorts):
         console.print(f"[dim]the newest {len(some)} of {len(cohorts)}; --json has all[/]")
 
@@ -392,20 +406,30 @@ def _bar(figure: Figure, measure: Measure) -> str:
     return f"{'█' * full}[dim]{'░' * (_BAR - full)}[/]"
 
 
-def _show_what_if(console: Console, found: WhatIf, points: float, span: Period, currency: str) -> None:
+def _show_what_if(console: Console, found: WhatIfs, points: float, span: Period, currency: str) -> None:
     shown = table(f"Retention {points * 100:+g} points ({span})", "", "now", "then", "", right=("now", "then"))
-    rows = (
-        ("retention, a year", f"{found.retention:.1%}", f"{found.retention_then:.1%}", ""),
-        ("lifetime", f"{found.lifetime:.1f} years", f"{found.lifetime_then:.1f} years", "1 ÷ (1 − retention)"),
-        ("value of a customer", _money(found.value, currency), _money(found.value_then, currency),
-         "yearly value × margin × lifetime"),
-        ("next year's revenue", _money(found.revenue, currency), _money(found.revenue_then, currency),
-         "active × retention × yearly value"),
-    )  # fmt: skip
-    for name, now, then, formula in rows:
-        shown.add_row(name, now, then, f"[dim]{formula}[/]")
+    for name, one in found.classes.items():
+        shown.add_row(f"[bold]{name}[/]", "", "", f"[dim]{_behind(one, currency)}[/]")
+        rows = (
+            ("retention, a year", f"{one.retention:.1%}", f"{one.retention_then:.1%}", ""),
+            ("lifetime", f"{one.lifetime:.1f} years", f"{one.lifetime_then:.1f} years", "1 ÷ (1 − retention)"),
+            ("value of a customer", _money(one.value, currency), _money(one.value_then, currency),
+             "yearly value × margin × lifetime"),
+            ("next year's revenue", _money(one.revenue, currency), _money(one.revenue_then, currency),
+             "active × retention × yearly value"),
+        )  # fmt: skip
+        for title, now, then, formula in rows:
+            shown.add_row(f"  {title}", now, then, f"[dim]{formula}[/]")
+    if len(found.classes) > 1:
+        now, then = _money(found.revenue, currency), _money(found.revenue_then, currency)
+        shown.add_row("[bold]all[/], next year's revenue", now, then, f"[dim]{found.active:,} active[/]")
     console.print(shown)
-    told = f"{found.active:,} active, {_money(found.yearly, currency)} a year from each who buys"
     if found.saved is not None:
-        told += f"; as much as {found.worth:,.1f} new customers, who would cost {_money(found.saved, currency)} to win"
-    console.print(f"[dim]{told}[/]", soft_wrap=True)
+        told = f"as much as {found.worth:,.1f} new customers, who would cost {_money(found.saved, currency)} to win"
+        console.print(f"[dim]{told}[/]", soft_wrap=True)
+    for name, why in found.without.items():
+        console.print(f"[yellow]![/] {name} is left out: {why}", soft_wrap=True)
+
+
+def _behind(one: WhatIf, currency: str) -> str:
+    return f"{one.active:,} active, {_money(one.yearly, currency)} a year from each"

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from orchestrator.centre import ANSWERED
 from orchestrator.metrics import MONTHS, JourneyTally, Size
 from orchestrator.model import Survey, Unit, minor_digits
-from orchestrator.program import Value
+from orchestrator.program import Refund, Value
 from orchestrator.store.database import insert_many, key_list
 from orchestrator.store.dialect import json_number, json_text
 from orchestrator.store.meaning import Meaning
@@ -35,7 +35,7 @@ from orchestrator.store.tables import (
     reservation,
     survey_answer,
 )
-from orchestrator.store.value import bought, day_number
+from orchestrator.store.value import bought, day_number, refunded
 from orchestrator.terms import Node
 
 _TOOK_PART: Final = ("earn", "award", "spend")
@@ -52,7 +52,8 @@ class Span:
 
 class Facts(NamedTuple):
     """A unit and its purchases until the period's end. Instants None: it has not bought (before the start). `days`: on
-    how many; `month`: of the first, as year × 12 + month − 1; money in minor units."""
+    how many; `month`: of the first, as year × 12 + month − 1; money in minor units, before refunds; `kept`: the share
+    of it that was not given back."""
 
     id: int
     class_name: str
@@ -71,10 +72,17 @@ class Facts(NamedTuple):
     orders_year: int
     spent_year: float
     month: int | None
+    kept: float
 
 
 def facts(
-    conn: sa.Connection, classes: Sequence[str], unit: Unit, value: Value, currency: str, span: Span
+    conn: sa.Connection,
+    classes: Sequence[str],
+    unit: Unit,
+    value: Value,
+    refunds: Sequence[Refund],
+    currency: str,
+    span: Span,
 ) -> Iterator[Facts]:
     """Every unit of these classes, in order of id. Merged and erased customers are left out; what was theirs is not."""
     table: sa.Table = customer if unit == "customer" else account
@@ -112,6 +120,7 @@ def facts(
     ).group_by(d.unit_id)
     # Not joined: a database that has not looked at fresh tables yet takes one row for all of it, and loops.
     bought_by = {row.unit_id: row for row in conn.execute(each)} if value.event else {}
+    back = refunded(conn, unit, value, refunds, currency, span.now, span.end) if value.event else {}
     query = (
         sa.select(table.c.id, table.c["class"], table.c.tier, loyalty.c.band, loyalty.c.member, loyalty.c.clv)
         .join(loyalty, sa.and_(loyalty.c.unit == unit, loyalty.c.unit_id == table.c.id), isouter=True)
@@ -123,12 +132,14 @@ def facts(
     for known in conn.execute(query):
         row = bought_by.get(known.id)
         if row is None:
-            yield Facts._make((*known, None, None, None, 0, 0, 0.0, 0, 0.0, 0, 0.0, None))
+            yield Facts._make((*known, None, None, None, 0, 0, 0.0, 0, 0.0, 0, 0.0, None, 1.0))
             continue
         month = row.first.year * 12 + row.first.month - 1
         now_ = (row.first, row.last, row.last_before, row.days, int(row.orders), float(row.spent))
         ever = (int(row.orders_ever), float(row.spent_ever), int(row.orders_year), float(row.spent_year))
-        yield Facts._make((*known, *now_, *ever, month))
+        # Taken off evenly, as `value.spent`: which of the purchases it was is not asked.
+        whole = max(0.0, 1 - back.get(known.id, 0.0) / ever[1]) if ever[1] > 0 else 1.0
+        yield Facts._make((*known, *now_, *ever, month, whole))
 
 
 def taking_part(conn: sa.Connection, unit: Unit, span: Span) -> set[int]:

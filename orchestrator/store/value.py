@@ -141,15 +141,23 @@ def bought(whose: Any, kind: str, of: str, currency: str, now: datetime, table: 
 
 
 def refunded(
-    conn: sa.Connection, unit: Unit, value: Value, refunds: Sequence[Refund], currency: str, now: datetime
+    conn: sa.Connection,
+    unit: Unit,
+    value: Value,
+    refunds: Sequence[Refund],
+    currency: str,
+    now: datetime,
+    before: datetime | None = None,
 ) -> dict[int, float]:
-    """What went back to each unit, minor units. A refund that names no sum takes back the purchase that it matches."""
+    """What went back to each unit, minor units. A refund that names no sum takes back the purchase that it matches.
+    `before`: of what was bought and given back before then, as far as it is known now."""
+    early = [] if before is None else [event.c.occurred_at < before]
     found: dict[int, float] = {}
     for refund in dict.fromkeys(r for r in refunds if r.takes_back == value.event):
         whose = event.c[f"{unit}_id"]
         if refund.of:
             query = sa.select(whose, sa.func.sum(json_number(event.c.properties, refund.of)))
-            query = query.where(*bought(whose, refund.event, refund.of, currency, now)).group_by(whose)
+            query = query.where(*bought(whose, refund.event, refund.of, currency, now), *early).group_by(whose)
         else:
             of = event.alias("purchase")
             theirs = of.c[f"{unit}_id"]
@@ -160,7 +168,7 @@ def refunded(
                 )
                 .select_from(of.join(event, sa.and_(whose == theirs, event.c.type == refund.event, same)))
                 .where(*bought(theirs, value.event, value.of, currency, now, of))
-                .where(event.c.occurred_at <= now, event.c.received_at <= now)
+                .where(event.c.occurred_at <= now, event.c.received_at <= now, *early)
                 .group_by(theirs, of.c.id)
                 .subquery()
             )

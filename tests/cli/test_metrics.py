@@ -68,11 +68,22 @@ def test_in_the_terminal(shop: World) -> None:
 
 def test_what_more_retention_would_do(shop: World) -> None:
     data = shop.json("metrics", "what-if", "--retention", "+5%", "--period", "2026")
-    assert data["retention"] == pytest.approx(0.8) and data["retention_then"] == pytest.approx(0.85)
-    assert data["value"] == pytest.approx(10_000 * 0.5 * 5) and data["value_then"] == pytest.approx(5_000 / 0.15)
-    assert data["saved"] is None
+    one = data["classes"]["b2c"]
+    assert one["retention"] == pytest.approx(0.8) and one["retention_then"] == pytest.approx(0.85)
+    assert one["value"] == pytest.approx(10_000 * 0.5 * 5) and one["value_then"] == pytest.approx(5_000 / 0.15)
+    assert (data["active"], data["revenue"], data["saved"]) == (8, pytest.approx(8 * 0.8 * 10_000), None)
     out = shop("metrics", "what-if", "--retention=-10%", "--period", "2026").out
     assert "80.0%" in out and "70.0%" in out and "1 ÷ (1 − retention)" in out
+
+
+def test_as_many_months_as_there_are(shop: World) -> None:
+    wide = shop("metrics", "--period", "2026", width=220).out.splitlines()
+    (head,) = (line for line in wide if line.startswith("cohort "))
+    (row,) = (line for line in wide if line.startswith("2025-02 "))
+    assert head.split()[2:] == [str(n) for n in range(23)] and row.split()[2:][12:13] == ["80%▆"]
+    narrow = shop("metrics", "--period", "2026", width=80).out
+    assert "months from 9 on" in narrow and "80%▆" in narrow and "%…" not in narrow
+    assert len(shop.json("metrics", "--period", "2026")["cohorts"]["rows"][0]["cells"]) == 23
 
 
 def test_what_it_does_not_take(shop: World) -> None:
