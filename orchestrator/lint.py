@@ -7,7 +7,6 @@ does not pay for it: `check`, `plan` and `apply` ask for it.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -21,19 +20,19 @@ from orchestrator.imprint import WAYS_OUT, has_address, says_how_to_stop, way_ou
 from orchestrator.jinja import MissingValue
 from orchestrator.journey import Journey, ScheduleTrigger, SegmentTrigger, TierTrigger
 from orchestrator.model import HouseHours, Kind, Topic, Vocabulary
+from orchestrator.oversights import tell_births, tell_teams
 from orchestrator.possible import Known, Possible
-from orchestrator.problems import Problem, Problems, Span, alike
+from orchestrator.problems import Problem, Problems, Span
 from orchestrator.recall import Recall, packed, place, unpacked
 from orchestrator.steps import Step
 from orchestrator.steps.branch import Branch
 from orchestrator.steps.first_of import FirstOf
-from orchestrator.steps.sending import MANAGER, SendStep
-from orchestrator.steps.task import Task
+from orchestrator.steps.sending import SendStep
 from orchestrator.steps.wait_for import WaitFor
 from orchestrator.steps.wait_until import Clock, WaitUntil
 from orchestrator.template import VARIANT, RenderFailed, Template, Templates
 from orchestrator.terms import walk
-from orchestrator.trigger import DateTrigger, RiskTrigger, in_words
+from orchestrator.trigger import DateTrigger, RiskTrigger
 
 WORKSPACE: Final = "journeys/workspace.yaml"
 
@@ -57,8 +56,8 @@ def lint(found: Checked, recall: Recall | None = None) -> tuple[Problem, ...]:
         _tell_closed_windows(journey, found, problems)
         _tell_untracked(journey, found, problems)
         _tell_no_goal(journey, found, problems)
-        _tell_births(journey, found, problems)
-    _tell_teams(found, problems)
+        tell_births(journey, found.vocabulary.policies.born, problems)
+    tell_teams(found.journeys.values(), found.vocabulary, found.files, problems)
     _tell_unused(found, problems)
     _tell_missing_locales(found, problems)
     _tell_deadlines(found, problems)
@@ -264,58 +263,6 @@ def _shut(house: HouseHours, due: int, lasts: timedelta) -> bool:
         if ahead < lasts.total_seconds() / 60 or (due - day * 1440 - opens) % _WEEK < length:
             return False
     return True
-
-
-# ---- days that never come, teams that are not there ------------------------------------------------------------------
-
-_BORN: Final = frozenset(
-    ("birthday", "birth_date", "birthdate", "date_of_birth", "dob", "born", "born_on", "geburtstag", "geburtsdatum")
-)
-_YEAR: Final = 365
-
-
-def _tell_births(journey: Journey, found: Checked, problems: Problems) -> None:
-    """A birth date is in the past: nobody is imported before it. What is counted from it in years may come."""
-    for trigger in journey.triggers:
-        if not isinstance(trigger, DateTrigger) or trigger.source != "customer" or trigger.every_year:
-            continue
-        if trigger.field_name not in _BORN | {found.vocabulary.policies.born}:
-            continue
-        if trigger.offset_months * 30 + trigger.offset_days < _YEAR - 5:
-            day = in_words(trigger).partition(", at")[0]
-            message = f"`{day}` is over when somebody becomes a customer: nobody ever enters"
-            problems.warning("never-comes", message, trigger.span, f"did you mean `every year {day}`?")
-
-
-def _tell_teams(found: Checked, problems: Problems) -> None:
-    """A task for a team that there is not lies where nobody looks: a name that is nearly another one is a slip."""
-    said = [
-        (name, step.span)
-        for journey in found.journeys.values()
-        for step in journey.every_step()
-        if isinstance(step, Task)
-        for name in (step.task, step.otherwise)
-    ]
-    elsewhere = found.vocabulary.complaints
-    declared = [elsewhere.to, elsewhere.otherwise] if elsewhere is not None else []
-    declared.append(found.vocabulary.preferences.call_me)
-    teams = Counter(name for name in (*(name for name, _ in said), *declared) if name and not {"@", "."} & {*name})
-    spans = said + [(name, _in_workspace(name, found)) for name in dict.fromkeys(declared)]
-    for name, span in spans:
-        if name not in teams or name == MANAGER:
-            continue
-        often = [team for team, n in teams.items() if n > 1 and alike(name, team)] if teams[name] == 1 else []
-        meant = MANAGER if alike(name, MANAGER) else max(often, key=teams.__getitem__, default="")
-        if meant:
-            what = "is taken for a team" if meant == MANAGER else f"is said once, and `{meant}` more often"
-            hint = f"did you mean `{meant}`? Nobody looks after the list of a team that is not there"
-            problems.warning("misspelt-team", f"`{name}` {what}", span, hint)
-
-
-def _in_workspace(name: str, found: Checked) -> Span:
-    text = found.files.get(WORKSPACE, "")
-    said = re.search(rf"\b(?:to|otherwise|call_me):\s*[\"']?({re.escape(name)})", text) if name else None
-    return Span.whole(WORKSPACE) if said is None else _place(WORKSPACE, text, *said.span(1))
 
 
 # ---- goals, tracking ------------------------------------------------------------------------------------------------
