@@ -134,6 +134,8 @@ def test_never_is_a_refusal_for_that_reason_or_an_absence(run):
     assert "because no_consent" in why(wrong)
     sent = run("welcome", base + "never: [ sms to ana ]\n")
     assert failures(sent) == [("forbidden", "sms to ana")] and "it went out 2027-03-04" in why(sent)
+    alone = run("welcome", base.replace("also: allowed\n", "") + "never: [ sms to ana ]\n")
+    assert failures(alone) == [("forbidden", "sms to ana")], "and not told to be added to `expect`"
 
 
 def test_who_never_entered_is_told_why(run):

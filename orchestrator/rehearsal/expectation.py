@@ -109,7 +109,7 @@ _DONE = re.compile(r"completed\s+(?P<name>\S+)")
 _FORMS = (
     "`2027-01-10 09:00 email welcome to ana`, `2027-01-12 mail welcome-letter to ana`, "
     "`2027-03-01 tier of ana is gold`, `ana left welcome because goal`, `ana is in segment vip-club`, "
-    " `ana matches points >= 500`"
+    "`ana matches points >= 500`"
 )
 
 

@@ -29,13 +29,13 @@ def judge(scene: Scene) -> tuple[Turn, ...]:
         scene.fail("missing", line.text, line.span, *_instead(scene, line, got, taken))
     strange = [g for g in got if scene.test.strict and g.fate == "sent" and g.id not in taken]
     strange = [g for g in strange if g.journey in scene.test.journeys]
+    forbidden = _forbidden(scene, got)
     for g in strange:
-        if any(_means(line, g) for line in missing):
-            continue  # told there: it came at another time
+        if g.id in forbidden or any(_means(line, g) for line in missing):
+            continue  # told there: it must not come, or came at another time
         told = "add it to `expect`, or say that others may come: `also: allowed`"
         scene.fail("unexpected", f"{scene.shown(g.at)} {g.line}", scene.test.span, told)
-    bad = {g.id for g in strange} | _forbidden(scene, got)
-    return _turns(scene, got, taken, missing, bad)
+    return _turns(scene, got, taken, missing, {g.id for g in strange} | forbidden)
 
 
 def _vague(line: Line) -> tuple[bool, ...]:
