@@ -149,6 +149,7 @@ def test_a_task_is_its_owners_and_without_one_the_teams(bare: World) -> None:
         ("- task: deal.value", "type-mismatch"),
         ("- task: sales.team", "unknown-field"),
         ("- task: account_manager\n  otherwise: deal.owner", "wrong-type"),
+        ("- task: deal.owner\n  otherwise: account_manager", ""),
         ("- task: sales\n  otherwise: care", "unused-key"),
         ("- task: J. Beck, sales", ""),
     ],

@@ -205,6 +205,13 @@ def test_a_task_is_for_whoever_stands_in_the_field(said, whose) -> None:
     assert send.addressee.kind == "staff" and send.payload == {"to": whose}
 
 
+def test_nobody_in_the_field_it_is_the_managers() -> None:
+    task = step(Task, "t", task="deal.owner", otherwise="account_manager", field=OWNER)
+    (send,) = sends(task.arrive(here(Facts(staff=MANAGER))))
+    assert send.addressee == MANAGER and send.payload == {"to": "account_manager"}
+    assert isinstance(task.arrive(here(Facts())), Go)
+
+
 def test_nobody_in_the_field_no_task() -> None:
     outcome = step(Task, "t", task="deal.owner", field=OWNER).arrive(here(Facts(values={"deal.owner": None})))
     assert isinstance(outcome, Go) and outcome.note == {"because": "nobody stands in deal.owner"}

@@ -49,7 +49,9 @@ class Task(SendStep):
     task: str = option("who: account_manager, a team's name, an internal e-mail address, or a field that names one")
     text: str = option("what to do; may name customer, account, the record and the event", key="message", default="")
     otherwise: str = option(
-        "who, where the account has no manager or the field is empty: a team, or an internal e-mail address", default=""
+        "who, where the account has no manager: a team, or an internal e-mail address; account_manager, too, where a "
+        "field is empty",
+        default="",
     )
     title: str = option("a short heading; without it, the journey's name", default="")
     due: Duration | None = option("by when, counted from today in the unit's zone: 2 business days", default=None)
@@ -69,7 +71,7 @@ class Task(SendStep):
         if names_a_field(self.otherwise):
             hint = "name a team, or an internal e-mail address; a field is for `task`"
             context.problems.error("wrong-type", f"`{self.otherwise}` may be empty, too", at.span, hint)
-        elif self.otherwise == MANAGER:
+        elif self.otherwise == MANAGER and not names_a_field(self.task):
             hint = "name a team, or an internal e-mail address"
             context.problems.error("unused-key", "`otherwise` is for where there is no manager", at.span, hint)
         elif not self.asks_for_somebody:
@@ -90,10 +92,10 @@ class Task(SendStep):
         if self.field is None:
             return self.task if self.task != MANAGER or here.facts.staff else self.otherwise
         named = " ".join(str(here.facts.values.get(self.field.text) or "").split())
-        if named == MANAGER and not here.facts.staff:
-            return self.otherwise
         # Whoever keeps the record writes it: two addresses, or half a one, are nobody's.
-        return named if named and ("@" not in named or _ADDRESS.fullmatch(named)) else self.otherwise
+        sound = "@" not in named or _ADDRESS.fullmatch(named)
+        those = (named if sound else "", self.otherwise)
+        return next((one for one in those if one and (one != MANAGER or here.facts.staff)), "")
 
     def elsewhere(self, here: Here) -> tuple[Addressee, ...]:
         whose = self.whose(here)
