@@ -1,0 +1,90 @@
+"""Old orders, known before the first apply, make points and tiers at the first looks: no news to journeys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from orchestrator import accrue as accruing
+from orchestrator.accrue import accrue
+from orchestrator.enroll import enroll
+from orchestrator.store import tables as t
+from tests.outgoing import World, journey
+from tests.tiered import buy, texts, tier, world
+
+__all__ = ["world"]
+
+STEP = "- email: hello"
+UP = journey("up", STEP, "{ tier_change: up }")
+CLUB = journey("club", STEP, "{ segment_entry: club }")
+ALL = journey("all", STEP, "{ segment_entry: club, include_existing: true }")
+OUT = journey("out", STEP, "{ segment_exit: newcomers }")
+
+
+def put_in_force(world: World, **journeys: str) -> None:
+    made = texts(journeys=journeys)
+    made["journeys/segments.yaml"] = "club: tier >= silver\nnewcomers: tier is not set or tier == bronze\n"
+    world.apply(made)
+
+
+def look(world: World) -> dict[str, int]:
+    world.pass_time(minutes=1)
+    accrue(world.store, now=world.now)
+    return {name: n for name, n in enroll(world.store, now=world.now).items() if n}
+
+
+def with_a_past(world: World, n: int) -> list[int]:
+    ids = world.people(n, tier=None)
+    for _ in range(4):
+        world.event(ids, "bought", order_id="o", amount=100)
+    return ids
+
+
+def test_what_an_old_order_makes_begins_nothing_and_what_a_new_one_makes_does(world: World):
+    old = with_a_past(world, 3)
+    (new,) = world.people(tier=None)
+    put_in_force(world, up=UP, club=CLUB, out=OUT)
+    assert look(world) == {}
+    assert {tier(world, i) for i in old} == {"gold"}
+    assert look(world) == {}
+    buy(world, new, times=2)
+    assert look(world) == {"up": 1, "club": 1, "out": 1}
+
+
+def test_who_is_meant_to_be_in_from_the_beginning_is(world: World):
+    with_a_past(world, 3)
+    put_in_force(world, all=ALL)
+    assert look(world) == {"all": 3}
+
+
+def test_as_long_as_the_programme_is_at_it_segments_and_tiers_wait(world: World, monkeypatch):
+    """A look in bounds, and the budget is over: nobody enters for the half that is done."""
+    monkeypatch.setattr(accruing, "BATCH", 5)
+    with_a_past(world, 5)
+    put_in_force(world, up=UP, club=CLUB, all=ALL)
+    world.pass_time(minutes=1)
+    looks = iter([False, False, True])
+    accrue(world.store, now=world.now, stop=lambda: next(looks))
+    assert world.rows(sa.select(t.tier_change))
+    assert set(enroll(world.store, now=world.now)) <= {"all"}
+    assert set(look(world)) <= {"all"}
+    assert not world.rows(sa.select(t.enrollment).where(t.enrollment.c.journey != "all"))
+
+
+def test_where_nobody_was_there_at_the_apply_there_is_no_past(world: World):
+    put_in_force(world, up=UP, club=CLUB)
+    with_a_past(world, 3)
+    assert look(world) == {"club": 3, "up": 3}
+
+
+def test_a_later_apply_takes_nothing_for_history(world: World):
+    with_a_past(world, 2)
+    put_in_force(world, club=CLUB)
+    assert look(world) == {}
+    (new,) = world.people(tier=None)
+    world.event([new], "bought", order_id="o", amount=100)
+    put_in_force(world, club=CLUB, up=UP)
+    world.now += timedelta(minutes=1)
+    buy(world, new, times=2)
+    assert look(world)["club"] == 1
