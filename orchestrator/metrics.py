@@ -367,21 +367,19 @@ class WhatIfs:
 
 
 def what_ifs(whole: Tally, classes: Mapping[str, Tally], points: float, days: float, margin: float = 1.0) -> WhatIfs:
-    """By class. Where a class has no costs of its own, the whole's are asked what a new customer costs."""
-    told = {name: what_if(tally, points, days, margin) for name, tally in classes.items()}
+    """By class. Costs that were imported for no class are those of the only one, and of several nobody knows whose."""
+    alone = len(classes) == 1
+    told = {name: what_if(whole if alone else tally, points, days, margin) for name, tally in classes.items()}
     found = {name: one for name, one in told.items() if isinstance(one, WhatIf)}
-    worth = sum(one.worth for one in found.values())
     known = [one.saved for one in found.values() if one.saved is not None]
-    cost = whole.acquisition / whole.new if whole.acquisition is not None and whole.new else None
-    saved = sum(known) if known and len(known) == len(found) else None if cost is None else worth * cost
     return WhatIfs(
         found,
         {name: why for name, why in told.items() if isinstance(why, str)},
         sum(one.active for one in found.values()),
         sum(one.revenue for one in found.values()),
         sum(one.revenue_then for one in found.values()),
-        worth,
-        saved,
+        sum(one.worth for one in found.values()),
+        sum(known) if known and len(known) == len(found) else None,
     )
 
 

@@ -114,9 +114,13 @@ def test_what_if_of_unlike_classes_adds_up() -> None:
     assert found.active == 110
     assert found.revenue == pytest.approx(0.6 * 100_000 + 0.9 * 10_000_000)
     assert found.revenue_then == pytest.approx(0.65 * 100_000 + 0.95 * 10_000_000)
-    assert found.worth == pytest.approx(5 + 0.5) and found.saved == pytest.approx(5.5 * 100)  # the whole's costs
+    assert found.worth == pytest.approx(5 + 0.5)
+    assert found.classes["b2c"].saved == pytest.approx(500) and found.saved is None  # nobody knows what firms cost
     firms.new, firms.acquisition = 2, 100_000
     assert metrics.what_ifs(whole, {"b2c": people, "b2b": firms}, 0.05, 365).saved == pytest.approx(500 + 25_000)
+    shared = Tally(active_before=100, kept=60, active=100, active_spent=100_000, new=10)
+    alone = metrics.what_ifs(people, {"b2c": shared}, 0.05, 365)  # costs of no class are those of the only one
+    assert alone.saved == pytest.approx(500)
 
 
 def test_returns_by_hand() -> None:

@@ -303,7 +303,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "active": "at the end of the period, of these classes",
         "revenue": "of next year from those who stay, now; `revenue_then`",
         "worth": "how many new customers would bring as much",
-        "saved": "what they would cost to win; null where no costs were imported",
+        "saved": "what they would cost to win; null where no costs were imported for one of them",
     },
     "refresh": {
         "ranked": "units",

@@ -420,13 +420,12 @@ def _show_what_if(console: Console, found: WhatIfs, points: float, span: Period,
         )  # fmt: skip
         for title, now, then, formula in rows:
             shown.add_row(f"  {title}", now, then, f"[dim]{formula}[/]")
+        cost = "" if one.saved is None else f"{_money(one.saved, currency)} to win"
+        shown.add_row("  as many new customers", "", f"{one.worth:,.1f}", f"[dim]{cost}[/]")
     if len(found.classes) > 1:
         now, then = _money(found.revenue, currency), _money(found.revenue_then, currency)
         shown.add_row("[bold]all[/], next year's revenue", now, then, f"[dim]{found.active:,} active[/]")
     console.print(shown)
-    if found.saved is not None:
-        told = f"as much as {found.worth:,.1f} new customers, who would cost {_money(found.saved, currency)} to win"
-        console.print(f"[dim]{told}[/]", soft_wrap=True)
     for name, why in found.without.items():
         console.print(f"[yellow]![/] {name} is left out: {why}", soft_wrap=True)
 
