@@ -280,6 +280,15 @@ def test_a_medium_by_another_name_is_recognised(word, meant):
     assert [p.hint for p in raised.value.problems] == [f"did you mean `{meant}`?"]
 
 
+def test_a_slip_in_the_journey_is_corrected_there_and_not_in_the_test():
+    call = journey("calls", "- task: account_manger\n  message: Call")
+    project = load_files({"journeys/workspace.yaml": WORKSPACE, "journeys/calls.yaml": call})
+    with pytest.raises(ProjectError) as raised:
+        rehearsals({"j.test.yaml": HEAD + GIVEN + "expect: [ task account_manager ]\n"}, project)
+    (hint,) = (p.hint for p in raised.value.problems)
+    assert "`account_manger`" in hint and "correct it there" in hint
+
+
 def test_what_is_no_line_is_told_with_a_letter_among_the_examples():
     with pytest.raises(ProjectError) as raised:
         rehearsals({"j.test.yaml": HEAD + GIVEN + "expect: [ zzz welcome zoe ]\n"}, acme())

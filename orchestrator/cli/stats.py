@@ -60,7 +60,9 @@ def stats(
         now = as_of(conn, wired)
         start, end = (_at(name, text, now) for name, text in (("--since", since), ("--until", until)))
         found = tally(conn, by, journey=journey, since=start, until=end)
-    call.answer(lambda: _plain(found, journey, start, end), lambda console: _show(console, found))
+    call.answer(
+        lambda: _plain(found, journey, start, end), lambda console: _show(console, found, _nothing(journey, start, end))
+    )
     return FINE
 
 
@@ -93,9 +95,18 @@ def _plain(found: Tally, journey: str | None, since: datetime | None, until: dat
     }
 
 
-def _show(console: Console, found: Tally) -> None:
+def _nothing(journey: str | None, since: datetime | None, until: datetime | None) -> str:
+    """That there is nothing to count, and what is not counted here."""
+    whose, when = f" by {journey}" if journey else "", " in that time" if since or until else ""
+    return (
+        f"No message to a customer was sent{whose}{when}. "
+        "What your own people are given is not counted here: `orchestrator tasks`, `orchestrator log`."
+    )
+
+
+def _show(console: Console, found: Tally, nothing: str) -> None:
     if not found.groups:
-        console.print("Nothing has been sent there.", style="dim")
+        console.print(nothing, style="dim", soft_wrap=True)
         return
     shown = _WIDE if console.width >= 110 else _NARROW
     rows = table("", found.by, *shown.values(), right=tuple(shown.values()), wrap=(found.by,))

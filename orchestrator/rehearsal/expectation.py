@@ -17,9 +17,10 @@ from typing import Final, Literal
 from channels.base import Medium
 from orchestrator.condition import Condition, Scope, parse
 from orchestrator.model import Unit
-from orchestrator.problems import Problems, Span, suggest
+from orchestrator.problems import Problems, Span, alike, suggest
 from orchestrator.project import Project
 from orchestrator.source import Node
+from orchestrator.steps.sending import MANAGER
 from orchestrator.words import CALLED, clock
 
 ENDS: Final = ("completed", "exited", "goal", "holdout", "failed")
@@ -227,6 +228,9 @@ class _Line:
         known = {*steps, *(s.removeprefix(f"{medium}:") for s in steps), *texts}
         if name and name not in known:
             hint = suggest(name, known) or "name the text, or the step by its id"
+            slips = [s for s in sorted(known) if alike(s, MANAGER)] if (medium, name) == ("task", MANAGER) else []
+            for slip in slips:
+                hint = f"the journey says `{slip}`, which is taken for a team: correct it there"
             self._tell("unknown-template", f"no step sends the {medium} `{name}`", hint, name)
             return False
         return True
@@ -234,7 +238,7 @@ class _Line:
     def _known(self, medium: str, name: str) -> bool:
         if name in self.people or (medium in ("task", "webhook") and name not in self.people) or "@" in name:
             return True
-        if name == "account_manager":
+        if name == MANAGER:
             return True
         self._tell("unknown-person", f"nobody is called `{name}`", suggest(name, self.people), name)
         return False
