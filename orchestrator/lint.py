@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, time, timedelta
-from itertools import pairwise
+from datetime import date
+from functools import partial
 from typing import Final
 
 from channels.base import EventKind, Medium
@@ -18,21 +18,20 @@ from orchestrator.condition import Condition, Expression, Heard
 from orchestrator.gsm import simplified, sms_segments
 from orchestrator.imprint import WAYS_OUT, has_address, says_how_to_stop, way_out
 from orchestrator.jinja import MissingValue
-from orchestrator.journey import Journey, ScheduleTrigger, SegmentTrigger, TierTrigger
-from orchestrator.model import HouseHours, Kind, Topic, Vocabulary
+from orchestrator.journey import Journey
+from orchestrator.model import Kind, Topic, Vocabulary
+from orchestrator.offers import presses
 from orchestrator.oversights import tell_births, tell_teams
-from orchestrator.possible import Known, Possible
 from orchestrator.problems import Problem, Problems, Span
+from orchestrator.reach import Reach
 from orchestrator.recall import Recall, packed, place, unpacked
 from orchestrator.steps import Step
-from orchestrator.steps.branch import Branch
 from orchestrator.steps.first_of import FirstOf
 from orchestrator.steps.sending import SendStep
 from orchestrator.steps.wait_for import WaitFor
-from orchestrator.steps.wait_until import Clock, WaitUntil
 from orchestrator.template import VARIANT, RenderFailed, Template, Templates
 from orchestrator.terms import walk
-from orchestrator.trigger import DateTrigger, RiskTrigger
+from orchestrator.windows import tell_closed_windows, tell_passed
 
 WORKSPACE: Final = "journeys/workspace.yaml"
 
@@ -51,16 +50,20 @@ class Checked:
 def lint(found: Checked, recall: Recall | None = None) -> tuple[Problem, ...]:
     """Warnings, in no order. `recall`: what was found out of texts that have not changed since."""
     problems = Problems()
-    _Conditions(found, problems).tell()
+    reach = Reach(found.vocabulary, found.segments, problems)
+    reach.tell_segments()
+    marketing = partial(_is_marketing, found=found)
     for journey in found.journeys.values():
-        _tell_closed_windows(journey, found, problems)
+        reach.tell(journey)
+        tell_closed_windows(journey, found.vocabulary.policies, marketing, reach.countries(journey), problems)
+        tell_passed(journey, problems)
         _tell_untracked(journey, found, problems)
         _tell_no_goal(journey, found, problems)
         tell_births(journey, found.vocabulary.policies.born, problems)
     tell_teams(found.journeys.values(), found.vocabulary, found.files, problems)
     _tell_unused(found, problems)
     _tell_missing_locales(found, problems)
-    _tell_deadlines(found, problems)
+    _tell_deadlines(found, reach, problems)
     for template in found.templates:
         problems.found.extend(_of_text(template, found, recall))
     # A snippet is told of once, however many texts include it.
@@ -79,190 +82,6 @@ def _of_text(template: Template, found: Checked, recall: Recall | None) -> list[
     if entry is not None and recall is not None:
         recall.after[place(template.medium, template.name)] = {**entry, "linted": packed(own.found)}
     return own.found
-
-
-# ---- conditions that are never true ---------------------------------------------------------------------------------
-
-
-class _Conditions:
-    """Goes the ways of every journey with what is known of those who take them."""
-
-    def __init__(self, found: Checked, problems: Problems) -> None:
-        self.found, self.problems = found, problems
-        roots = {name: (c.unit, c.root) for name, c in found.segments.items()}
-        self.possible = {
-            unit: Possible(found.vocabulary, {name: pair for name, pair in roots.items() if pair[0] == unit})
-            for unit in ("customer", "account")
-        }
-        self.begin = Known()
-
-    def tell(self) -> None:
-        for name, segment in self.found.segments.items():
-            if self.possible[segment.unit].after(Known(), segment.root) is None and segment.span is not None:
-                message = f"nobody is ever in the segment `{name}`: its parts exclude each other"
-                self.problems.warning("never-true", message, segment.span, "take out what contradicts the rest")
-        for journey in self.found.journeys.values():
-            self._journey(journey)
-
-    def _journey(self, journey: Journey) -> None:
-        can = self.possible[journey.unit]
-        known: Known | None = Known()
-        if journey.audience is not None:
-            known = can.after(Known(), journey.audience.root)
-            if known is None:
-                hint = "take out what contradicts the rest"
-                span = journey.audience.span or journey.span
-                self.problems.warning("never-true", "nobody is ever in this audience", span, hint)
-                return
-        assert known is not None
-        if len(journey.triggers) == 1:
-            known = self._let_in(journey, known)
-        if known is None:
-            return
-        targets = {target for step in journey.every_step() for target in step.jumps()}
-        self._steps(journey.steps, known, _Way(can, can.lasting(known), frozenset(targets)))
-
-    def _let_in(self, journey: Journey, known: Known) -> Known | None:
-        """What is known of those whom the trigger lets in, too."""
-        can, trigger = self.possible[journey.unit], journey.triggers[0]
-        found: Known | None = known
-        match trigger:
-            case SegmentTrigger(segment=name, direction="entry") if name in self.found.segments:
-                segment = self.found.segments[name]
-                found = can.after(known, segment.root) if segment.unit == journey.unit else known
-            case TierTrigger(to=names) if names:
-                found = can.tiers(known, "unit", names)
-        if found is None:
-            message = "nobody whom this lets in is ever in the audience: they exclude each other"
-            self.problems.warning("never-true", message, trigger.span, "change the trigger or the audience")
-        return found
-
-    def _steps(self, steps: Sequence[Step], known: Known, way: _Way) -> None:
-        for step in steps:
-            if step.id in way.targets:
-                known = way.lasting
-            self._step(step, known, way)
-            if _takes_time(step):
-                known = way.can.lasting(known)
-
-    def _step(self, step: Step, known: Known, way: _Way) -> None:
-        for send in (step, *step.parts()):
-            if isinstance(send, SendStep) and send.only_if is not None:
-                self._asked(send.only_if, known, way, send.span, "the step is always passed over")
-        if isinstance(step, Branch):
-            self._branch(step, known, way)
-            return
-        inside = way.can.lasting(known) if step.waits else known
-        for body in step.bodies().values():
-            self._steps(body, inside, way)
-
-    def _branch(self, step: Branch, known: Known, way: _Way) -> None:
-        rest: Known | None = known
-        for case in step.branch:
-            steps = case.steps if case.if_ is not None else case.else_ or ()
-            if rest is None:
-                span = case.if_.span if case.if_ is not None and case.if_.span else case.span
-                message = "nobody ever takes this way: those before it take everybody"
-                self.problems.warning("never-taken", message, span, "move it up, or take it out")
-                continue
-            if case.if_ is None:
-                self._steps(steps, rest, way)
-                continue
-            taken = way.can.after(rest, case.if_.root)
-            if taken is not None:
-                self._steps(steps, taken, way)
-            elif way.can.after(known, case.if_.root) is None:
-                self._asked(case.if_, known, way, case.span, "nobody ever takes this way")
-            else:
-                span, message = case.if_.span or case.span, "nobody ever takes this way: those before it take them all"
-                hint = "put the narrower condition first, or take this way out"
-                self.problems.warning("never-taken", message, span, hint)
-            rest = way.can.after(rest, case.if_.root, "not true")
-
-    def _asked(self, asked: Condition, known: Known, way: _Way, span: Span, so: str) -> None:
-        if way.can.after(known, asked.root) is not None:
-            return
-        alone = way.can.after(Known(), asked.root) is None
-        because = "its parts exclude each other" if alone else "not for those who come here (audience, trigger, ways)"
-        hint = "take out what contradicts the rest" if alone else "mend the condition, or the journey's audience"
-        self.problems.warning("never-true", f"this is never true, {because}: {so}", asked.span or span, hint)
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    can: Possible
-    lasting: Known
-    targets: frozenset[str]
-
-
-def _takes_time(step: Step) -> bool:
-    """Whether what is known of somebody may be another by the time this step is left."""
-    if step.waits or step.sends() or step.keyword == "update":
-        return True
-    return any(_takes_time(inner) for body in step.bodies().values() for inner in body)
-
-
-# ---- windows --------------------------------------------------------------------------------------------------------
-
-_WEEK: Final = 7 * 24 * 60
-
-
-def _tell_closed_windows(journey: Journey, found: Checked, problems: Problems) -> None:
-    """Marketing that comes due at a time at which it is not sent, and does not wait until it is."""
-    for send, days, at in _timed(journey):
-        house = found.vocabulary.policies.hours.get(send.medium)
-        if house is None or send.goes_elsewhere or not _is_marketing(send, found):
-            continue
-        expires = send.expire_after.exact if send.expire_after is not None else None
-        if house.then == "hold" and (send.expire_after is None or expires is None):
-            continue
-        lasts = expires if house.then == "hold" and expires is not None else timedelta(minutes=1)
-        if all(_shut(house, day * 1440 + at.hour * 60 + at.minute, lasts) for day in days):
-            window = f"{house.window.open:%H:%M} to {house.window.close:%H:%M}"
-            message = (
-                f"this comes due at {at:%H:%M} and is never sent: the house's hours for {send.medium} are {window}"
-            )
-            hint = "let it come due within the hours" + (", or expire later" if house.then == "hold" else "")
-            problems.warning("never-sent", message, send.span, hint)
-
-
-def _timed(journey: Journey) -> Iterator[tuple[SendStep, frozenset[int], time]]:
-    """Sends of which it is known at what time of day, on which weekdays, they come due."""
-    first = journey.steps[0] if journey.steps else None
-    moments = {(days, at) for t in journey.triggers for days, at in [_moment(t)] if at is not None}
-    if isinstance(first, SendStep) and len(moments) == 1 and len(journey.triggers) == 1:
-        ((days, at),) = moments
-        yield first, days, at
-    waiting: list[Sequence[Step]] = [journey.steps]
-    while waiting:
-        steps = waiting.pop()
-        waiting += [body for step in steps for body in step.bodies().values()]
-        for step, behind in pairwise(steps):
-            if isinstance(step, WaitUntil) and isinstance(step.wait_until, Clock) and isinstance(behind, SendStep):
-                yield behind, frozenset(step.wait_until.days), step.wait_until.at
-
-
-def _moment(trigger: object) -> tuple[frozenset[int], time | None]:
-    every = frozenset(range(7))
-    if isinstance(trigger, DateTrigger | RiskTrigger):
-        return every, trigger.at
-    if isinstance(trigger, ScheduleTrigger) and trigger.cron is not None:
-        minute, hour, *rest = trigger.cron.split()
-        if minute.isdigit() and hour.isdigit() and rest[:2] == ["*", "*"]:
-            return every, time(int(hour), int(minute))
-    return every, None
-
-
-def _shut(house: HouseHours, due: int, lasts: timedelta) -> bool:
-    """Whether the window stays closed from a minute of the week on, so long."""
-    window = house.window
-    opens, closes = (at.hour * 60 + at.minute for at in (window.open, window.close))
-    length = (closes - opens) % 1440 or 1440
-    for day in window.days:
-        ahead = (day * 1440 + opens - due) % _WEEK
-        if ahead < lasts.total_seconds() / 60 or (due - day * 1440 - opens) % _WEEK < length:
-            return False
-    return True
 
 
 # ---- goals, tracking ------------------------------------------------------------------------------------------------
@@ -534,60 +353,31 @@ def _value(root: str, name: str, vocabulary: Vocabulary) -> object:
 
 # ---- deadlines for companies ----------------------------------------------------------------------------------------
 
-_DEADLINE: Final = re.compile(
-    r"\b(?:only (?:until|till|today|this week)|(?:offer|price|discount)s? (?:ends?|expires?|(?:is )?valid until)"
-    r"|last chance|hurry(?! either)|act (?:now|fast)|while (?:stocks?|supplies) last|don['’]t miss"
-    r"|(?:\d+|few) (?:days|hours) left|limited[- ]time|countdown"
-    r"|nur (?:noch )?(?:bis|heute|diese woche|(?:\d+|wenige) (?:tage|stunden))"
-    r"|(?:angebot|preis|rabatt) (?:endet|gilt (?:nur )?bis)"
-    r"|letzte (?:chance|gelegenheit)|solange (?:der )?vorrat|jetzt zugreifen|nicht verpassen|schnell sein)\b",
-    re.IGNORECASE,
-)
-_DENIED: Final = re.compile(
-    r"\b(?:no|not|never|kein\w*|nicht|nie|without|ohne) (?:\w+ )?$",
-    re.IGNORECASE,
-)
 
-
-def _tell_deadlines(found: Checked, problems: Problems) -> None:
+def _tell_deadlines(found: Checked, reach: Reach, problems: Problems) -> None:
     """Companies decide by committee and by budget: an offer that presses them for time is refused or resented."""
     told: set[tuple[Medium, str]] = set()
+    snippets: set[str] = set()
     for journey in found.journeys.values():
-        if not _for_companies(journey, found):
+        if (reached := reach.companies(journey)) == "none":
             continue
+        because = f"`{journey.name}` writes to companies{', too' * (reached == 'some')}"
         for step in journey.every_step():
             if not isinstance(step, SendStep) or step.goes_elsewhere or (step.medium, step.template) in told:
                 continue
             if step.template and _is_marketing(step, found):
                 told.add((step.medium, step.template))
                 for template in found.templates.every(step.medium, step.template):
-                    _tell_deadline(template, journey, found, problems)
+                    files = [path for path in template.files if path not in snippets]
+                    snippets |= {path for path in files if path.startswith("templates/snippets/")}
+                    _tell_deadline(files, because, found, problems)
 
 
-def _tell_deadline(template: Template, journey: Journey, found: Checked, problems: Problems) -> None:
-    for path in template.files:
+def _tell_deadline(files: Sequence[str], because: str, found: Checked, problems: Problems) -> None:
+    for path in files:
         text = found.files.get(path, "")
-        if not path.startswith(f"templates/{template.medium}/"):
+        if path.startswith("templates/attachments/") or (said := presses(text)) is None:
             continue
-        for said in _DEADLINE.finditer(text):
-            if _DENIED.search(text, max(0, said.start() - 30), said.start()):
-                continue
-            message = f"`{said[0]}` presses for time, and `{journey.name}` writes to companies, who decide by committee"
-            hint = "say what it is worth and who helps with the decision; a date of the contract itself may stand"
-            problems.warning("deadline-for-companies", message, _place(path, text, *said.span()), hint)
-            break
-
-
-def _for_companies(journey: Journey, found: Checked) -> bool:
-    """Whether all whom it writes to are companies or their people: classes whose tier is the account's."""
-    if journey.unit == "account":
-        return True
-    if journey.audience is None:
-        return False
-    roots = {name: (c.unit, c.root) for name, c in found.segments.items() if c.unit == "customer"}
-    can = Possible(found.vocabulary, roots)
-    known = can.after(Known(), journey.audience.root)
-    places = known.places.get("unit") if known is not None else None
-    classes = {name for name, _ in places or ()}
-    companies = {c.name for c in found.vocabulary.classes.values() if c.unit == "account"}
-    return bool(classes) and classes <= companies
+        message = f"`{said[0]}` presses for time, and {because}, who decide by committee"
+        hint = "say what it is worth and who helps with the decision; a date of the contract itself may stand"
+        problems.warning("deadline-for-companies", message, _place(path, text, *said.span()), hint)

@@ -105,6 +105,12 @@ class Known:
     bounds: Mapping[_Key, _Between] = field(default_factory=dict)
     there: Mapping[_Key, bool] = field(default_factory=dict)  # whether it is set
 
+    def one_of(self, *key: str) -> frozenset[str]:
+        """All that a field (owner, holder, of, name) may be; empty where that is not known, or it may be empty."""
+        among = self.values.get(key, _Among(frozenset(), True))
+        texts = frozenset(value for value in among.values if isinstance(value, str))
+        return texts if not among.but and len(texts) == len(among.values) else frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Possible:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.offers import presses
 from orchestrator.problems import alike, render
 from orchestrator.project import load_files
 from tests.golden.workspace import GOOD
@@ -59,6 +60,19 @@ def _email(body: str, footer: str = FOOTER) -> dict[str, str]:
     return {path: text.replace(FOOTER, footer or "<a href='{{ links.unsubscribe }}'>x</a>" * ("links" not in body))}
 
 
+def _other(rest: str, audience: str = "audience: class == b2c") -> dict[str, str]:
+    """One more journey of customers."""
+    head = f"journey: other\nowner: crm@acme.example\ntrigger: {{ event: signed_up }}\n{audience}\n"
+    return {"journeys/other.yaml": f"{head}goal: {{ event: order_placed }}\n{rest}"}
+
+
+WORKSPACE = "journeys/workspace.yaml"
+TRACKED = {WORKSPACE: GOOD[WORKSPACE].replace("policies:\n", "policies:\n  tracking: { opens: on, clicks: on }\n")}
+SMS_HOURS = {
+    WORKSPACE: GOOD[WORKSPACE].replace(
+        "    release:", "    sms: { open: 08:00-20:00, days: weekdays, then: hold }\n    release:"
+    )
+}
 NAMESAKE = GOOD["templates/email/welcome.mjml"]
 SOUND = {
     "alternatives of one name are one message": {
@@ -97,6 +111,38 @@ SOUND = {
         "{{ workspace.sender.postal_address }} {% if tier == 'gold' %}Hello{% endif %}</mj-text>",
         "",
     ),
+    "what may come true, and may not": _other(
+        "exit_when: [ count(order_placed) >= 3, class == b2c and tier == platinum ]\n"
+        "steps: [ { email: welcome }, { wait: 3 days }, { sms: hello, only_if: tier >= silver } ]\n",
+        "audience: class == b2c and never(order_placed) and tier < silver",
+    ),
+    "a message asked about in the next round": TRACKED
+    | _other(
+        "steps:\n  - sms: hello\n    only_if: not opened(email:welcome)\n  - email: welcome\n  - wait: 3 days\n"
+        "  - goto: sms:hello\n    max: 2\n"
+    ),
+    "a message asked about by the next of a first_of": TRACKED
+    | _other(
+        "steps:\n  - first_of: [ { email: welcome }, { sms: hello, only_if: not clicked(email:welcome) } ]\n"
+        "    within: 1 day\n  - branch: [ { if: opened(email:welcome), steps: [ { wait: 1 day } ] } ]\n"
+    ),
+    "closed now, and open before it expires": SMS_HOURS
+    | _other(
+        "steps:\n  - wait_until: { time: 23:00, days: sun }\n  - sms: hello\n    expire_after: 10 hours\n"
+        "  - wait_until: { time: 23:00 }\n  - sms: hello\n    id: held\n  - wait_until: { time: 23:00 }\n"
+        "  - first_of: [ { email: welcome }, { sms: hello, id: next, expire_after: 1 hour } ]\n    within: 2 days\n"
+        "  - wait_until: { time: 06:00, days: weekdays }\n  - wait: 3 hours\n"
+        "  - sms: hello\n    id: later\n    expire_after: 1 hour\n"
+    ),
+    "closed on Sundays in one of two countries": _other(
+        "steps:\n  - wait_until: { time: 10:00, days: sun }\n  - sms: hello\n    expire_after: 2 hours\n",
+        "audience: country in [FR, AT]",
+    ),
+    "a day that is still to come, and one of every year": {
+        "journeys/other.yaml": "journey: other\nunit: account\ntrigger: { date: 90 days before contract.ends }\n"
+        "steps:\n  - wait_until: 90 days before contract.ends\n    at: 10:00\n"
+        "  - wait_until: 45 days before contract.ends\n  - email: renewal\n"
+    },
 }
 """What is laid over the sound workspace and is sound, too."""
 
@@ -170,3 +216,26 @@ def test_a_slip_in_the_workspace_is_told_at_its_place() -> None:
     declared = GOOD["journeys/workspace.yaml"] + "preferences: { call_me: acount_manager }\n"
     (told,) = load_files(GOOD | {"journeys/workspace.yaml": declared}, lint=True).warnings
     assert (told.code, told.span.line) == ("misspelt-team", declared.count("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Last chance: 20 % off", "Last chance"),
+        ("The offer is good, and it ends tonight.", "ends tonight"),
+        ("Nur noch 3 Tage: 20 % auf alles", "Nur noch 3 Tage"),
+        ("20 % auf alles. Das endet heute Abend", "endet heute Abend"),
+        ("Order now, 3 days left!", "3 days left"),
+        ("Your plan: 20 % off, only today", "only today"),
+        ("You have 3 days left in your trial. There is no hurry.", None),
+        ("Your free trial ends today", None),
+        ("Your trial period: 5 days left", None),
+        ("12 days left until your contract ends", None),
+        ("Ihre Testphase endet heute.", None),
+        ("Noch 5 Tage: Sie haben nur noch 5 Tage in Ihrer kostenlosen Testphase", None),
+        ("This is not your last chance", None),
+    ],
+)
+def test_what_presses_for_time(text: str, said: str | None) -> None:
+    found = presses(text)
+    assert (found[0] if found else None) == said
