@@ -176,11 +176,12 @@ class _Drawing:
 
     def document(self) -> str:
         wide, high = _n(self.plan.width), _n(self.plan.height)
+        room = "" if self.theme == "auto" else ' style="max-width:100%;height:auto"'
         name = "d" + digest(f"{self.journey.name} {self.journey.version} {self.theme}")[:10]
         self.out.append(
             f'<svg xmlns="http://www.w3.org/2000/svg" class="journey-drawing {self.theme}" width="{wide}" '
             f'height="{high}" viewBox="0 0 {wide} {high}" role="img" aria-labelledby="{name}-t {name}-d" '
-            f'font-family="{FONT}" font-size="{SMALL:g}">'
+            f'font-family="{FONT}" font-size="{SMALL:g}"{room}>'
         )
         self.out.append(f'<title id="{name}-t">{_text("Journey " + self.journey.name)}</title>')
         self.out.append(f'<desc id="{name}-d">{_text(self.told())}</desc>')
@@ -505,7 +506,9 @@ def _style() -> str:
     dark = "".join(f"--{name}:{pair[1]};" for name, pair in COLOURS.items())
     own = ".journey-drawing.auto"
     rules = "".join(f"{own} .f-{n}{{fill:var(--{n})}}{own} .s-{n}{{stroke:var(--{n})}}" for n in COLOURS)
-    return f"{own}{{{light}}}@media screen and (prefers-color-scheme:dark){{{own}{{{dark}}}}}{rules}"
+    # No wider than a window that it is opened in; a page that holds it says otherwise, and is stronger.
+    room = f":where({own}){{max-width:100%;height:auto}}"
+    return f"{room}{own}{{{light}}}@media screen and (prefers-color-scheme:dark){{{own}{{{dark}}}}}{rules}"
 
 
 STYLE: Final = _style()

@@ -316,3 +316,8 @@ def test_a_small_journey_to_the_letter():
 @pytest.mark.parametrize("name", SHOWN)
 def test_pictures_in_the_documentation_are_current(name: str):
     kept(IMAGES / f"{name}.svg", draw(starter().journeys[name]))
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_it_is_no_wider_than_the_window_that_it_is_opened_in(theme: drawing.Theme):
+    assert "max-width:100%;height:auto" in draw(small(), theme=theme)

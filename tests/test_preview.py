@@ -157,6 +157,35 @@ def test_a_letter_is_printed_as_a_print_house_would() -> None:
     )
 
 
+def test_what_only_invented_values_cannot_print_is_a_hint() -> None:
+    project, now = load_files(EVERY), world_now()
+    texts = texts_named(project, "letter", now=now)
+    found = preview(project, "letter", texts, now=now, press=lambda outbound: Sheet(refused="it is too wide"))
+    told = {(r.weight, r.text) for r in remarks(found) if "it is too wide" in r.text}
+    assert told == {
+        ("bad", "the letter cannot be printed: it is too wide"),
+        ("doubt", "it would not be printed for the longest values: it is too wide"),
+        ("doubt", "it would not be printed for somebody of whom least is known: it is too wide"),
+    }
+
+
+def test_the_windows_frame_runs_through_no_letter() -> None:
+    """The address begins 25 mm from the left and 57.7 mm from the top of an A4 sheet: the frame before it."""
+    project, now = load_files(EVERY), world_now()
+    texts = texts_named(project, "letter", now=now)
+    sheet = Sheet(b"%PDF", (b"",), ("Ann",))
+    html = page(preview(project, "letter", texts, now=now, press=lambda outbound: sheet))
+    frame = re.search(r'<i style="left:([\d.]+)%;top:([\d.]+)%', html)
+    assert frame is not None and float(frame[1]) * 2.1 < 23.5 and float(frame[2]) * 2.97 < 56
+
+
+def test_on_a_phone_the_page_opens_with_the_phone_alone() -> None:
+    project, now = load_files(EVERY), world_now()
+    html = page(preview(project, "hello", texts_named(project, "hello", now=now), now=now))
+    narrow = html.partition("@media (max-width: 40rem)")[2]
+    assert "body:has(#w-both:checked) .desktop { display: none }" in narrow.partition("</style>")[0]
+
+
 def test_every_language_and_what_she_has_not(here: World) -> None:
     project = here.apply(EVERY)
     [ann] = here.people(1)

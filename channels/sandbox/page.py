@@ -101,9 +101,20 @@ def _show_email(data: bytes) -> _Shown:
 
 def _show_text(data: bytes) -> _Shown:
     head, _, body = data.decode("utf-8", "replace").partition("\n\n")
-    first, _, second = head.partition("\n")
-    title = second if first.startswith("For: ") else body
-    return _Shown(_short(title or body), first.partition(": ")[2], body.strip())
+    first = head.partition("\n")[0]
+    body = body.strip()
+    return _Shown(_short(body), first.partition(": ")[2], body)
+
+
+def _show_task(data: bytes) -> _Shown:
+    """Its title, what is to be done, and by when; what it is about stands on its page."""
+    head, _, body = data.decode("utf-8", "replace").partition("\n\n")
+    first, *rest = head.split("\n")
+    title = rest.pop(0) if rest else ""
+    body = body.strip()
+    due = "".join(f" ({line})" for line in rest if line.startswith("due: "))
+    told = ": ".join(part for part in (title, " ".join(body.split())) if part)
+    return _Shown(_short(told, 160 - len(due)) + due, first.partition(": ")[2], "\n".join([body, "", *rest]).strip())
 
 
 def _show_json(data: bytes) -> _Shown:
@@ -121,9 +132,9 @@ def _show_letter(data: bytes) -> _Shown:
     return _Shown(_short(unescape(title.group(1))) if title else "Letter", "", "", html)
 
 
-def _short(text: str) -> str:
+def _short(text: str, most: int = 90) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= 90 else text[:89] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 _SHOW = {
@@ -131,7 +142,7 @@ _SHOW = {
     Medium.SMS: _show_text,
     Medium.PUSH: _show_json,
     Medium.MAIL: _show_letter,
-    Medium.TASK: _show_text,
+    Medium.TASK: _show_task,
     Medium.WEBHOOK: _show_json,
     Medium.AUDIENCE: _show_json,
 }

@@ -24,6 +24,8 @@ _WINDOWS: Final = {  # of letter.typ: the sheet, and the window in it (left, top
     "A5": (148.0, 210.0, 25.0, 45.0, 78.0, 33.3),
     "letter": (215.9, 279.4, 25.4, 45.0, 86.0, 34.3),
 }
+_AROUND: Final = 3.0
+"""Millimetres by which the window's frame stands off what is printed in it, so that it runs through no letter."""
 _MOST_ATTACHED: Final = 400_000
 """Bytes of an attachment that is put into the page to be opened; of a larger one name and size are told."""
 
@@ -253,6 +255,7 @@ def _letter(one: Rendering, out: Outbound) -> str:
         frame = f'<iframe class="paper" sandbox="" loading="lazy" title="The letter" srcdoc="{source}"></iframe>'
         return f'{window}<p class="refused">No PDF: {escape(why)}. Its words:</p>{frame}'
     wide, high, left, top, w, h = _WINDOWS.get(sheet.format, _WINDOWS["A4"])
+    left, top, w, h = left - _AROUND, top - _AROUND, w + 2 * _AROUND, h + _AROUND
     frame = (
         f'<i style="left:{left / wide:.2%};top:{top / high:.2%};width:{w / wide:.2%};height:{h / high:.2%}" '
         'title="what shows in the window"></i>'

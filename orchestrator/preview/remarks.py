@@ -21,6 +21,8 @@ PUSH: Final[Mapping[str, tuple[int, int]]] = {"iPhone": (50, 178), "Android": (6
 """Characters of a notification's title and body that a locked phone shows, about (2026-11): both cut by width."""
 _SEGMENT: Final = {"GSM-7": (160, 153), "UCS-2": (70, 67)}
 
+_FOR: Final = {"longest": "the longest values", "emptiest": "somebody of whom least is known"}
+
 Weight = Literal["bad", "doubt", "note"]
 
 
@@ -133,8 +135,10 @@ def _push(one: Rendering) -> Iterator[tuple[Weight, str]]:
 def _letter(one: Rendering) -> Iterator[tuple[Weight, str]]:
     if one.sheet is None:
         return
-    if one.sheet.refused:
+    if one.sheet.refused and one.values == "usual":
         yield "bad", f"the letter cannot be printed: {one.sheet.refused}"
+    elif one.sheet.refused:
+        yield "doubt", f"it would not be printed for {_FOR[one.values]}: {one.sheet.refused}"
     elif len(one.sheet.pages) > 2:
         yield "doubt", f"the letter has {len(one.sheet.pages)} pages: two sheets, which may cost more postage"
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,17 @@ def test_a_person_can_browse(tmp_path: Path) -> None:
         assert "default-src 'none'" in shown
         for link in (part.split('"')[0] for part in shown.split('href="')[1:]):
             assert (path.parent / link).exists(), link
+
+
+def test_a_task_shows_what_is_to_be_done(tmp_path: Path) -> None:
+    about = {"due": "2027-01-15", "account": "Velora GmbH"}
+    list(sandbox(tmp_path, Medium.TASK).send([outbound(Medium.TASK, 1, meta=about)]))
+    file = next((tmp_path / "task").glob("*.txt"))
+    title = file.read_text().split("\n")[1]
+    done = file.read_text().partition("\n\n")[2].strip()
+    shown = browse(tmp_path).read_text()
+    assert f"<strong>{escape(title)}: {escape(' '.join(done.split()))} (due: 2027-01-15)</strong>" in shown
+    assert "account: Velora GmbH" in next((tmp_path / "pages").glob("*.html")).read_text()
 
 
 def test_the_page_lists_the_newest(tmp_path: Path) -> None:
