@@ -44,6 +44,7 @@ def metrics(
     band: str | None = None,
     cohort: str | None = None,
     cohorts: Literal["month", "quarter", "year"] = "month",
+    definitions: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Churn, repeat customers, retention by cohort, lifetime value, orders, NPS, renewals, costs, participation,
     advocacy, training, what journeys brought against those held out, and how experiments stand.
@@ -68,6 +69,8 @@ def metrics(
         Of those only who first bought then: a period.
     cohorts
         How long a cohort is: who first bought in the same month, quarter or year.
+    definitions
+        Say below the figures what each of them is.
     """
     from orchestrator import wiring
     from orchestrator.measure import measure
@@ -80,7 +83,7 @@ def metrics(
         only = _only(vocabulary, class_, tier, band, cohort)
         found = measure(conn, force, span, now=now, only=only, by=by, size=cohorts)
     document = _document(found, by, only, cohorts, vocabulary.currency)
-    call.answer(lambda: document, lambda console: _show(console, found, by, cohorts, vocabulary.currency))
+    call.answer(lambda: document, lambda console: _show(console, found, by, cohorts, vocabulary.currency, definitions))
     return FINE
 
 
@@ -212,7 +215,7 @@ def _document(found: Report, by: By | None, only: Only, size: Size, currency: st
 # ---- in the terminal ------------------------------------------------------------------------------------------------
 
 
-def _show(console: Console, found: Report, by: By | None, size: Size, currency: str) -> None:
+def _show(console: Console, found: Report, by: By | None, size: Size, currency: str, definitions: bool = False) -> None:
     from orchestrator.metrics import MEASURES
 
     if by is None:
@@ -225,6 +228,9 @@ def _show(console: Console, found: Report, by: By | None, size: Size, currency: 
     for note in found.notes:
         console.print(f"[yellow]![/] {note}", soft_wrap=True)
     console.print()
+    if not definitions:
+        console.print("[dim]what each of them is: --definitions[/]")
+        return
     for measure in MEASURES.values():
         console.print(f"[bold]{measure.title}[/]: [dim]{measure.definition}[/]")
 

@@ -432,7 +432,7 @@ def test_a_task_shows_what_is_to_be_done(tmp_path: Path) -> None:
     list(sandbox(tmp_path, Medium.TASK).send([outbound(Medium.TASK, 1, meta=about)]))
     file = next((tmp_path / "task").glob("*.txt"))
     title = file.read_text().split("\n")[1]
-    done = file.read_text().partition("\n\n")[2].strip()
+    done = escape(" ".join(file.read_text().partition("\n\n")[2].split()))
     shown = browse(tmp_path).read_text()
     assert f"<strong>{escape(title)}: {escape(' '.join(done.split()))} (due: 2027-01-15)</strong>" in shown
     assert "account: Velora GmbH" in next((tmp_path / "pages").glob("*.html")).read_text()
