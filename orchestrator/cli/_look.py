@@ -54,6 +54,25 @@ def table(title: str, *columns: str, right: Sequence[str] = (), wrap: Sequence[s
     return found
 
 
+_SOME_WORDS = 30
+
+
+def widest(rows: Iterable[Sequence[str | Text]], folds: int) -> int:
+    """How wide a table of these rows is, head and all, when column `folds` is as narrow as it can be: its longest word,
+    or some words beside each other."""
+    from rich.cells import cell_len
+
+    widths: dict[int, int] = {}
+    for row in rows:
+        for n, cell in enumerate(row):
+            text = str(cell)
+            lines = [cell_len(part) for part in text.split("\n")]
+            if n == folds:
+                lines = [*(min(line, _SOME_WORDS) for line in lines), *(cell_len(word) for word in text.split())]
+            widths[n] = max(widths.get(n, 0), *lines)
+    return sum(widths.values()) + 2 * (len(widths) - 1)
+
+
 def when(at: datetime | None, year: bool = True) -> str:
     """An instant to the minute, in UTC: `2027-03-25 09:00`."""
     return "" if at is None else f"{at:%Y-%m-%d %H:%M}" if year else f"{at:%d %b %H:%M}"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from orchestrator.cli._look import counted, fate, heard, listed, plain, show_problems, table, when
+from orchestrator.cli._look import counted, fate, heard, listed, plain, show_problems, table, when, widest
 from orchestrator.cli._opening import as_of, ruling, words
 from orchestrator.cli.running import instant
 from orchestrator.cli.terminal import FINE, PROBLEMS, Usage, near, plain_problem, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from orchestrator.condition import Condition
     from orchestrator.journey import Journey
@@ -457,32 +458,55 @@ def _since(text: str, now: datetime) -> datetime:
     return instant(text, "--since")
 
 
+_LAYOUTS: Mapping[str, tuple[str, ...]] = {
+    "wide": ("at (UTC)", "what", "why", "journey", "step", "to", "message"),
+    "stacked": ("at (UTC)", "what", "why", "journey, step", "to", "message"),
+    "narrow": ("at (UTC)", "what", "step", "message"),
+    "tight": ("at (UTC)", "what, step", "message"),
+}
+"""Of the log, the most telling first: the first in which no name has to be broken is shown."""
+_FOLDS = {"wide": "journey", "stacked": "journey, step", "narrow": "step", "tight": "what, step"}
+"""The one column of each that may take several lines."""
+
+
 def _show_log(console: Console, lines: Sequence[Row], limit: int, nothing: str) -> None:
     if not lines:
         console.print(nothing, style="dim")
         return
-    wide = console.width >= 90
-    if wide:
-        heads = ("at (UTC)", "what", "why", "journey", "step", "to", "message")
-        rows = table("", *heads, right=("message",), wrap=("why", "journey", "step", "to"))
-        rows.columns[0].min_width, rows.columns[1].min_width = 16, 11
-    else:
-        rows = table("", "at (UTC)", "what", "step", "message", right=("message",), wrap=("step",))
-    for line in lines:
-        if line["kind"] == "operation":
-            about = listed(f"{name} {plain(value)}" for name, value in line["about"].items())
-            by = f"by {line['by']}"
-            told = (line["reason"], about, "", by, "") if wide else (listed([about, by]), "")
-            rows.add_row(when(line["at"], year=wide), line["verdict"], *told)
-            continue
-        reason, number = line["reason"], str(line["message_id"])
-        mark = heard if line["kind"] == "feedback" else fate
-        to = plain(line["to_key"] if line["addressee"] == "customer" else line["addressee"])
-        if wide:
-            what, journey = mark(line["verdict"]), line["journey"] or "—"
-            rows.add_row(when(line["at"]), what, reason, journey, line["step"], to, number)
-        else:
-            rows.add_row(when(line["at"], year=False), mark(line["verdict"], reason), line["step"], number)
+    for layout, heads in _LAYOUTS.items():
+        shown = [_log_row(layout, line) for line in lines]
+        folds = heads.index(_FOLDS[layout])
+        if layout == "tight" or widest([heads, *shown], folds) <= console.width:
+            break
+    rows = table("", *heads, right=("message",), wrap=(_FOLDS[layout],))
+    for row in shown:
+        rows.add_row(*row)
     console.print(rows)
     if len(lines) == limit:
         console.print(f"[dim]the newest {limit:,}; more with --limit. All about one: orchestrator log --message N[/]")
+
+
+def _log_row(layout: str, line: Row) -> tuple[str | Text, ...]:
+    """A line of the log as the cells of a layout."""
+    from rich.text import Text
+
+    at, number, to = when(line["at"], year=layout in ("wide", "stacked")), str(line["message_id"]), ""
+    reason, journey, step = line["reason"], line["journey"] or "—", line["step"]
+    if line["kind"] == "operation":
+        about = listed(f"{name} {plain(value)}" for name, value in line["about"].items())
+        reason, to, number, step = "", f"by {line['by']}", "", ""
+        what, journey = Text(line["verdict"]), listed([line["reason"], about])
+    else:
+        to = plain(line["to_key"] if line["addressee"] == "customer" else line["addressee"])
+        what = (heard if line["kind"] == "feedback" else fate)(line["verdict"])
+    if layout == "wide":
+        return at, what, reason, journey, step, to, number
+    if layout == "stacked":
+        return at, what, reason, f"{journey}\n{step}".rstrip(), to, number
+    if line["kind"] == "operation":
+        step = listed([journey, to])
+    elif reason:
+        what = (heard if line["kind"] == "feedback" else fate)(line["verdict"], reason)
+    if layout == "narrow":
+        return at, what, step, number
+    return at, Text("\n").join([what, Text(step)]), number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.cli.conftest import At, World, golden
+from orchestrator.cli.looking import _show_log
+from tests.cli.conftest import MONDAY, At, World, golden
 
 # ---- segment --------------------------------------------------------------------------------------------------------
 
@@ -220,3 +223,20 @@ def test_a_reader_who_has_read_enough_is_no_error(told: World):
         running.stdout.close()  # before anything was written
         assert running.stderr.read() == b""
         assert running.wait(60) == 0
+
+
+def test_no_name_in_the_log_is_broken_where_it_can_stand_whole():
+    def line(number: int, journey: str, step: str) -> dict:
+        common = {"at": MONDAY, "reason": "consent_withdrawn", "addressee": "customer", "to_key": "member-0005"}
+        return common | {"kind": "decision", "verdict": "deny", "message_id": number, "journey": journey, "step": step}
+
+    lines = [line(1, "points-programme-first-steps", "email:points-programme-first"), line(2, "hello", "email:hello")]
+    about = {"scope": "points-programme-first-steps", "meanwhile": "hold and say why to whoever asks", "by": "mara"}
+    lines.append(line(3, "", "") | {"kind": "operation", "verdict": "paused", "by": "mara", "about": about})
+    for width, whole in ((150, True), (110, True), (90, True), (80, True), (60, True), (40, False)):
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        _show_log(console, lines, 30, "nothing")
+        shown = console.file.getvalue()
+        assert max(len(row.rstrip()) for row in shown.splitlines()) <= width
+        assert ("email:points-programme-first" in shown) is whole, width
+        assert ("points-programme-first-steps" in shown) is whole, width
