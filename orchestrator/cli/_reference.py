@@ -387,6 +387,7 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
         "quarantine_file": "where bad rows are; null when there are none",
         "reasons": "`problem` (of the first), `rows`, `first_line`, `others_like_it` each",
         "warnings": "`warning`, `rows` each",
+        "notes": "what to think of before the next run, in words",
     },
     "letters": {
         "jobs": "`id`, `house`, `cutoff`, `dropped_at`, `state`, `pieces`, `digest` (of the manifest), `updated_at`, "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from orchestrator.cli._imported import notes
 from orchestrator.cli._look import counted, listed, table
 from orchestrator.cli._opening import WORKSPACE_FILE, opened, words
 from orchestrator.cli.terminal import FINE, PROBLEMS, CannotRun, Terminal, Usage, near, terminal
@@ -120,6 +121,8 @@ def taken_in(
             except ImportRefused as error:
                 raise CannotRun(str(error)) from None
         drafted = _drafted(wired, project.files)
+        with wired.store.read() as conn:
+            remarks = list(notes(conn, project, report))
     reasons = _reasons(report.quarantine_file)
 
     def show(console: Console) -> None:
@@ -128,8 +131,10 @@ def taken_in(
         if drafted and report.quarantined:
             text = f"{WORKSPACE_FILE} has changed since it was applied; rows are read by what is in force"
             console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
+        for text in remarks:
+            console.print(f"[yellow]note:[/] {text}", highlight=False, soft_wrap=True)
 
-    call.answer(lambda: _import_document(report, reasons), show)
+    call.answer(lambda: _import_document(report, reasons) | {"notes": remarks}, show)
     return PROBLEMS if report.quarantined else FINE
 
 

@@ -67,7 +67,8 @@ def init(folder: Path, /) -> int:
     steps = (
         (f"cd {near(to)}", ""),
         ("orchestrator check", "is everything as it should be?"),
-        ('orchestrator apply -m "a first version"', "put it in force"),
+        ("orchestrator import customers FILE", "whom you know already; then consents, events"),
+        ('orchestrator apply -m "a first version"', "put it in force: who is there by now is no newcomer"),
         ("orchestrator run", "do what is due, into a sandbox that reaches nobody"),
     )
 

@@ -35,3 +35,10 @@ def pending_of(kept: Settings) -> datetime | None:
 
 def end(conn: sa.Connection, now: datetime) -> None:
     set_instant(conn, _TAKEN, now)
+
+
+def people(conn: sa.Connection, at: datetime) -> tuple[int, int]:
+    """Customers in all, and of them those that were there at an instant."""
+    query = sa.select(sa.func.count(), sa.func.count().filter(customer.c.created_at < at))
+    total, before = conn.execute(query.select_from(customer)).one()
+    return int(total), int(before)

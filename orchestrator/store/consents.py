@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
@@ -25,7 +25,7 @@ from orchestrator.store import vault
 from orchestrator.store.database import allocate_ids, bound_ids, bound_keys, id_list, insert_many
 from orchestrator.store.keys import Keys
 from orchestrator.store.people import salts, take_turns
-from orchestrator.store.tables import consent_current, consent_event, consent_evidence, consent_wording
+from orchestrator.store.tables import consent_current, consent_event, consent_evidence, consent_wording, customer
 
 EVIDENCE = ("source", "source_url", "ip", "agent", "evidence", "third_parties")
 """What may name a person: kept sealed, apart from the ledger."""
@@ -437,3 +437,27 @@ def _said_anew(row: Mapping[str, Any], keep: int, drop: int) -> dict[str, Any]:
         "method": "merge",
         "source": f"consent event {row['event_id']} of customer {drop}",
     }
+
+
+_UNCONFIRMED = (
+    sa.select(consent_current.c.medium, customer.c.country, consent_current.c.basis, sa.func.count())
+    .join(customer, customer.c.id == consent_current.c.customer_id)
+    .where(
+        consent_current.c.state == "granted",
+        consent_current.c.confirmed == sa.false(),
+        customer.c.merged_into.is_(None),
+        customer.c.left_at.is_(None),
+        customer.c.country.is_not(None),
+    )
+    .group_by(consent_current.c.medium, customer.c.country, consent_current.c.basis)
+)
+
+
+def unconfirmed(conn: sa.Connection, needs: Mapping[tuple[str, str], Collection[str]]) -> dict[tuple[str, str], int]:
+    """Yeses that hold and were never confirmed, by (medium, country as stated). `needs`: where that is asked for, by
+    the same, and of which grounds."""
+    found: dict[tuple[str, str], int] = {}
+    for medium, country, basis, n in conn.execute(_UNCONFIRMED).tuples():
+        if (basis or "express") in needs.get((medium, country), ()):
+            found[medium, country] = found.get((medium, country), 0) + n
+    return found

@@ -50,7 +50,12 @@ def test_init_tells_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixtur
     folder = tmp_path / "acme"
     assert cli.run(["--json", "init", str(folder)]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["next"][1:] == ["orchestrator check", 'orchestrator apply -m "a first version"', "orchestrator run"]
+    assert answer["next"][1:] == [
+        "orchestrator check",
+        "orchestrator import customers FILE",
+        'orchestrator apply -m "a first version"',
+        "orchestrator run",
+    ]
     assert "journeys/workspace.yaml" in answer["files"]
 
 
