@@ -504,7 +504,7 @@ def _log_row(layout: str, line: Row) -> tuple[str | Text, ...]:
     if layout == "stacked":
         return at, what, reason, f"{journey}\n{step}".rstrip(), to, number
     if line["kind"] == "operation":
-        step = listed([journey, to])
+        step = listed([to, journey])
     elif reason:
         what = (heard if line["kind"] == "feedback" else fate)(line["verdict"], reason)
     if layout == "narrow":
