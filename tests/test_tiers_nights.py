@@ -51,7 +51,7 @@ def _looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[A
         patch.setattr(tiers, "unchanged", lambda *_: {})
         more = True
         while more:
-            _, more = accruing._look(conn, world.now)
+            _, more, _ = accruing._look(conn, world.now)
         found += _stands(conn)
         raise _Undone
     return found
