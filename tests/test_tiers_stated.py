@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ B2B = """
 _KINDS: dict[Unit, Any] = {"customer": "customers", "account": "accounts"}
 
 
-def take(world: World, project: Project, unit: Unit = "customer", **cells: str) -> ImportReport:
+def take(world: World, project: Project, cells: Mapping[str, str], unit: Unit = "customer") -> ImportReport:
     """One row of a file is imported, and the next look is taken."""
     report = import_rows(
         world.store, world.keys, project.vocabulary, _KINDS[unit], [{"key": "a", **cells}], now=world.now
@@ -67,36 +68,36 @@ def test_a_file_that_repeats_itself_takes_nothing_that_was_reached_since(
     project = world.apply(texts(program, b2b=B2B + never))
     foot, top, name = ("bronze", "silver", "b2c") if unit == "customer" else ("std", "big", "b2b")
     line = {"class": name, "tier": foot, "country": "DE"}
-    take(world, project, unit, **line)
+    take(world, project, line, unit)
     i = whose(world, unit)
     if unit == "customer":
         buy(world, i, times=2)
     else:
-        take(world, project, "customer", **{"class": "b2b", "account": "a"})
+        take(world, project, {"class": "b2b", "account": "a"})
         buy(world, whose(world), times=2)
     reached = [(None, foot, ""), (foot, top, "score")]
     assert ledger(world, i, unit) == reached
     for n in range(3):
         world.pass_time(days=1)
-        report = take(world, project, unit, **line)
+        report = take(world, project, line, unit)
         assert (report.unchanged, report.updated) == (1, 0), n
-    take(world, project, unit, **{**line, "country": "AT"})  # another cell is news, the tier beside it is none
+    take(world, project, {**line, "country": "AT"}, unit)  # another cell is news, the tier beside it is none
     assert ledger(world, i, unit) == reached
     assert replayed(world, i, name) == top
 
 
 def test_another_word_counts_and_so_does_the_same_one_after_an_empty_cell(world: World) -> None:
     project = world.apply(texts())
-    take(world, project, **{"class": "b2c", "tier": "bronze"})
+    take(world, project, {"class": "b2c", "tier": "bronze"})
     ann = whose(world)
     buy(world, ann, times=4)
-    take(world, project, tier="silver")
+    take(world, project, {"tier": "silver"})
     assert (tier(world, ann), row(world, ann).held_until is not None) == ("silver", True)
-    take(world, project, tier="")  # taken back: the score decides
+    take(world, project, {"tier": ""})  # taken back: the score decides
     assert tier(world, ann) == "gold"
-    take(world, project, tier="")
+    take(world, project, {"tier": ""})
     assert tier(world, ann) == "gold"
-    take(world, project, tier="silver")
+    take(world, project, {"tier": "silver"})
     assert tier(world, ann) == "silver"
     assert replayed(world, ann) == "silver"
 
@@ -106,14 +107,14 @@ def test_the_same_word_in_another_class_is_another_word(world: World) -> None:
     path = "journeys/workspace.yaml"
     made[path] = made[path].replace("  b2b: {", "  club: { tiers: [bronze, gold] }\n  b2b: {", 1)
     project = world.apply(made)
-    take(world, project, **{"class": "b2c", "tier": "gold"})
-    take(world, project, **{"class": "club", "tier": "gold"})
+    take(world, project, {"class": "b2c", "tier": "gold"})
+    take(world, project, {"class": "club", "tier": "gold"})
     assert tier(world, whose(world)) == "gold"
-    take(world, project, **{"class": "b2c"})
+    take(world, project, {"class": "b2c"})
     assert tier(world, whose(world)) == "bronze"
-    take(world, project, **{"class": "club"})
+    take(world, project, {"class": "club"})
     assert tier(world, whose(world)) is None  # no programme: its tiers come from imports alone
-    take(world, project, **{"class": "club", "tier": "gold"})
+    take(world, project, {"class": "club", "tier": "gold"})
     assert tier(world, whose(world)) == "gold"
 
 
@@ -127,10 +128,10 @@ def test_two_rows_of_one_file_are_two_words(world: World) -> None:
 
 def test_without_reviews_a_lower_tier_holds_until_the_score_is_enough_for_more(world: World) -> None:
     project = world.apply(texts(NEVER))
-    take(world, project, **{"class": "b2c"})
+    take(world, project, {"class": "b2c"})
     ann = whose(world)
     buy(world, ann, times=4)
-    take(world, project, tier="bronze")
+    take(world, project, {"tier": "bronze"})
     assert (tier(world, ann), row(world, ann).held_below) == ("bronze", "gold")
     buy(world, ann)
     at(world, "2027-08-01T12:00")
@@ -143,7 +144,7 @@ def test_without_reviews_a_lower_tier_holds_until_the_score_is_enough_for_more(w
 
 def test_without_reviews_a_status_match_stays_for_good_and_more_is_reached_yet(world: World) -> None:
     project = world.apply(texts(NEVER))
-    take(world, project, **{"class": "b2c", "tier": "gold"})
+    take(world, project, {"class": "b2c", "tier": "gold"})
     ann = whose(world)
     at(world, "2029-08-01T12:00")
     assert tier(world, ann) == "gold"
