@@ -58,6 +58,10 @@ def kept(folder: str | os.PathLike[str]) -> list[Kept]:
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
+_DEVICE = re.compile(r"a[0-9]+d([0-9]+)$")
+"""The end of an attempt at one of several devices."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What a page tells of a delivery. `html` is shown in a frame that runs nothing and loads nothing."""
@@ -205,6 +209,8 @@ def _index(everything: Sequence[Kept], entries: Sequence[str]) -> str:
     told = "Nothing was sent: these are the messages as they would have gone out, newest first."
     if len(entries) < len(everything):
         told += f" The newest {len(entries):,} of {len(everything):,} are listed."
+    if any(_DEVICE.search(d.attempt) for d in everything):
+        told += " A push to several devices lies here once for each."
     if doubled:
         told += f' <span class="twice">{doubled:,} handed over twice.</span>'
     if not everything:
@@ -217,7 +223,8 @@ def _index(everything: Sequence[Kept], entries: Sequence[str]) -> str:
 
 def _entry(delivery: Kept, shown: _Shown, href: str) -> str:
     medium = delivery.medium.value
-    about = " · ".join(escape(part) for part in (shown.to, delivery.template, delivery.locale) if part)
+    device = f"device {found[1]}" if (found := _DEVICE.search(delivery.attempt)) else ""
+    about = " · ".join(escape(part) for part in (shown.to, device, delivery.template, delivery.locale) if part)
     twice = ' <span class="twice">twice</span>' if delivery.duplicate else ""
     return (
         f'<li class="{medium}"><a href="{quote(href)}"><span class="badge">{medium}</span>'

@@ -62,9 +62,10 @@ def by_day(console: Console, days: Sequence[Day], runs: int) -> None:
     numbers = ("entered", "goal", "exit", "opened", "bounced")
     shown = MEDIA if wide else tuple(_STYLE)
     table = _table("", *shown, *numbers, right=(*shown, *numbers))
+    widths = {(medium, what): _room((*days, all_of_it), medium, what) for medium in MEDIA for what in _STYLE}
     for day in days:
-        _add_day(table, f"{day.day:%a %d %b}" if wide else f"{day.day:%d %b}", day, wide)
-    _add_day(table, "all", all_of_it, wide)
+        _add_day(table, f"{day.day:%a %d %b}" if wide else f"{day.day:%d %b}", day, widths if wide else None)
+    _add_day(table, "all", all_of_it, widths if wide else None)
     table.rows[-1].style = "bold"
     console.print(table)
     if not wide:
@@ -76,9 +77,15 @@ def by_day(console: Console, days: Sequence[Day], runs: int) -> None:
         console.print(table)
 
 
-def _add_day(table: Table, name: str, day: Day, wide: bool) -> None:
-    if wide:
-        messages = [_cell(day.messages, medium) for medium in MEDIA]
+def _room(days: Sequence[Day], medium: str, what: str) -> int:
+    """Columns of a number within its medium's cell: as many as the longest has."""
+    return max(len(str(day.messages.get((medium, what), 0))) for day in days)
+
+
+def _add_day(table: Table, name: str, day: Day, widths: Mapping[tuple[str, str], int] | None) -> None:
+    """`widths`: of the numbers in each medium's cell; None: of all media in one."""
+    if widths is not None:
+        messages = [_cell(day.messages, medium, widths) for medium in MEDIA]
     else:
         messages = [_number(sum(day.messages.get((m, what), 0) for m in MEDIA), _STYLE[what]) for what in _STYLE]
     numbers = (day.entered, *(day.ended.get(k, 0) for k in ("goal", "exited")))
@@ -86,11 +93,11 @@ def _add_day(table: Table, name: str, day: Day, wide: bool) -> None:
     table.add_row(name, *messages, *map(_number, (*numbers, *heard)))
 
 
-def _cell(messages: Mapping[tuple[str, str], int], medium: str) -> Text:
+def _cell(messages: Mapping[tuple[str, str], int], medium: str, widths: Mapping[tuple[str, str], int]) -> Text:
     text = Text()
-    for (what, style), width in zip(_STYLE.items(), (3, 3, 3), strict=True):
+    for what, style in _STYLE.items():
         n = messages.get((medium, what), 0)
-        text.append(f"{n or '·':>{width}}", style=style if n else "dim")
+        text.append(f"{' ' if text else ''}{n or '·':>{widths[medium, what]}}", style=style if n else "dim")
     return text
 
 
@@ -155,7 +162,8 @@ def where_to_look(
 ) -> None:
     """Commands and files, with keys filled in."""
     orchestrator = f"{program()} -w {near(folder)}"
-    lines = [("every message, as a page", near(page))]
+    # A push to two devices is one message, and lies there as two; letters are the print house's.
+    lines = [("all but the letters, as a page", near(page))]
     lines += [("a letter, ready to post", near(letter)) for letter in letters[-1:]]
     lines += [("the print house's jobs", f"{orchestrator} letters")]
     lines += [
@@ -164,7 +172,7 @@ def where_to_look(
     lines.append(("every decision", f"{orchestrator} log"))
     console.print("\n[bold]Where to look[/]")
     for told, where in lines:
-        console.print(f"  {told:<25} [cyan]{where}[/]", soft_wrap=True)
+        console.print(f"  {told:<30} [cyan]{where}[/]", soft_wrap=True)
 
 
 _ASK = {

@@ -30,10 +30,11 @@ class Received:
 
 
 def received(conn: sa.Connection) -> list[Received]:
-    """Who got what, by class and tier; what account managers got counts for the account's class and tier."""
+    """Who got what, by class and tier; what account managers got counts for the account's class and tier.
+    What no journey sent stands under its origin, such as `complaint`."""
     of_class = sa.func.coalesce(customer.c["class"], account.c["class"], "").label("customer_class")
     tier = sa.func.coalesce(customer.c.tier, account.c.tier, "").label("tier")
-    journey = sa.func.coalesce(message.c.journey, "").label("journey")
+    journey = sa.func.coalesce(message.c.journey, message.c.origin, "").label("journey")
     columns = (journey, of_class, tier, message.c.medium, message.c.template)
     rows = conn.execute(
         sa.select(*columns, sa.func.count())

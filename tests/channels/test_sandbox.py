@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email import policy
 from email.message import EmailMessage
@@ -436,6 +437,13 @@ def test_a_task_shows_what_is_to_be_done(tmp_path: Path) -> None:
     shown = browse(tmp_path).read_text()
     assert f"<strong>{escape(title)}: {escape(' '.join(done.split()))} (due: 2027-01-15)</strong>" in shown
     assert "account: Velora GmbH" in next((tmp_path / "pages").glob("*.html")).read_text()
+
+
+def test_devices_of_one_push_are_told_apart(tmp_path: Path) -> None:
+    one = outbound(Medium.PUSH, 1)
+    list(sandbox(tmp_path, Medium.PUSH).send([replace(one, attempt=f"m7a1d{n}") for n in (1, 2)]))
+    shown = browse(tmp_path).read_text()
+    assert "A push to several devices lies here once for each" in shown and "device 2" in shown and "twice" not in shown
 
 
 def test_the_page_lists_the_newest(tmp_path: Path) -> None:

@@ -26,3 +26,10 @@ def test_nothing_is_cut_off(width: int):
     assert max(map(len, shown.splitlines())) <= width
     for told in ("3594", "18", "42", "318", "21", "171", "consent_withdrawn", "task 12"):
         assert told in shown, told
+
+
+def test_numbers_of_a_medium_stand_apart():
+    out = io.StringIO()
+    days = [Day(date(2027, 3, 25), Counter({("email", "sent"): 323, ("email", "held"): 196, ("email", "refused"): 92}))]
+    by_day(Console(file=out, width=100), days, 60)
+    assert "323 196 92" in out.getvalue()

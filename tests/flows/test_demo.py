@@ -77,6 +77,7 @@ def test_what_is_sent_differs_by_class_and_tier(shown: dict[str, Any]):
     assert any(medium == "task" for medium, _ in got["partner-quarterly-news", "partner", "gold"])
     assert not any(medium == "task" for medium, _ in got["partner-quarterly-news", "partner", "silver"])
     classes = {(journey, of) for journey, of, _ in got}
+    assert "" not in {journey for journey, _ in classes}, "what no journey sent stands under its origin"
     assert {of for journey, of in classes if journey.startswith("b2b-")} == {"b2b"}
     assert {of for journey, of in classes if journey in ("welcome", "birthday", "win-back")} == {"b2c"}
 
@@ -113,6 +114,15 @@ def test_what_it_leaves_can_be_looked_at(shown: dict[str, Any]):
     quarantined = list(Path(shown["workspace"]).glob("imports/*/customers.quarantine-*.csv"))
     assert len(quarantined) == 1
     assert len(quarantined[0].read_text().splitlines()) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_letters_are_dated_by_the_demos_days(shown: dict[str, Any]):
+    asked = [sys.executable, "-m", "orchestrator.cli", "-w", shown["workspace"], "--json", "letters"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    jobs = json.loads(done.stdout)["jobs"]
+    assert jobs and all(job["cutoff"] <= job["updated_at"] < "2027-04-06" for job in jobs)
 
 
 @pytest.mark.slow
