@@ -37,7 +37,9 @@ def _said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 
 def test_github_shows_a_problem_at_its_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
     monkeypatch.setenv("GITHUB_WORKSPACE", str(folder.parent))
-    (folder / "templates/sms/helo.txt").write_text("---\ntopic: loyalty\n---\nHello\n", encoding="utf-8")
+    (folder / "templates/sms/helo.txt").write_text(
+        "---\ntopic: loyalty\n---\nHello. Reply STOP to opt out\n", encoding="utf-8"
+    )
     text = (folder / "journeys/welcome.yaml").read_text(encoding="utf-8")
     code, out, _ = _said(capsys, "check", folder, "--format", "github")
     told = f"file={folder.name}/templates/sms/helo.txt,line=1,col=1,endLine=1,endColumn=2,title=unused-template"
@@ -62,7 +64,9 @@ def test_nothing_in_a_message_ends_an_annotation_or_begins_another():
 def test_the_editors_patterns_read_what_check_says(folder: Path, capsys: pytest.CaptureFixture[str]):
     (block,) = blocks(DOCS / "guide" / "editor.md", "json")
     first, second = json.loads(block.text)["tasks"][0]["problemMatcher"]["pattern"]
-    (folder / "templates/sms/helo.txt").write_text("---\ntopic: loyalty\n---\nHello\n", encoding="utf-8")
+    (folder / "templates/sms/helo.txt").write_text(
+        "---\ntopic: loyalty\n---\nHello. Reply STOP to opt out\n", encoding="utf-8"
+    )
     lines = _said(capsys, "check", folder)[1].splitlines()
     said, at = re.match(first["regexp"], lines[0]), re.match(second["regexp"], lines[1])
     assert said is not None and said[2] == "unused-template"
