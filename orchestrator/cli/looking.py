@@ -493,9 +493,9 @@ def _log_row(layout: str, line: Row) -> tuple[str | Text, ...]:
     at, number, to = when(line["at"], year=layout in ("wide", "stacked")), str(line["message_id"]), ""
     reason, journey, step = line["reason"], line["journey"] or "—", line["step"]
     if line["kind"] == "operation":
-        about = listed(f"{name} {plain(value)}" for name, value in line["about"].items())
+        about = [line["reason"], *(f"{name} {plain(value)}" for name, value in line["about"].items())]
         reason, to, number, step = "", f"by {line['by']}", "", ""
-        what, journey = Text(line["verdict"]), listed([line["reason"], about])
+        what, journey = Text(line["verdict"]), listed(about)
     else:
         to = plain(line["to_key"] if line["addressee"] == "customer" else line["addressee"])
         what = (heard if line["kind"] == "feedback" else fate)(line["verdict"])
@@ -504,7 +504,7 @@ def _log_row(layout: str, line: Row) -> tuple[str | Text, ...]:
     if layout == "stacked":
         return at, what, reason, f"{journey}\n{step}".rstrip(), to, number
     if line["kind"] == "operation":
-        step = listed([to, journey])
+        step = "\n".join(part for part in (to, *about) if part)
     elif reason:
         what = (heard if line["kind"] == "feedback" else fate)(line["verdict"], reason)
     if layout == "narrow":
