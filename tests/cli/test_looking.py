@@ -234,9 +234,8 @@ def test_no_name_in_the_log_is_broken_where_it_can_stand_whole():
     about = {"scope": "points-programme-first-steps", "meanwhile": "hold and say why to whoever asks", "by": "mara"}
     lines.append(line(3, "", "") | {"kind": "operation", "verdict": "paused", "by": "mara", "about": about})
     for width, whole in ((150, True), (110, True), (90, True), (80, True), (60, True), (40, False)):
-        console = Console(width=width, file=io.StringIO(), color_system=None)
-        _show_log(console, lines, 30, "nothing")
-        shown = console.file.getvalue()
+        _show_log(Console(width=width, file=(into := io.StringIO()), color_system=None), lines, 30, "nothing")
+        shown = into.getvalue()
         assert max(len(row.rstrip()) for row in shown.splitlines()) <= width
         assert ("email:points-programme-first" in shown) is whole, width
         assert ("points-programme-first-steps" in shown) is whole, width

@@ -16,9 +16,9 @@ def test_what_became_of_messages(told: World) -> None:
 
 
 def test_of_a_time_in_which_nothing_was_sent(told: World) -> None:
-    said = told("stats", "hello", "--until", "2001-01-01T00:00Z").out
-    assert said.startswith("No message to a customer was sent by hello in that time. ")
-    assert "`orchestrator tasks`" in said
+    nothing = told("stats", "hello", "--until", "2001-01-01T00:00Z").out
+    assert nothing.startswith("No message to a customer was sent by hello in that time. ")
+    assert "`orchestrator tasks`" in nothing
     assert told.json("stats", "no-such-journey")["groups"] == []
     said = told("stats", "--since", "7 moons")
     assert said.code == 2
