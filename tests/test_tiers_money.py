@@ -31,6 +31,7 @@ SPENT = """
     tier_by: sum(bought.amount, 365 days)
     thresholds: { bronze: 0, silver: 100 }
 """
+BUSINESS: dict[str, Any] = {"class": "b2b"}
 HOW = "{{ progress.missing }} | {{ progress.missing | number }} | {{ progress.missing | money }} to {{ progress.next }}"
 
 
@@ -64,8 +65,8 @@ def test_conditions_where_some_classes_score_in_money(world: World) -> None:
     made = texts(b2b=B2B, journeys={"hello": journey("hello", "- email: hello")})
     words = world.apply(made).vocabulary
     near, far = company(world, 200_000), company(world, 30_000)
-    (ann,) = world.people(**{"class": "b2b"}, account_id=near, tier=None)
-    (ben,) = world.people(**{"class": "b2b"}, account_id=far, tier=None)
+    (ann,) = world.people(**BUSINESS, account_id=near, tier=None)
+    (ben,) = world.people(**BUSINESS, account_id=far, tier=None)
     (cleo,) = world.people(tier=None)
     looked(world)
     assert (row(world, near, "account").missing, row(world, near, "account").score_currency) == (5_000_000, "EUR")
@@ -108,7 +109,7 @@ def test_letters_write_amounts_and_no_cents(world: World) -> None:
     made = texts(b2b=B2B, journeys={"hello": journey("hello", "- email: news", more="reentry: always")})
     made["templates/email/news.mjml"] = email("News", HOW)
     world.apply(made)
-    (ann,) = world.people(**{"class": "b2b"}, account_id=company(world, 30_000), tier=None)
+    (ann,) = world.people(**BUSINESS, account_id=company(world, 30_000), tier=None)
     (cleo,) = world.people(tier=None)
     looked(world)
     found = {}
