@@ -43,7 +43,7 @@ REASONS: Mapping[str, str] = {
     "not_applicable": "Consent judges customers only, and this message is for staff or a system.",
     "transactional": "A transactional message needs no consent.",
     "no_consent": "There is no record that the customer ever said yes to this topic on this medium.",
-    "consent_unconfirmed": "There is a yes, or a request, that counts only once it is confirmed (double opt-in), and no confirmation is known.",
+    "consent_unconfirmed": "There is a yes, or a request, that counts only once confirmed (double opt-in), and is not.",
     "consent_withdrawn": "The customer said no to this topic, or to everything on this medium.",
     "consent_expired": "The customer's consent was for a time, and that time is over.",
     "consent_lapsed": "The ground it stood on ends by itself, months after the purchase or the inquiry, and has.",
