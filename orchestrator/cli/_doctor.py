@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.cli._look import counted, listed, when
+from orchestrator.cli._look import counted, listed, some, when
 from orchestrator.cli._opening import WORKSPACE_FILE
 from orchestrator.cli.terminal import near
 
@@ -256,11 +256,11 @@ def _managers(conn: sa.Connection, wired: Wired) -> Finding:
     if force is None or not journeys:
         return Finding("managers", "ok", "no journey in force has anything for managers alone")
     n = explain.without_manager(conn, force.segments, journeys, wired.clock())
-    named = listed(sorted(journey.name for journey in journeys))
+    named = some(sorted(journey.name for journey in journeys))
     if not n:
         return Finding("managers", "ok", f"every account has one that {named} may be about")
     has = "account has no manager" if n == 1 else "accounts have no manager"
-    text = f"{n:,} {has}, and {named} give tasks to managers: of these accounts nobody gets them"
+    text = f"{n:,} {has}, and {named} give tasks to managers: nobody gets those"
     return Finding("managers", "look", text, "import `manager_email`, or `otherwise: TEAM` at the task")
 
 

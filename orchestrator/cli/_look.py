@@ -88,6 +88,12 @@ def listed(parts: Iterable[str]) -> str:
     return ", ".join(p for p in parts if p)
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first of these: `welcome, renewal, rings and 4 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def fate(state: str, text: str = "") -> Text:
     """A state or verdict in its colour, with a mark that needs none."""
     from rich.text import Text

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli._look import counted, listed, show_problems, table, when
+from orchestrator.cli._look import counted, listed, show_problems, some, table, when
 from orchestrator.cli.terminal import FINE, CannotRun, Terminal, Usage, plain_problem
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _show_journeys(console: Console, found: Plan, everything: bool) -> None:
     said = [f"[bold]{j.name}[/]: {j.entering}" for j in shown if j.entering]
     said += [f"[bold]{j.name}[/] is paused: {j.paused}" for j in found.journeys if j.paused]
     said += [f"[bold]{j.name}[/]: {_existing(j)}" for j in shown if j.enters_now]
-    said += [f"[bold]{j.name}[/]: {_unmanaged(j)}" for j in shown if j.unmanaged]
+    said += _unmanaged([j for j in shown if j.unmanaged])
     if said:
         console.print()
     for line in said:
@@ -111,10 +111,14 @@ def _existing(journey: JourneyPlan) -> str:
     return f"{counted(journey.enters_now, journey.unit)} {verb} at the next tick: `include_existing`"
 
 
-def _unmanaged(journey: JourneyPlan) -> str:
-    """Whose tasks nobody would get."""
-    many = counted(journey.unmanaged, "account has", "accounts have")
-    return f"{many} no manager, and nobody gets their tasks: a task may say `otherwise: TEAM`"
+def _unmanaged(journeys: Sequence[JourneyPlan]) -> list[str]:
+    """Of how many accounts nobody would get what is for their manager: one line, however many journeys."""
+    if not journeys:
+        return []
+    many = counted(max(j.unmanaged for j in journeys), "account has", "accounts have")
+    up_to = "up to " if len(journeys) > 1 else ""
+    text = f"{up_to}{many} no manager, and nobody gets what is for them; a task may say `otherwise: TEAM`"
+    return [f"[bold]{some([j.name for j in journeys])}[/]: {text}"]
 
 
 def _show_how(console: Console, journeys: Sequence[JourneyPlan]) -> None:

@@ -178,7 +178,7 @@ def test_accounts_without_a_manager_are_told_where_a_journey_has_tasks_for_one(s
     found = findings(small)["managers"]
     assert found["state"] == "look"
     assert found["text"].startswith("1 account has no manager, and calls give tasks to managers")
-    assert "1 account has no manager, and nobody gets their tasks" in " ".join(small("plan", "--all").out.split())
+    assert "1 account has no manager, and nobody gets what is for them" in " ".join(small("plan", "--all").out.split())
     path.write_text(call.replace("message:", "otherwise: customer-care, message:"))
     assert small("apply", "-m", "calls", "--yes").code == 0
     assert findings(small)["managers"]["state"] == "ok"
