@@ -51,14 +51,16 @@ class Reach:
 
     def companies(self, journey: Journey) -> Literal["all", "some", "none"]:
         """Whether a journey writes to companies or their people, classes whose tier is the account's: to them alone, or
-        among others whom its audience names beside them."""
+        among others, be it that its audience names both or that it is for everybody."""
         if journey.unit == "account":
             return "all"
         known = self.audience(journey)
-        if journey.audience is None or known is None:
+        companies = {c.name for c in self.possible["customer"].vocabulary.classes.values() if c.unit == "account"}
+        if journey.audience is None:
+            return "some" if companies else "none"
+        if known is None:
             return "none"
         classes = {name for name, _ in known.places.get("unit") or ()}
-        companies = {c.name for c in self.possible["customer"].vocabulary.classes.values() if c.unit == "account"}
         if classes and classes <= companies:
             return "all"
         return "some" if classes & companies & self._named(journey.audience) else "none"

@@ -138,6 +138,8 @@ SOUND = {
         "steps:\n  - wait_until: { time: 10:00, days: sun }\n  - sms: hello\n    expire_after: 2 hours\n",
         "audience: country in [FR, AT]",
     ),
+    "a deadline for consumers": _other("steps: [ { email: welcome } ]\n", "audience: class != b2b and tier >= bronze")
+    | {"templates/email/welcome.mjml": GOOD["templates/email/welcome.mjml"].replace("Hello", "Last chance, hello")},
     "a day that is still to come, and one of every year": {
         "journeys/other.yaml": "journey: other\nunit: account\ntrigger: { date: 90 days before contract.ends }\n"
         "steps:\n  - wait_until: 90 days before contract.ends\n    at: 10:00\n"
