@@ -385,6 +385,8 @@ def _media(console: Console, played: Simulation) -> None:
         cost[volume.medium.value] += volume.cost
     for reply in played.replies:
         heard[reply.medium.value, reply.kind] += reply.count
+    if not sent:
+        return
     kinds = [kind for kind in _REPLIES if any(k == kind for _, k in heard)]
     currency = next((v.currency for v in played.volumes if v.currency), "")
     shown = table("By medium", "", "messages", *kinds, "cost", right=("messages", *kinds, "cost"))
@@ -426,7 +428,8 @@ def _funnel(console: Console, played: Simulation) -> None:
     quiet = []
     for name, traffic in sorted(played.traffic.items(), key=lambda item: -item[1].entered):
         if not traffic.entered:
-            quiet.append(name)
+            if not any(note.startswith(f"nobody entered {name}:") for note in played.notes):  # told with the reason
+                quiet.append(name)
             continue
         could = traffic.entered - traffic.held_out
         share = f" {traffic.reached_goal / could:.0%}" if traffic.reached_goal and could else ""

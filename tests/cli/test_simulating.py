@@ -95,3 +95,12 @@ def test_messages_of_no_journey_do_not_count_for_one_that_was_asked_for(tmp_path
     told = json.loads(out)
     assert {v["journey"] for v in told["volumes"]} == {"weekly"}
     assert any("messages of no journey" in note and "complaint" in note for note in told["notes"])
+
+
+def test_that_nobody_entered_is_told_once_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    left = journey("left", "- email: second", "{ event: left }")
+    _, out, _ = _said(
+        capsys, "-w", _written(tmp_path, {"left": left}), "simulate", "left", *SOON[:4], "--customers", "2"
+    )
+    assert out.count("nobody entered left") == 1 and "`left` did not happen to anybody" in out and "--sample" in out
+    assert "By medium" not in out
