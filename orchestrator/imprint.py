@@ -36,9 +36,9 @@ def way_out(made: Compiled) -> WayOut:
     tree = _plain().parse(page)
     if _leads_out(tree.body):
         return "there"
-    # The plain text beside the page may have it: few see that.
-    shown = any(dotted(node) in WAYS_OUT for node in tree.find_all((nodes.Getattr, nodes.Getitem)))
-    return "sometimes" if shown else "not there"
+    # The plain text beside the page may have it: few see that. Two conditions may make up a whole (X, not X).
+    shown = sum(dotted(node) in WAYS_OUT for node in tree.find_all((nodes.Getattr, nodes.Getitem)))
+    return "not there" if not shown else "sometimes" if shown == 1 else "there"
 
 
 def says_how_to_stop(made: Compiled) -> bool:

@@ -214,6 +214,6 @@ class _Way:
 
 def _takes_time(step: Step) -> bool:
     """Whether what is known of somebody may be another by the time this step is left."""
-    if step.waits or step.sends() or step.keyword == "update":
+    if step.waits or step.sends() or step.keyword in ("update", "emit", "points"):
         return True
     return any(_takes_time(inner) for body in step.bodies().values() for inner in body)

@@ -106,6 +106,11 @@ SOUND = {
         """<a href="{{ links['preferences'] }}">b</a>{% endif %} {{ workspace.sender.postal_address }}</mj-text>""",
         "",
     ),
+    "a way out under one of two conditions": _email(
+        "<mj-text>{% if tier == 'gold' %}<a href='{{ links.unsubscribe }}'>a</a>{% endif %}{% if tier != 'gold' %}"
+        "<a href='{{ links.preferences }}'>b</a>{% endif %} {{ workspace.sender.postal_address }}</mj-text>",
+        "",
+    ),
     "a way out wherever there is one": _email(
         "<mj-text>{% if links.unsubscribe is defined %}<a href='{{ links.unsubscribe }}'>a</a>{% endif %}"
         "{{ workspace.sender.postal_address }} {% if tier == 'gold' %}Hello{% endif %}</mj-text>",
@@ -115,6 +120,11 @@ SOUND = {
         "exit_when: [ count(order_placed) >= 3, class == b2c and tier == platinum ]\n"
         "steps: [ { email: welcome }, { wait: 3 days }, { sms: hello, only_if: tier >= silver } ]\n",
         "audience: class == b2c and never(order_placed) and tier < silver",
+    ),
+    "what a step brings about": _other(
+        "steps:\n  - emit: order_placed\n    properties: { order_id: x }\n  - branch:\n"
+        "      - if: any(order_placed)\n        steps: [ { email: welcome } ]\n",
+        "audience: never(order_placed)",
     ),
     "a message asked about in the next round": TRACKED
     | _other(
