@@ -101,17 +101,11 @@ class Forecast:
     journeys: Mapping[str, Pair] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def weeks(self) -> dict[date, dict[Medium, Pair]]:
-        """Sends by the week's first day, counted from the day it began on, and medium."""
-        sums: dict[tuple[date, Medium], list[int]] = {}
-        for one in self.sends:
-            first = self.began + timedelta(days=(one.day - self.began).days // 7 * 7)
-            both = sums.setdefault((first, one.medium), [0, 0])
-            both[0] += one.count.before
-            both[1] += one.count.after
+    def by_day(self) -> dict[date, dict[Medium, Pair]]:
+        """Sends by day and medium; of the days on which anything is sent."""
         found: dict[date, dict[Medium, Pair]] = {}
-        for (first, medium), (before, after) in sorted(sums.items()):
-            found.setdefault(first, {})[medium] = Pair(before, after)
+        for one in sorted(self.sends, key=lambda one: one.day):
+            found.setdefault(one.day, {})[one.medium] = one.count
         return found
 
 

@@ -51,8 +51,8 @@ def test_what_would_go_out_by_both(world: World, tmp_path: Path):
         (date(2027, 3, 8), EMAIL): Pair(10, 10),
         (date(2027, 3, 8), SMS): Pair(0, 10),
     }
-    assert found.weeks() == {
-        date(2027, 3, 1): {EMAIL: Pair(10, 10)},
+    assert found.by_day() == {
+        date(2027, 3, 5): {EMAIL: Pair(10, 10)},
         date(2027, 3, 8): {EMAIL: Pair(10, 10), SMS: Pair(0, 10)},
     }
     assert found.journeys == {"welcome": Pair(20, 30)}

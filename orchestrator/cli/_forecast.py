@@ -79,13 +79,14 @@ def show_forecast(console: Console, found: Forecast | str) -> None:
         console.print(f"\n[dim]no forecast: {found}[/]", soft_wrap=True)
         return
     media = list(dict.fromkeys(one.medium for one in found.sends))
-    weeks = found.weeks()
+    days = found.by_day()
     heads = [medium.value for medium in media]
-    rows = table("", "  week of", *heads, right=heads)
-    for first, counts in weeks.items():
-        rows.add_row(f"  {first:%-d %b}", *(_pair(counts[m]) if m in counts else "[dim]·[/]" for m in media))
-    sums = {m: _sum(counts[m] for counts in weeks.values() if m in counts) for m in media}
-    if len(weeks) > 1:
+    rows = table("", "  day", *heads, right=heads)
+    for day, counts in days.items():
+        cells = (_pair(counts[m]) if m in counts else "[dim]·[/]" for m in media)
+        rows.add_row(f"  {day:%a} {day.day:>2} {day:%b}", *cells)
+    sums = {m: _sum(counts[m] for counts in days.values() if m in counts) for m in media}
+    if len(days) > 1:
         rows.add_section()
         rows.add_row("  in all", *(_pair(sums[m]) for m in media))
     _show_costs(rows, found, heads)

@@ -88,9 +88,13 @@ def test_a_forecast_in_which_nothing_goes_out():
     empty = Forecast(began, 30, 10, 10, 1.0, 1, True)
     _forecast.show_forecast(screen, empty)
     assert "Nobody is sent anything in the next 30 days" in screen.export_text()
-    assert empty.weeks() == {}
-    sends = tuple(Sends(began + timedelta(days=n), Medium.EMAIL, Pair(1, 2)) for n in (0, 6, 7))
-    assert [list(c.values()) for c in dataclasses.replace(empty, sends=sends).weeks().values()] == [
-        [Pair(2, 4)],
-        [Pair(1, 2)],
+    assert empty.by_day() == {}
+    sends = tuple(Sends(began + timedelta(days=n), Medium.EMAIL, Pair(n, 2)) for n in (7, 0, 6))
+    busy = dataclasses.replace(empty, sends=sends)
+    assert list(busy.by_day()) == [began, began + timedelta(days=6), began + timedelta(days=7)]
+    _forecast.show_forecast(screen, busy)
+    assert [line.split() for line in screen.export_text().splitlines() if "Mar " in line] == [
+        ["Mon", "1", "Mar", "0", "→", "2"],
+        ["Sun", "7", "Mar", "6", "→", "2"],
+        ["Mon", "8", "Mar", "7", "→", "2"],
     ]
