@@ -97,7 +97,8 @@ def _said(conn: sa.Connection, declared: Complaints, seen: int, upto: int) -> li
 
 
 def _settling_before(conn: sa.Connection, declared: Complaints, opened: list[Any], seen: int) -> list[Any]:
-    """Closings that were seen before the openings they are of: files come in any order. One statement, if any."""
+    """Closings that were seen before the openings they are of: files come in any order. One that names no key and has
+    settled what was open then is of nothing else. One statement, if any, and one more where there are such."""
     if not opened:
         return []
     whose = {
@@ -105,7 +106,33 @@ def _settling_before(conn: sa.Connection, declared: Complaints, opened: list[Any
         "companies": list({row.company for row in opened if row.company is not None}),
     }
     bound = {"closed": declared.closed_by, "seen": seen, "first": min(row.occurred_at for row in opened)}
-    return list(conn.execute(_seen_closings(conn.dialect.name), whose | bound))
+    found = list(conn.execute(_seen_closings(conn.dialect.name), whose | bound))
+    if not any(_is_of_all(declared, row) for row in found):
+        return found
+    settled = conn.execute(_settled_since(conn.dialect.name), whose | {"first": bound["first"]}).all()
+    done: set[tuple[str, int | None, datetime]] = set()
+    for customer_id, company, at in settled:
+        done |= {("customer", customer_id, at), ("account", company, at)}
+    return [row for row in found if not (_is_of_all(declared, row) and _by(row) in done)]
+
+
+def _is_of_all(declared: Complaints, row: Any) -> bool:
+    """Whether a closing names none of the complaints, and is of all that are open."""
+    return not declared.key or row.properties.get(declared.key) is None
+
+
+def _by(row: Any) -> tuple[str, int | None, datetime]:
+    if row.customer_id is not None:
+        return "customer", row.customer_id, row.occurred_at
+    return "account", row.company, row.occurred_at
+
+
+@cache
+def _settled_since(dialect: str) -> sa.Select[Any]:
+    c = support_case.c
+    whose = sa.or_(bound_among(dialect, c.customer_id, "people"), bound_among(dialect, c.account_id, "companies"))
+    query = sa.select(c.customer_id, c.account_id, c.closed_at)
+    return query.where(whose, c.key.startswith(f"{ORIGIN}:"), c.closed_at >= sa.bindparam("first"))
 
 
 @cache

@@ -8,8 +8,11 @@ import sqlalchemy as sa
 
 from orchestrator import accrue as accruing
 from orchestrator.accrue import accrue
+from orchestrator.apply import in_force
+from orchestrator.consider import consider
 from orchestrator.enroll import enroll
 from orchestrator.store import tables as t
+from orchestrator.store.explain import Who
 from tests.outgoing import World, journey
 from tests.tiered import buy, texts, tier, world
 
@@ -34,6 +37,13 @@ def look(world: World) -> dict[str, int]:
     return {name: n for name, n in enroll(world.store, now=world.now).items() if n}
 
 
+def _why(world: World, name: str, customer_id: int) -> str:
+    with world.store.read() as conn:
+        force = in_force(conn)
+        assert force is not None
+        return consider(conn, force, name, Who("x", customer_id, None, None), world.now).triggers[0].told[-1]
+
+
 def with_a_past(world: World, n: int) -> list[int]:
     ids = world.people(n, tier=None)
     for _ in range(4):
@@ -48,6 +58,8 @@ def test_what_an_old_order_makes_begins_nothing_and_what_a_new_one_makes_does(wo
     assert look(world) == {}
     assert {tier(world, i) for i in old} == {"gold"}
     assert look(world) == {}
+    for name in ("up", "club"):
+        assert "known before the programme came in force" in _why(world, name, old[0])
     buy(world, new, times=2)
     assert look(world) == {"up": 1, "club": 1, "out": 1}
 
@@ -88,3 +100,18 @@ def test_a_later_apply_takes_nothing_for_history(world: World):
     world.now += timedelta(minutes=1)
     buy(world, new, times=2)
     assert look(world)["club"] == 1
+
+
+def test_rules_of_classes_that_have_looked_before_are_no_programme(world: World):
+    """The workspace began with classes by rule alone; the first programme comes with a later apply."""
+    made = texts()
+    text = made["journeys/workspace.yaml"]
+    start, end = text.index("program:\n"), text.index("policies:")
+    vip = "  vip: { tiers: [bronze, silver], when: \"town == 'here'\" }\n  b2b: { tiers"
+    made["journeys/workspace.yaml"] = (text[:start] + text[end:]).replace("  b2b: { tiers", vip, 1)
+    world.apply(made)
+    old = with_a_past(world, 3)
+    assert look(world) == {}
+    put_in_force(world, up=UP, club=CLUB, out=OUT)
+    assert look(world) == {}
+    assert {tier(world, i) for i in old} == {"gold"}

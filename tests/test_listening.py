@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -224,6 +224,28 @@ def test_a_complaint_whose_end_is_seen_first_is_settled(world: World) -> None:
     cases = {case.customer_id: case.closed_at for case in world.rows(sa.select(t.support_case))}
     assert cases == {ann: closed, bea: None, cid: None, eva: closed}
     assert sorted(m.customer_id for m in world.messages()) == [bea, cid], "a task only of what is not settled"
+
+
+def test_an_end_that_has_settled_one_complaint_settles_none_that_is_told_later(world: World) -> None:
+    """It names no ticket: it was of what was open then, and what comes to light afterwards is somebody's task."""
+    world.apply(complaining(COMPLAINTS.replace("  key: ticket\n", "")))
+    [ann] = world.people(1)
+    first = world.now
+    world.event([ann], "complaint_opened", ticket="t1")
+    accrued(world)
+    world.pass_time(hours=2)
+    closed = world.now
+    world.event([ann], "complaint_closed")
+    accrued(world)
+    world.pass_time(minutes=5)
+    late = closed - timedelta(minutes=1)
+    opened = {"type": "complaint_opened", "key": "late", "customer_id": ann, "account_id": None, "occurred_at": late}
+    with world.store.write() as conn:
+        record_events(conn, [{**opened, "properties": {"ticket": "t2"}}], now=world.now)
+    accrued(world)
+    cases = {case.opened_at: case.closed_at for case in world.rows(sa.select(t.support_case))}
+    assert cases == {first: closed, late: None}
+    assert len(world.messages()) == 2
 
 
 def test_what_a_help_desk_has_open_and_what_is_closed_already_stays_as_it_is(world: World) -> None:

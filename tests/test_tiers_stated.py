@@ -171,3 +171,17 @@ def test_the_tier_that_somebody_came_with_is_judged_as_of_then(world: World, loo
     assert (tier(world, ann), replayed(world, ann)) == ("silver", "silver")
     assert ledger(world, ann, "customer") == [(None, "bronze", ""), ("bronze", "silver", "score")]
     assert (row(world, ann).held_until, row(world, ann).held_below) == (None, None)
+
+
+def test_what_was_stated_of_a_class_that_a_rule_took_away_says_nothing_in_the_next(world: World) -> None:
+    made = texts()
+    vip = "  vip: { tiers: [one, gold], when: \"town == 'here'\" }\n  b2b: { tiers"
+    made["journeys/workspace.yaml"] = made["journeys/workspace.yaml"].replace("  b2b: { tiers", vip, 1)
+    project = world.apply(made)
+    take(world, project, {"tier": "gold"})
+    ann = whose(world)
+    take(world, project, {"town": "here"})
+    take(world, project, {"town": "there"})
+    assert tier(world, ann) == "bronze"
+    take(world, project, {"tier": "gold"})
+    assert tier(world, ann) == "gold"

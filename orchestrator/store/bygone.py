@@ -7,8 +7,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from orchestrator.store.points import WRITTEN
 from orchestrator.store.tables import account, customer
+from orchestrator.store.tiers import began
 from orchestrator.store.versions import Settings, set_instant, settings
 
 _BEFORE, _TAKEN = "history_before", "history_taken"
@@ -17,8 +17,8 @@ KEPT: Final = (_BEFORE, _TAKEN)
 
 def begin(conn: sa.Connection, now: datetime) -> None:
     """A programme comes in force that has never looked; where people are there already, they have a history."""
-    if settings(conn, WRITTEN, *KEPT).kept:
-        return
+    if settings(conn, *KEPT).kept or began(conn):
+        return  # rules of classes alone are no programme, and have looked without one
     if any(conn.execute(sa.select(sa.exists().select_from(table))).scalar_one() for table in (customer, account)):
         set_instant(conn, _BEFORE, now)
 

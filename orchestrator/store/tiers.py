@@ -25,6 +25,7 @@ from orchestrator.store.tables import (
     loyalty,
     point_entry,
     record,
+    setting,
     tier_change,
 )
 
@@ -173,6 +174,12 @@ def since_name(class_name: str) -> str:
 def program_since(conn: sa.Connection, class_name: str) -> datetime | None:
     """Since when a class has had a programme: whoever was there before comes in quietly."""
     return versions.setting_instant(conn, since_name(class_name))
+
+
+def began(conn: sa.Connection) -> bool:
+    """Whether any class has had a programme that has looked."""
+    known = sa.exists().where(setting.c.name.startswith(since_name("")))
+    return bool(conn.execute(sa.select(known)).scalar_one())
 
 
 def begin_program(conn: sa.Connection, class_name: str, at: datetime) -> None:
@@ -372,8 +379,8 @@ def leave_classes(conn: sa.Connection, unit: Unit, names: Sequence[str], now: da
 
 
 def set_classes(conn: sa.Connection, unit: Unit, classes: Mapping[int, str]) -> None:
-    """Another class, and no tier: the old one's says nothing in it."""
-    rows = [{"id": i, "class": name, "tier": None} for i, name in classes.items()]
+    """Another class, and no tier: the old one's says nothing in it, nor does what was stated of it."""
+    rows = [{"id": i, "class": name, "tier": None, "tier_stated": None} for i, name in classes.items()]
     update_many(conn, _table(unit), rows, where=("id",))
 
 
