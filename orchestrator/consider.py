@@ -32,7 +32,7 @@ from orchestrator.journey import (
 from orchestrator.model import Enrollment, scored
 from orchestrator.occurrences import due_runs
 from orchestrator.stages import STAGE
-from orchestrator.store import explain, tiers, versions
+from orchestrator.store import bygone, explain, tiers, versions
 from orchestrator.store.explain import Part, Row, Who
 from orchestrator.store.versions import Watermark
 from orchestrator.trigger import in_words
@@ -44,6 +44,7 @@ _HORIZONS = (1, 8, 40, 400)  # days: the first that holds an occurrence is enoug
 _SHOWN = 3
 _NOT_YET = "not looked at yet: the next tick does"
 _IN_THE_WAY = "it began no run: the audience or the rules of re-entry were in the way then"
+_OF_OLD = "it is made of what was known before the programme came in force, which begins no run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +302,12 @@ class _Case:
             at = _minute(mark.baseline_at)
             told = f"in {name}, but was so when the journey was put in force ({at}): only who comes in later enters"
         else:
-            told = f"came into {name} at {_minute(since)}: {self._began('entered_at', since) or _IN_THE_WAY}"
+            told = f"came into {name} at {_minute(since)}: {self._began('entered_at', since) or self._why(mark, since)}"
         return False, [told]
+
+    def _why(self, mark: Watermark, at: datetime) -> str:
+        """Why a segment that somebody came into, or a change of her tier, began no run."""
+        return _OF_OLD if bygone.was_history(self.conn, mark.baseline_at, at) else _IN_THE_WAY
 
     def _event(self, trigger: EventTrigger, mark: Watermark) -> tuple[bool | None, list[str]]:
         rows = explain.newest_events(self.conn, self.one, self.journey.unit, trigger.event, _SHOWN)
@@ -348,7 +353,7 @@ class _Case:
             elif row["id"] > mark.seen_id:
                 text, holds = _NOT_YET, True
             else:
-                text = self._began("run_key", f"tier:{row['id']}") or _IN_THE_WAY
+                text = self._began("run_key", f"tier:{row['id']}") or self._why(mark, row["received_at"])
             move = f"{row['from_tier'] or 'no tier'} → {row['to_tier'] or 'no tier'}"
             told.append(f"{move} at {_minute(row['at'])}: {text}")
         return holds, told

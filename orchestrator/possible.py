@@ -142,9 +142,18 @@ class Possible:
         """What is known where the tier is one of these."""
         return self._placed(known, owner, lambda place: place[1] in names)
 
-    def lasting(self, known: Known) -> Known:
-        """What still holds after time has passed: the class, and what is said of the event that began the run."""
-        places = {owner: self._of({c for c, _ in some}) for owner, some in known.places.items()}
+    def lasting(self, known: Known, *, moves: bool = False) -> Known:
+        """What still holds after time has passed: the class, and what is said of the event that began the run.
+
+        `moves`: but for a class of the same unit, such as that of a partner who becomes a customer."""
+        classes = self.vocabulary.classes
+        places = {}
+        for owner, some in known.places.items():
+            may = {c for c, _ in some}
+            if moves:
+                units = {classes[c].unit for c in may if c is not None and c in classes}
+                may |= {name for name, declared in classes.items() if declared.unit in units}
+            places[owner] = self._of(may)
         return Known(places, _of_event(known.values), _of_event(known.bounds), _of_event(known.there))
 
     def _all(self, known: Known, parts: tuple[Node, ...], mode: Mode, depth: int) -> Known | None:

@@ -128,7 +128,8 @@ class Reach:
                 self.problems.warning("ends-at-once", message, asked.span or journey.span, hint)
             else:
                 so = "the goal is never reached" if asked is journey.goal else "it never ends a run"
-                self._asked(asked, way.lasting, way, journey.span, so)
+                # To come into another class may be what is hoped for.
+                self._asked(asked, way.can.lasting(known, moves=True), way, journey.span, so)
 
     def _steps(self, steps: Sequence[Step], known: Known, way: _Way) -> None:
         for step in steps:

@@ -20,6 +20,7 @@ from orchestrator.steps import Step
 from orchestrator.steps.first_of import FirstOf
 from orchestrator.steps.sending import SendStep
 from orchestrator.steps.wait import Wait
+from orchestrator.steps.wait_for import WaitFor
 from orchestrator.steps.wait_until import Clock, WaitUntil
 from orchestrator.terms import Ref
 from orchestrator.trigger import DateTrigger, RiskTrigger
@@ -112,7 +113,8 @@ def _timed(journey: Journey) -> Iterator[tuple[SendStep, _Due]]:
 def _moment(trigger: object) -> _Due | None:
     if isinstance(trigger, DateTrigger | RiskTrigger):
         return _Due.at(_EVERY, trigger.at)
-    if isinstance(trigger, ScheduleTrigger) and trigger.cron is not None:
+    # By one clock for all, it is any time of day where somebody is.
+    if isinstance(trigger, ScheduleTrigger) and trigger.cron is not None and trigger.timezone == "recipient":
         minute, hour, *rest = trigger.cron.split()
         if minute.isdigit() and hour.isdigit() and rest[:2] == ["*", "*"]:
             return _Due(_EVERY, int(hour) * 60 + int(minute))
@@ -196,8 +198,10 @@ def tell_passed(journey: Journey, problems: Problems) -> None:
     if not journey.triggers or not all(isinstance(trigger, DateTrigger) for trigger in journey.triggers):
         return
     triggers = [trigger for trigger in journey.triggers if isinstance(trigger, DateTrigger)]
+    # Behind an event the date may be another: a contract is renewed.
+    heard = {later for step in journey.every_step() if isinstance(step, WaitFor) for later in journey.ahead(step.id)}
     for step in journey.every_step():
-        if not isinstance(step, WaitUntil) or isinstance(step.wait_until, Clock):
+        if not isinstance(step, WaitUntil) or isinstance(step.wait_until, Clock) or step.id in heard:
             continue
         offset = step.wait_until
         ref = offset.expression.root if offset.expression is not None else None

@@ -155,6 +155,22 @@ SOUND = {
         "steps:\n  - wait_until: 90 days before contract.ends\n    at: 10:00\n"
         "  - wait_until: 45 days before contract.ends\n  - email: renewal\n"
     },
+    "a day of the contract that was renewed meanwhile": {
+        "journeys/other.yaml": "journey: other\nunit: account\ntrigger: { date: 30 days before contract.ends }\n"
+        "steps:\n  - wait_for: { event: contract_renewed, timeout: 60 days }\n"
+        "  - wait_until: 90 days before contract.ends\n  - email: renewal\n"
+    },
+    "another class of the same unit as the goal": {
+        WORKSPACE: GOOD[WORKSPACE].replace("  b2b: {", "  prospect: { tiers: [new] }\n  b2b: {"),
+        "journeys/other.yaml": "journey: other\nowner: crm@acme.example\ntrigger: { event: signed_up }\n"
+        "audience: class == prospect\ngoal: class == b2c\n"
+        "steps: [ { email: welcome }, { wait: 3 days }, { sms: hello } ]\n",
+    },
+    "late by the clock of the house, not where they are": SMS_HOURS
+    | {
+        "journeys/other.yaml": 'journey: other\nowner: crm@acme.example\ntrigger: { schedule: "0 22 * * *" }\n'
+        "audience: country == US\ngoal: { event: order_placed }\nsteps: [ { sms: hello, expire_after: 2 hours } ]\n",
+    },
 }
 """What is laid over the sound workspace and is sound, too."""
 

@@ -33,6 +33,13 @@ def pending_of(kept: Settings) -> datetime | None:
     return None if _TAKEN in kept.kept else kept.instant(_BEFORE)
 
 
+def was_history(conn: sa.Connection, baseline: datetime, at: datetime) -> bool:
+    """Whether what a trigger, put in force at `baseline`, found at an instant was made of what was there before."""
+    kept = settings(conn, *KEPT)
+    before, taken = kept.instant(_BEFORE), kept.instant(_TAKEN)
+    return before is not None and taken is not None and baseline >= before and at <= taken
+
+
 def end(conn: sa.Connection, now: datetime) -> None:
     set_instant(conn, _TAKEN, now)
 
