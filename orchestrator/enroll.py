@@ -342,19 +342,23 @@ class _Guard:
 
 
 def waits_for_history(trigger: Trigger, mark: Watermark, since: datetime) -> bool:
-    """Whether a trigger, put in force by the apply of that instant or later, finds out only what the programme has
-    made of all that was there before: points and tiers of old orders are no news."""
-    if isinstance(trigger, SegmentTrigger):
-        return mark.baseline_at >= since and not trigger.include_existing
-    return isinstance(trigger, TierTrigger) and mark.baseline_at >= since
+    """Whether a trigger, put in force by the apply of that instant or later, looks only when the programme has gone
+    through all that was there before: half of somebody's orders make too few points."""
+    return isinstance(trigger, SegmentTrigger | TierTrigger) and mark.baseline_at >= since
 
 
 def take_history(conn: sa.Connection, since: datetime, now: datetime) -> None:
-    """The programme has gone through what was there at the apply of that instant: what came of it begins no run."""
+    """The programme has gone through what was there at the apply of that instant: points and tiers of old orders are no
+    news, and what came of them begins no run, but where those in the segment already are to enter."""
+
+    def is_known(_: Journey, trigger: Trigger, mark: Watermark) -> bool:
+        wanted = isinstance(trigger, SegmentTrigger) and trigger.include_existing
+        return waits_for_history(trigger, mark, since) and not wanted
+
     versions.hold_triggers(conn)
     if bygone.pending(conn) is None or (force := in_force(conn)) is None:
         return  # another worker was here meanwhile
-    look_away(conn, force, now, lambda _, trigger, mark: waits_for_history(trigger, mark, since))
+    look_away(conn, force, now, is_known)
     bygone.end(conn, now)
 
 
