@@ -106,28 +106,6 @@ def test_who_is_meant_to_be_in_from_the_beginning_is_not_found_by_half_of_her_po
     assert look(world) == {"rich": 3}
 
 
-def test_who_is_meant_to_be_in_from_the_beginning_is_not_found_by_half_of_her_points(world: World, monkeypatch):
-    """The first look takes one order of four of each: by its end nobody is poor, and nobody has become so."""
-    monkeypatch.setattr(accruing, "BATCH", 3)
-    ids = world.people(3, tier=None)
-    for _ in range(4):
-        world.event(ids, "bought", order_id="o", amount=10_000, amount_currency="EUR")
-    segments = {
-        "poor": journey("poor", STEP, "{ segment_entry: poor, include_existing: true }"),
-        "gone": journey("gone", STEP, "{ segment_exit: rich, include_existing: true }"),
-        "rich": journey("rich", STEP, "{ segment_entry: rich, include_existing: true }"),
-    }
-    made = texts(B2C + "    points:\n      - 1 per 1 EUR of bought.amount\n", journeys=segments)
-    made["journeys/segments.yaml"] = "poor: not points.balance >= 300\nrich: points.balance >= 300\n"
-    world.apply(made)
-    world.pass_time(minutes=1)
-    looks = iter([False, True])
-    accrue(world.store, now=world.now, stop=lambda: next(looks))
-    assert set(world.rows(sa.select(t.loyalty.c.points))) == {(100,)}
-    assert not any(enroll(world.store, now=world.now).values())
-    assert look(world) == {"rich": 3}
-
-
 def test_where_nobody_was_there_at_the_apply_there_is_no_past(world: World):
     put_in_force(world, up=UP, club=CLUB)
     with_a_past(world, 3)
