@@ -59,8 +59,9 @@ def has_address(made: Compiled, address: str) -> bool:
 
 
 def _folded(text: str) -> str:
-    """Words alone: how they are parted and marked does not matter."""
-    return " ".join(re.sub(r"[\W_]+", " ", text.replace("\N{SOFT HYPHEN}", "").casefold()).split())
+    """Words alone: how they are parted and marked does not matter, nor whether it is a Straße or a Str."""
+    words = re.sub(r"[\W_]+", " ", text.replace("\N{SOFT HYPHEN}", "").casefold()).split()
+    return " ".join(re.sub(r"strasse$", "str", word) for word in words)
 
 
 @cache

@@ -31,7 +31,7 @@ _ENDS_BEFORE: Final = re.compile(
     rf"\b{_OWN}\b(?: (?:period|phase|version|year))?(?:\W|\b(?:das|die|der|it|that)\b)*$", re.I
 )
 _ENDS_BEHIND: Final = re.compile(
-    rf"\W+(?:(?:in|of|on|until|before|to|for|with|bis|zum|zur|ihr\w*|dein\w*|eur\w*|der|die|das|des|your|the|this|free"
+    rf"\W+(?:(?:in|of|on|until|before|to|for|with|bis|zu|zum|zur|unser\w*|ihr\w*|dein\w*|eur\w*|der|die|das|des|your|the|this|free"
     rf"|my|our|end|ende|kostenlose\w*) +){{0,4}}{_OWN}\b",
     re.IGNORECASE,
 )
@@ -39,8 +39,13 @@ _LEFT: Final = re.compile(r"\bleft$|tage$|stunden$|\b(?:today|tonight|midnight|h
 """What may be said of what ends by itself."""
 
 
+_UNSEEN: Final = re.compile(r"\{#.*?#\}|<!--.*?-->|https?://[^\s\"'<>]+", re.DOTALL | re.IGNORECASE)
+"""Notes to who writes, and addresses."""
+
+
 def presses(text: str) -> re.Match[str] | None:
     """The first words of a text that press for time."""
+    text = _UNSEEN.sub(lambda unseen: " " * len(unseen[0]), text)
     for said in _DEADLINE.finditer(text):
         before = text[max(0, said.start() - 60) : said.start()]
         if _DENIED.search(before[-30:]):

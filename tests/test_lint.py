@@ -101,6 +101,7 @@ SOUND = {
     "a postal address by lines": _email(
         "<mj-text>Acme GmbH &middot; Inc.<br/>Hauptstr.&nbsp;1<br /><b>10115</b> Berlin<br/>Germany</mj-text>", ""
     ),
+    "a street spelt out": _email("<mj-text>Acme | Hauptstra&szlig;e 1 | D-10115 Berlin</mj-text>", ""),
     "a way out on each way": _email(
         "<mj-text>{% if customer.birthday is defined %}<a href='{{ links.unsubscribe }}'>a</a>{% else %}"
         """<a href="{{ links['preferences'] }}">b</a>{% endif %} {{ workspace.sender.postal_address }}</mj-text>""",
@@ -262,6 +263,8 @@ def test_a_slip_in_the_workspace_is_told_at_its_place() -> None:
         ("Ihre Testphase endet heute.", None),
         ("Noch 5 Tage: Sie haben nur noch 5 Tage in Ihrer kostenlosen Testphase", None),
         ("This is not your last chance", None),
+        ("Nur noch 3 Tage bis zu unserem Webinar", None),
+        ("{# never say last chance #} Hello <!-- hurry --> https://acme.example/countdown.gif", None),
     ],
 )
 def test_what_presses_for_time(text: str, said: str | None) -> None:
