@@ -16,6 +16,8 @@ from orchestrator.apply import in_force
 from orchestrator.enroll import enroll
 from orchestrator.importing import ImportReport, import_file
 from orchestrator.plan import plan
+from orchestrator.problems import ProjectError
+from orchestrator.project import load_files
 from orchestrator.store import insert_ids
 from orchestrator.store import tables as t
 from orchestrator.tasking import open_tasks, plan_digests
@@ -227,3 +229,13 @@ def test_what_nobody_gets_is_told_by_the_tick_and_by_a_plan(world: World) -> Non
     assert told == {"j": 1}
     taken = world.apply(files({"j": journey("j", f"{FOR_MANAGERS}\n  otherwise: sales")}))
     assert [one.unmanaged for one in plan(world.store, taken, now=world.now).journeys] == [0]
+
+
+@pytest.mark.parametrize("field", ["customer.email", "customer.phone"])
+def test_no_task_goes_to_the_customer_herself(field: str) -> None:
+    """Nobody asks for consent to a task: it would be a letter that she has not agreed to."""
+    with pytest.raises(ProjectError) as caught:
+        load_files(files({"j": journey("j", f"- task: {field}\n  message: Buy something")}))
+    assert [(p.code, p.message) for p in caught.value.problems] == [
+        ("wrong-type", f"`{field}` is the customer's own address")
+    ]

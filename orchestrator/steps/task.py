@@ -18,6 +18,7 @@ from orchestrator.steps.sending import MANAGER, NO_MANAGER, SendStep, internal
 from orchestrator.words import Duration, names_a_field
 
 _ADDRESS: Final = re.compile(r"[^\s@<>(),:;\"]+@[^\s@<>(),:;\"]+")
+_HERS: Final = frozenset({"customer.email", "customer.phone"})
 _NAMES: Final = frozenset({Kind.TEXT, Kind.KEY, Kind.CHOICE})
 
 
@@ -65,6 +66,9 @@ class Task(SendStep):
         said = node.get("task")
         if said is not None and names_a_field(self.task):
             object.__setattr__(self, "field", place(said, 0, said.text.rstrip(), context, _field))
+            if self.task.strip() in _HERS:  # no consent is asked for a task: it would go to her own mailbox
+                hint = "name a field that says which of our own people takes it, such as `opportunity.owner`"
+                context.problems.error("wrong-type", f"`{self.task}` is the customer's own address", said.span, hint)
         at = node.get("otherwise")
         if at is None:
             return
