@@ -228,12 +228,8 @@ def _entering(
     if not found or not new.admits:
         return None, 0
     members = segments.count(conn, segments.named(found[0].segment), new.unit, now)
-    sizes = (
-        entering_size(conn, segments, new, t, now)
-        for t in found
-        if t.include_existing and (new.name, trigger_key(project, t)) not in known
-    )
-    return members, sum(sizes)
+    fresh = [t for t in found if t.include_existing and (new.name, trigger_key(project, t)) not in known]
+    return members, entering_size(conn, segments, new, fresh, now) if fresh else 0
 
 
 def _by_step(inside: Sequence[Inside]) -> tuple[StepPlan, ...]:

@@ -99,6 +99,14 @@ def test_whom_a_run_keeps_out_does_not_count(world: World, rest: str, count: int
     assert comes_true(world, said(IN, rest)) == count
 
 
+def test_who_is_there_by_two_triggers_enters_once(world: World):
+    world.people(5, tier="gold")
+    world.people(3, tier="silver")
+    texts = said(f"[ {IN}, {{ segment_entry: silver, include_existing: true }} ]", "reentry: once")
+    texts["journeys/segments.yaml"] += "silver: tier >= silver\n"
+    assert comes_true(world, texts) == 8
+
+
 def test_whose_run_is_over_comes_again_unless_it_was_for_once(world: World):
     people = world.people(3, tier="gold")
     world.apply(said("{ event: signed_up }", "reentry: once", "- email: hello"))

@@ -85,12 +85,16 @@ def _audience(segments: Segments, journey: Journey, now: datetime) -> sa.Select[
 
 
 def entering_size(
-    conn: sa.Connection, segments: Segments, journey: Journey, trigger: SegmentTrigger, now: datetime
+    conn: sa.Connection, segments: Segments, journey: Journey, triggers: Sequence[SegmentTrigger], now: datetime
 ) -> int:
-    """How many of those in it (or out) already the next look lets in: of the audience, and kept out by no run."""
-    unit, cond = customer if journey.unit == "customer" else account, segments.named(trigger.segment)
-    within = segments.predicate(cond, unit, now=now)
-    where = [within if trigger.direction == "entry" else ~within]
+    """How many of those in one of these (or out) already the next look lets in: of the audience, and kept out by no
+    run. Each once, by however many triggers."""
+    unit = customer if journey.unit == "customer" else account
+    meant = []
+    for trigger in triggers:
+        within = segments.predicate(segments.named(trigger.segment), unit, now=now)
+        meant.append(within if trigger.direction == "entry" else ~within)
+    where = [sa.or_(sa.false(), *meant)]
     if unit is customer:
         where += [customer.c.merged_into.is_(None), customer.c.left_at.is_(None)]
     if journey.audience is not None:
