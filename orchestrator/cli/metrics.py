@@ -341,7 +341,8 @@ def _show_experiments(console: Console, found: Report, currency: str) -> None:
     if not found.experiments:
         return
     console.print()
-    shown = table("Experiments, from the first on", "arm", "value", "95 %", "", "n", right=("value", "n"))
+    heads = ("arm", "value", "95 %", "", "n")
+    shown = table("Experiments, from the first on", *heads, right=("value", "n"), wrap=("arm",))
     for name, (one, rates, behind) in found.of_experiments().items():
         won = one.decision.winner if one.decision is not None else ""
         shown.add_row(f"[bold]{name}[/]: {one.state}")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
 
-from orchestrator.metrics import MEASURES
+import pytest
+from rich.console import Console
+
+from orchestrator.cli.metrics import _show_experiments
+from orchestrator.metrics import MEASURES, Figure
 from tests.cli.conftest import World
 
 PROGRAM = "program:\n  value: { orders: order_placed.amount, inactive_after: 12 months, margin: 50% }\n"
@@ -105,3 +111,14 @@ def test_what_it_does_not_take(shop: World) -> None:
         assert said.code == 2 and why in said.err, (arguments, said)
     said = shop("metrics", "what-if", "--retention", "+30%", "--period", "2026")
     assert said.code == 3 and "below 100 %" in said.err
+
+
+def test_what_an_experiment_has_so_far_is_there_to_be_read_where_it_is_narrow() -> None:
+    one = SimpleNamespace(state="too early", decision=None)
+    told = {"win-back/split:fifteen-percent-ten-euros": (one, {"ten-euros": Figure(None, 0)}, {})}
+    found: Any = SimpleNamespace(experiments=(one,), of_experiments=lambda: told)
+    console = Console(width=60, file=StringIO(), record=True)
+    _show_experiments(console, found, "EUR")
+    shown = console.export_text()
+    assert "…" not in shown
+    assert "n = 0" in shown
