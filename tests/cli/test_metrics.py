@@ -115,7 +115,7 @@ def test_what_it_does_not_take(shop: World) -> None:
 
 def test_what_an_experiment_has_so_far_is_there_to_be_read_where_it_is_narrow() -> None:
     one = SimpleNamespace(state="too early", decision=None)
-    told = {"win-back/split:fifteen-percent-ten-euros": (one, {"ten-euros": Figure(None, 0)}, {})}
+    told: dict[str, Any] = {"win-back/split:fifteen-percent-ten-euros": (one, {"ten-euros": Figure(None, 0)}, {})}
     found: Any = SimpleNamespace(experiments=(one,), of_experiments=lambda: told)
     console = Console(width=60, file=StringIO(), record=True)
     _show_experiments(console, found, "EUR")
