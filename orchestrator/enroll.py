@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from orchestrator import program
 from orchestrator.apply import Force, in_force, trigger_key
 from orchestrator.dates import before, day_after
 from orchestrator.journey import (
@@ -29,12 +30,14 @@ from orchestrator.journey import (
     Trigger,
 )
 from orchestrator.occurrences import Window, date_windows, days_fired, due_runs
+from orchestrator.project import Project
 from orchestrator.stages import CHANGED
 from orchestrator.store import bygone, versions
 from orchestrator.store import triggers as entering
 from orchestrator.store.database import Store
 from orchestrator.store.triggers import AtRisk, Due, Entry
 from orchestrator.store.versions import Watermark
+from orchestrator.workspace import segments_used
 from orchestrator.zones import zone
 
 FLOOR = 50
@@ -70,7 +73,7 @@ def enroll(
         looks = [
             look
             for look in _looks(force, versions.watermarks(conn), unchanged, now)
-            if history is None or not waits_for_history(look.trigger, look.mark, history)
+            if history is None or not waits_for_history(force.project, look.trigger, look.mark, history)
         ]
         sight = _sight(conn, force, looks)
     idle: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
@@ -341,23 +344,35 @@ class _Guard:
 # ---- what is taken for known ----------------------------------------------------------------------------------------
 
 
-def waits_for_history(trigger: Trigger, mark: Watermark, since: datetime) -> bool:
+def waits_for_history(project: Project, trigger: Trigger, mark: Watermark, since: datetime) -> bool:
     """Whether a trigger, put in force by the apply of that instant or later, looks only when the programme has gone
-    through all that was there before: half of somebody's orders make too few points."""
-    return isinstance(trigger, SegmentTrigger | TierTrigger) and mark.baseline_at >= since
+    through all that was there before: half of somebody's orders make too few points. A segment that asks for nothing
+    of the programme's waits for nothing."""
+    if mark.baseline_at < since or not isinstance(trigger, SegmentTrigger | TierTrigger):
+        return False
+    return isinstance(trigger, TierTrigger) or _asks_programme(project, trigger.segment)
+
+
+def _asks_programme(project: Project, segment: str) -> bool:
+    names = {segment} | segments_used([project.segments[segment]], project.segments)
+    words = (*program.WORDS, "class") if project.class_rules else program.WORDS
+    return any(word in project.segments[name].text for name in names for word in words)
 
 
 def take_history(conn: sa.Connection, since: datetime, now: datetime) -> None:
     """The programme has gone through what was there at the apply of that instant: points and tiers of old orders are no
     news, and what came of them begins no run, but where those in the segment already are to enter."""
 
+    versions.hold_triggers(conn)
+    force = in_force(conn)
+    if bygone.pending(conn) is None or force is None:
+        return  # another worker was here meanwhile
+    project = force.project
+
     def is_known(_: Journey, trigger: Trigger, mark: Watermark) -> bool:
         wanted = isinstance(trigger, SegmentTrigger) and trigger.include_existing
-        return waits_for_history(trigger, mark, since) and not wanted
+        return waits_for_history(project, trigger, mark, since) and not wanted
 
-    versions.hold_triggers(conn)
-    if bygone.pending(conn) is None or (force := in_force(conn)) is None:
-        return  # another worker was here meanwhile
     look_away(conn, force, now, is_known)
     bygone.end(conn, now)
 

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from orchestrator.condition import Condition, Expression
-from orchestrator.model import Unit
+from orchestrator.model import LOYALTY_EVENTS, LOYALTY_FIELDS, Unit
 from orchestrator.words import Duration
+
+WORDS: Final = (
+    *("tier", "badge", "benefit", "reward", "voucher", "referral", "challenge", "draw", "commission", "rank"),
+    *sorted({name.partition(".")[0] for name in LOYALTY_FIELDS}),
+    *sorted(LOYALTY_EVENTS),
+)
+"""Words by which conditions, steps and texts name the programme; looked for wherever they stand."""
 
 
 @dataclass(frozen=True, slots=True)

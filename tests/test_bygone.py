@@ -70,6 +70,23 @@ def test_who_is_meant_to_be_in_from_the_beginning_is(world: World):
     assert look(world) == {"all": 3}
 
 
+def test_segments_that_ask_for_nothing_of_the_programme_wait_for_nothing(world: World):
+    """Three days until the first look: who came meanwhile is news to them, and no news to those that ask for points."""
+    with_a_past(world, 1)
+    made = texts(B2C + "    points:\n      - 1 per 1 EUR of bought.amount\n", journeys={
+        "plain": journey("plain", STEP, "{ segment_entry: buyers }", "reentry: always"),
+        "behind": journey("behind", STEP, "{ segment_entry: rich-buyers }", "reentry: always"),
+    })  # fmt: skip
+    made["journeys/segments.yaml"] = (
+        "buyers: count(bought) >= 1\nrich: points.balance >= 1\n"
+        'rich-buyers: in segment("buyers") and in segment("rich")\n'
+    )
+    world.apply(made)
+    world.pass_time(days=3)
+    world.event(world.people(2, tier=None), "bought", order_id="o", amount=10_000, amount_currency="EUR")
+    assert look(world) == {"plain": 2}
+
+
 def test_as_long_as_the_programme_is_at_it_segments_and_tiers_wait(world: World, monkeypatch):
     """A look in bounds, and the budget is over: nobody enters for the half that is done."""
     monkeypatch.setattr(accruing, "BATCH", 5)

@@ -21,7 +21,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from channels.base import Channel, Discards, Event, Medium
-from orchestrator import lottery, rank
+from orchestrator import lottery, program, rank
 from orchestrator.accrue import accrue
 from orchestrator.advance import advance
 from orchestrator.apply import apply, remember
@@ -31,7 +31,7 @@ from orchestrator.enroll import enroll
 from orchestrator.importing import BATCH, import_rows
 from orchestrator.ingest import receive
 from orchestrator.journey import ApiTrigger
-from orchestrator.model import LOYALTY_EVENTS, LOYALTY_FIELDS
+from orchestrator.model import LOYALTY_FIELDS
 from orchestrator.outbound import Writer
 from orchestrator.program import ClassProgram, Program
 from orchestrator.project import Project
@@ -61,12 +61,6 @@ AWARDED: Final = frozenset({"awarded", "deducted"})
 ROUNDS: Final = 200
 """More rounds than any journey has steps in a row: what is due after them is a loop."""
 
-_PROGRAMME: Final = (
-    *("tier", "badge", "benefit", "reward", "voucher", "referral", "challenge", "draw", "commission", "rank"),
-    *{name.partition(".")[0] for name in LOYALTY_FIELDS},
-    *LOYALTY_EVENTS,
-)
-"""Words by which conditions, steps and texts name the programme."""
 _ACCOUNT: Final = re.compile(
     rf"\baccount\.({'|'.join(['tier', *(name.partition('.')[0] for name in LOYALTY_FIELDS)])})\b"
 )
@@ -469,7 +463,7 @@ def _hangs_on_programme(project: Project) -> bool:
     vocabulary = project.vocabulary
     if project.class_rules or any(cap.tier or cap.band for cap in vocabulary.policies.caps):
         return True
-    return any(word in text for text in _told(project) for word in _PROGRAMME)
+    return any(word in text for text in _told(project) for word in program.WORDS)
 
 
 def _told(project: Project) -> list[str]:
