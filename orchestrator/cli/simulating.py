@@ -349,7 +349,7 @@ def _calendar(console: Console, played: Simulation, first: date, last: date) -> 
     most, quarters = max(days.values(), default=0), len(_SHADES) - 1
     monday = first - timedelta(days=first.weekday())
     weeks = min((last - monday).days // 7 + 1, 53)
-    console.print(f"\n[bold]Sends[/]  {sum(days.values()):,} messages, at most {most:,} on a day")
+    console.print(f"\n[bold]Sends[/]  {counted(days.total(), 'message')}, at most {most:,} on a day")
     months, told = Text("    "), 0
     for week in range(weeks):
         day = monday + timedelta(days=7 * week)

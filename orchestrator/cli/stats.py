@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
-from orchestrator.cli._look import table
+from orchestrator.cli._look import counted, table
 from orchestrator.cli._opening import as_of
 from orchestrator.cli.running import instant
 from orchestrator.cli.terminal import FINE, Usage, terminal
@@ -117,8 +117,8 @@ def _show(console: Console, found: Tally, nothing: str) -> None:
         rows.add_row("[bold]all[/]", *(_cell(found.total, what) for what in shown))
     console.print(rows)
     console.print(
-        f"[dim]{found.total.people:,} people; rates are of {found.total.base:,} messages: the delivered ones where "
-        "that is told, else the sent ones[/]",
+        f"[dim]{counted(found.total.people, 'person', 'people')}; rates are of {counted(found.total.base, 'message')}: "
+        "what was delivered where that is told, else what was sent[/]",
         soft_wrap=True,
     )
 
