@@ -44,7 +44,7 @@ def world(database_url: str) -> Iterator[Through]:
     assert isinstance(made, Through)
     with SendGridVendor() as vendor:
         made.vendor = vendor
-        channel = vendor.channel(lambda: made.now, timeout=5)
+        channel = vendor.channel(lambda: made.now, timeout=30)
         made.channels[Medium.EMAIL] = channel  # type: ignore[assignment]
         texts = files({"j": journey("j", STEPS)})
         sender = 'sender: { name: Small, email: "hello@small.example",'
