@@ -362,7 +362,6 @@ def _asks_programme(project: Project, segment: str) -> bool:
 def take_history(conn: sa.Connection, since: datetime, now: datetime) -> None:
     """The programme has gone through what was there at the apply of that instant: points and tiers of old orders are no
     news, and what came of them begins no run, but where those in the segment already are to enter."""
-
     versions.hold_triggers(conn)
     force = in_force(conn)
     if bygone.pending(conn) is None or force is None:

@@ -96,3 +96,10 @@ def test_an_event_that_never_happens_is_named(tmp_path: Path) -> None:
     project = _project("class == b2b", trigger="{ event: left }", more="audience: class == b2b")
     came = _played(project, tmp_path, 9, 1)
     assert came.notes[0] == "nobody entered win-back: `left` did not happen to anybody"
+
+
+def test_an_audience_that_asks_of_the_event_is_asked_so(tmp_path: Path) -> None:
+    """What a trigger's event has can only be asked beside one: not of a company alone."""
+    project = _project("class == b2b", trigger="{ event: bought }", more='audience: event.order_id == "none of these"')
+    came = _played(project, tmp_path, 9, 1)
+    assert came.notes[0] == "nobody entered win-back: nobody of the companies belongs to its audience at the end"

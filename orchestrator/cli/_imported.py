@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.cli._look import counted, listed
+from orchestrator.cli._look import counted, some
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -46,9 +46,9 @@ def _news(conn: sa.Connection) -> Iterator[str]:
     which = f"{counted(len(names), 'journey')} that {'begins' if len(names) == 1 else 'begin'} with a segment or a tier"
     yield (
         f"{people - before:,} of {people:,} customers came after the apply in force, and {which} may let them in at the"
-        f" next run for what they did long ago: {_some(names)}. Is this a history? Then, before the next run, say"
-        " `orchestrator pause --all --discard`, import the rest, `orchestrator run`, `orchestrator resume --all`;"
-        " see docs/reference/import.md"
+        f" next run for what they did long ago: {some(names, _FEW_TO_NAME)}. Is this a history? Then, before the next"
+        " run, say `orchestrator pause --all --discard`, import the rest, `orchestrator run`,"
+        " `orchestrator resume --all`; see docs/reference/import.md"
     )
 
 
@@ -62,11 +62,6 @@ def _beginners(force: Force) -> list[str]:
         and not force.is_paused(name)
         and any(isinstance(trigger, SegmentTrigger | TierTrigger) for trigger in journey.triggers)
     )
-
-
-def _some(names: list[str]) -> str:
-    shown = names[:_FEW_TO_NAME]
-    return listed([*shown, *([f"{len(names) - len(shown)} more"] if len(names) > len(shown) else [])])
 
 
 # ---- yeses that do not suffice --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from orchestrator.journey import ApiTrigger, EventTrigger, Journey, MilestoneTrigger, SegmentTrigger
 from orchestrator.project import Project
 from orchestrator.store.database import Store
+from orchestrator.store.explain import audience_size
 from orchestrator.store.segments import Segments
 from orchestrator.store.tables import enrollment, event, segment_member
 
@@ -39,7 +40,7 @@ def missing(
 
 def _whys(conn: sa.Connection, journey: Journey, segments: Segments, begin: datetime, now: datetime) -> Iterator[str]:
     whom = "companies" if journey.unit == "account" else "customers"
-    open_to = segments.count(conn, journey.audience, journey.unit, now)
+    open_to = audience_size(conn, segments, journey, now)
     if not open_to:
         yield f"nobody of the {whom} belongs to its audience at the end"
         return
